@@ -1,0 +1,52 @@
+//! All that a person can ask of the monitor.
+
+use crate::advice::GuardName;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Draw up a proposal for a run; nothing is written.
+    Propose {
+        run: String,
+        change: Change,
+    },
+    /// Write the proposal that was on the screen: its number, so that an approval can never meet
+    /// another one.
+    Approve {
+        run: String,
+        proposal: u64,
+        overrides: Vec<GuardName>,
+    },
+    /// Let the proposal go.
+    Withdraw {
+        run: String,
+    },
+    /// Leave a run out of the fits, or take it in again.
+    Exclude {
+        run: String,
+        excluded: bool,
+    },
+    Replay(ReplayCommand),
+}
+
+/// What a proposal is to change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// The recommended schedule.
+    Plan,
+    /// One batch size from a token count on (`None`: the earliest that the lead time allows).
+    BatchSize { batch_size_tokens: u64, at_tokens: Option<u64> },
+    /// Back to what was in force before the newest revision.
+    Undo,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ReplayCommand {
+    /// Pause, or play on.
+    TogglePause,
+    /// One recorded line further.
+    Step,
+    /// Seconds of the record a second; infinite is as fast as it goes.
+    Speed(f64),
+    /// To a fraction of the whole record, 0 to 1.
+    Seek(f64),
+}

@@ -1,0 +1,177 @@
+//! What a fit says: plain data, serialized as `boptop.fit/1`.
+
+use super::{Law, Memory};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossKind {
+    Train,
+    Val,
+}
+
+/// On which side an interval is not closed by the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Open {
+    None,
+    /// The optimum is at or below the smallest size tested.
+    Low,
+    /// At or above the largest size tested.
+    High,
+    Both,
+}
+
+/// A value with its interval. `open` names the side on which the truth may lie beyond the tested
+/// sizes; the bound of that side is then `None`, and so may be the value.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    pub value: Option<f64>,
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+    /// Nominal coverage.
+    pub level: f64,
+    pub open: Open,
+}
+
+impl Interval {
+    pub const UNKNOWN: Interval =
+        Interval { value: None, low: None, high: None, level: 0.9, open: Open::Both };
+}
+
+/// The models, from few assumptions to many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// McCandlish et al.: 2 parameters at one level, monotone.
+    Classical,
+    /// Ours: 3 parameters at one level.
+    Smooth,
+    /// Zhou et al.: 6 parameters at one level.
+    ThreeStage,
+    /// Ours: the loss law over all levels.
+    Joint,
+    /// The joint law's rival without a noise floor: L_inf + a S^-alpha + b E^-beta.
+    NoFloor,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FitReport {
+    pub groups: Vec<GroupFit>,
+}
+
+/// A run of the group, used or not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunUse {
+    pub id: String,
+    pub paths: Vec<String>,
+    /// Of its last segment.
+    pub batch_size_tokens: Option<f64>,
+    pub steps: Option<f64>,
+    pub tokens: Option<f64>,
+    pub loss_last: Option<f64>,
+    pub phase: Option<crate::run::Phase>,
+    pub used: bool,
+    pub why: Option<String>,
+}
+
+/// Something that the data cannot tell, and what would tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    pub what: String,
+    pub why: String,
+    pub needs: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GroupFit {
+    pub id: String,
+    pub lr: Option<f64>,
+    pub runs: Vec<RunUse>,
+    pub law: Option<LawFit>,
+    /// From the highest loss to the lowest.
+    pub levels: Vec<LevelFit>,
+    pub refused: Vec<Refused>,
+}
+
+/// The joint law of a group.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LawFit {
+    #[serde(flatten)]
+    pub law: Law,
+    #[serde(flatten)]
+    pub memory: Memory,
+    pub rms_nats: f64,
+    /// Mean error of the loss on a batch size left out of the fit.
+    pub held_out_nats: Option<f64>,
+    /// Loss fitted.
+    pub on: LossKind,
+    /// Steps before which nothing was fitted, chosen by the held-out error.
+    pub burn_in_steps: f64,
+    /// Range of batch sizes and losses that the fit rests on.
+    pub batch_sizes: [f64; 2],
+    pub losses: [f64; 2],
+    /// How well each memory explains the runs that switched.
+    pub memory_checks: Vec<MemoryCheck>,
+    /// Resampled laws: the spread of everything that is computed from the law.
+    #[serde(skip)]
+    pub draws: Vec<Law>,
+}
+
+/// A run that switched, under the measured memory and under instant forgetting.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MemoryCheck {
+    pub run: String,
+    /// Rms error of the loss after the switches, nats.
+    pub rms_nats: f64,
+    pub rms_instant_nats: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Observed {
+    pub run: String,
+    pub batch_size_tokens: f64,
+    pub steps: f64,
+    pub tokens: f64,
+    pub se_ln: f64,
+    pub censored: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct CurvePoint {
+    pub steps: f64,
+    pub tokens: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelFit {
+    pub model: ModelKind,
+    pub b_min: Interval,
+    pub b_opt: Interval,
+    pub e_min_tokens: Interval,
+    /// Rms error of ln E at a batch size left out of the fit.
+    pub held_out_ln_e: Option<f64>,
+    pub refused: Option<String>,
+    /// The curve, ascending in steps, for drawing; empty where refused.
+    pub curve: Vec<CurvePoint>,
+}
+
+/// One loss level.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LevelFit {
+    /// Nats per token.
+    pub loss: f64,
+    pub on: LossKind,
+    pub observed: Vec<Observed>,
+    /// Which model speaks; `None` where all refuse.
+    pub model: Option<ModelKind>,
+    /// Why this one.
+    pub why: String,
+    pub b_min: Interval,
+    pub b_opt: Interval,
+    pub e_min_tokens: Interval,
+    pub s_opt_steps: Interval,
+    /// Batch sizes that need at most 2 % more tokens than the optimum.
+    pub within_2_percent: Option<[f64; 2]>,
+    pub models: Vec<ModelFit>,
+}

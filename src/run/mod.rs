@@ -1,0 +1,179 @@
+//! Records to a run: attempts resolved, batch size and tokens by order of trust, segments of
+//! constant batch size, phases of the learning-rate schedule, smoothing, level crossings.
+//!
+//! Pure: no I/O, no clock, no terminal. [`Recorder`] takes records as they come; [`RunData`] is
+//! what the estimate and the advice read.
+//!
+//! Units: `step` in optimizer steps, `tokens` cumulative, `batch_size` in tokens per optimizer
+//! step, `loss` in nats per token.
+
+use serde::Serialize;
+use std::ops::Range;
+
+/// Phase of the learning-rate schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Warmup,
+    Stable,
+    Decay,
+}
+
+/// What kind of schedule the learning rate shows so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Constant for most of its life so far, with or without warmup and decay.
+    Wsd,
+    /// Falls from the peak on without a plateau (cosine, linear, inverse square root).
+    Declining,
+    /// Neither; the words in [`Phases::why`] say what was seen.
+    Unknown,
+    /// No learning rate is logged; all of the run counts as stable, and that is said.
+    Absent,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PhaseSpan {
+    pub phase: Phase,
+    /// Index range into [`RunData::train`].
+    pub range: Range<usize>,
+    /// Learning rate of the plateau, for a stable span.
+    pub lr: Option<f64>,
+}
+
+/// The phases of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Phases {
+    pub schedule: Schedule,
+    /// Learning rate of the longest plateau.
+    pub plateau_lr: Option<f64>,
+    /// In order, without gaps, over the whole run. Empty for `Declining` and `Unknown`.
+    pub spans: Vec<PhaseSpan>,
+    /// Why the schedule was called what it was called.
+    pub why: String,
+}
+
+/// Columns of one resolved series, ascending in `step`. NaN where a value is not known.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Columns {
+    pub step: Vec<f64>,
+    pub tokens: Vec<f64>,
+    pub loss: Vec<f64>,
+    pub lr: Vec<f64>,
+    pub batch_size: Vec<f64>,
+    /// Unix seconds.
+    pub time: Vec<f64>,
+}
+
+impl Columns {
+    pub fn len(&self) -> usize {
+        self.step.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.step.is_empty()
+    }
+}
+
+/// A stretch of constant batch size.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Segment {
+    pub batch_size: f64,
+    /// Index range into [`RunData::train`].
+    pub range: Range<usize>,
+    /// Steps and tokens done when this batch size began to act.
+    pub from_step: f64,
+    pub from_tokens: f64,
+    pub to_step: f64,
+    pub to_tokens: f64,
+}
+
+/// A restart: the later attempt wins from the step at which it resumed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Restart {
+    /// Step at which the new attempt logged first.
+    pub resumed_at: f64,
+    /// Last step of the attempt that it replaced.
+    pub discarded_to: f64,
+    /// Records that no longer count.
+    pub discarded: usize,
+}
+
+/// Where a quantity came from, in order of trust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum BatchSource {
+    #[serde(rename = "tokens")]
+    LoggedTokens,
+    #[serde(rename = "sequences*seq_len")]
+    Sequences,
+    #[serde(rename = "micro*accum*dp*seq_len")]
+    MicroBatches,
+    #[serde(rename = "tokens/steps")]
+    Derived,
+    #[serde(rename = "given")]
+    Given,
+    #[serde(rename = "unknown")]
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum TokensSource {
+    #[serde(rename = "logged")]
+    Logged,
+    #[serde(rename = "samples*seq_len")]
+    Samples,
+    /// Per-step token counts added up.
+    #[serde(rename = "summed")]
+    Summed,
+    /// B x steps, added up over the segments; flagged.
+    #[serde(rename = "batch*step")]
+    BatchTimesStep,
+    #[serde(rename = "unknown")]
+    Unknown,
+}
+
+/// What a user states about runs whose logs do not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Assumptions {
+    /// Tokens of one sequence (`--seq-len`).
+    pub seq_len: Option<f64>,
+    /// Batch size in tokens (`--batch-size`).
+    pub batch_size: Option<f64>,
+}
+
+/// One run, resolved. All the estimate and the advice know of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunData {
+    pub id: String,
+    pub paths: Vec<String>,
+    pub train: Columns,
+    /// The same with the validation loss in `loss`.
+    pub validation: Columns,
+    pub segments: Vec<Segment>,
+    pub phases: Phases,
+    pub restarts: Vec<Restart>,
+    pub batch_source: BatchSource,
+    pub tokens_source: TokensSource,
+    /// What a person should know: assumed values, a counter that jumped, NaN losses.
+    pub notes: Vec<String>,
+}
+
+impl RunData {
+    /// Tokens consumed so far, or NaN.
+    pub fn tokens(&self) -> f64 {
+        self.train.tokens.last().copied().unwrap_or(f64::NAN)
+    }
+
+    pub fn step(&self) -> f64 {
+        self.train.step.last().copied().unwrap_or(f64::NAN)
+    }
+
+    pub fn batch_size(&self) -> Option<f64> {
+        self.segments.last().map(|s| s.batch_size)
+    }
+
+    pub fn phase(&self) -> Option<Phase> {
+        self.phases.spans.last().map(|s| s.phase)
+    }
+}
