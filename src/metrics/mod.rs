@@ -46,6 +46,7 @@ pub struct Record {
 
 /// What following a source yields, in the order of the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every item is a record")]
 pub enum Input {
     Record(Record),
     /// The file was cut or exchanged and starts anew; what was read before stays true until a
