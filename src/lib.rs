@@ -25,6 +25,7 @@ pub mod control;
 pub mod curve;
 pub mod error;
 pub mod metrics;
+pub mod report;
 pub mod run;
 pub mod snapshot;
 pub mod units;

@@ -189,3 +189,27 @@ pub struct LogLine {
     pub by: String,
     pub text: String,
 }
+
+/// First and last known value of each field of a file: the `REC` of `boptop.inspect/1`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct FieldValues {
+    pub step: Option<f64>,
+    pub tokens: Option<f64>,
+    pub loss: Option<f64>,
+    pub val_loss: Option<f64>,
+    pub lr: Option<f64>,
+    pub batch_size_tokens: Option<f64>,
+    pub time: Option<f64>,
+}
+
+/// What `inspect` says of one file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Inspection {
+    #[serde(flatten)]
+    pub status: SourceStatus,
+    pub tokens_source: TokensSource,
+    pub batch_source: BatchSource,
+    pub schedule: Schedule,
+    pub first: FieldValues,
+    pub last: FieldValues,
+}
