@@ -6,11 +6,17 @@
 //! B_opt = E_min / S_opt is the batch size that needs the fewest tokens; below B_min the level is
 //! never reached.
 
+mod binning;
+mod copies;
+mod groups;
 mod law;
+mod levels;
 mod report;
 mod series;
 
+pub use groups::{GroupOptions, group_runs};
 pub use law::{Law, Memory, MemorySource, Stretch};
+pub use levels::{levels, observe};
 pub use report::{
     CurvePoint, FitReport, GroupFit, Interval, LawFit, LevelFit, LossKind, MemoryCheck, ModelFit,
     ModelKind, Observed, Open, Refused, RunUse,
