@@ -6,13 +6,28 @@
 //! B_opt = E_min / S_opt is the batch size that needs the fewest tokens; below B_min the level is
 //! never reached.
 
+mod classical;
+mod data;
+mod joint;
 mod law;
+mod level;
+mod model;
+mod no_floor;
+mod projection;
 mod report;
 mod series;
+mod smooth;
+mod solve;
+mod three_stage;
 
+pub use classical::Classical;
 pub use law::{Law, Memory, MemorySource, Stretch};
+pub use model::{AnyLaw, Curve, CurveModel, LAWS, LossModel, MODELS, Refusal};
+pub use no_floor::NoFloor;
 pub use report::{
     CurvePoint, FitReport, GroupFit, Interval, LawFit, LevelFit, LossKind, MemoryCheck, ModelFit,
     ModelKind, Observed, Open, Refused, RunUse,
 };
 pub use series::{Bin, ConstantSeries, Group, Member, Observation, SwitchedSeries};
+pub use smooth::Smooth;
+pub use three_stage::ThreeStage;
