@@ -5,7 +5,7 @@
 //! smaller batch size, so it never claims an optimum inside the tested sizes.
 
 use super::level::{Points, Target};
-use super::model::{Curve, CurveModel, Refusal};
+use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
 use super::solve::{Residuals, Settings, multistart};
 
@@ -54,7 +54,11 @@ impl CurveModel for ClassicalModel {
         3
     }
 
-    fn fit(&self, points: &Points, warm: Option<&Curve>) -> Result<Curve, Refusal> {
+    fn parameters(&self) -> usize {
+        2
+    }
+
+    fn minimum(&self, points: &Points, warm: Option<&Curve>) -> Option<Minimum<Curve>> {
         let (ln_s, ln_e) = (points.least_ln_steps(), points.least_ln_tokens());
         let settings = Settings {
             lower: [ln_s - 12.0, ln_e - 12.0],
@@ -69,13 +73,13 @@ impl CurveModel for ClassicalModel {
             }
             _ => multistart(&mut Fit(points), cold, &settings),
         };
-        let found = found.ok_or_else(Refusal::not_finite)?;
-        if found.at_bound[0] {
-            return Err(Refusal::at_bound("S_min", "the level at larger batch sizes"));
-        }
-        if found.at_bound[1] {
-            return Err(Refusal::at_bound("E_min", "the level at smaller batch sizes"));
-        }
-        Ok(Curve::Classical(Classical { s_min: found.p[0].exp(), e_min: found.p[1].exp() }))
+        let found = found?;
+        let refusal = match found.at_bound {
+            [true, _] => Some(Refusal::at_bound("S_min", "the level at larger batch sizes")),
+            [_, true] => Some(Refusal::at_bound("E_min", "the level at smaller batch sizes")),
+            _ => None,
+        };
+        let [s_min, e_min] = found.p.map(f64::exp);
+        Some(Minimum { found: Curve::Classical(Classical { s_min, e_min }), refusal })
     }
 }

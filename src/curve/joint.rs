@@ -8,7 +8,7 @@
 
 use super::data::{LawPoint, SeriesSet};
 use super::law::Law;
-use super::model::{AnyLaw, LossModel, Refusal};
+use super::model::{AnyLaw, LossModel, Minimum, Refusal};
 use super::projection::{Columns, Projected};
 use super::report::ModelKind;
 use super::solve::{Settings, multistart};
@@ -66,13 +66,12 @@ impl LossModel for JointModel {
         if self.with_q { 5 } else { 4 }
     }
 
-    fn fit(&self, set: &SeriesSet, warm: Option<&AnyLaw>) -> Result<AnyLaw, Refusal> {
+    fn minimum(&self, set: &SeriesSet, warm: Option<&AnyLaw>) -> Option<Minimum<AnyLaw>> {
         let warm = match warm {
             Some(AnyLaw::Floor(law)) => Some(law),
             _ => None,
         };
-        let law = if self.with_q { with_q(set, warm)? } else { plain(set, warm)? };
-        Ok(AnyLaw::Floor(law))
+        if self.with_q { with_q(set, warm) } else { plain(set, warm) }
     }
 }
 
@@ -95,7 +94,7 @@ fn settings<const N: usize>() -> Settings<N> {
 
 const STARTS: [[f64; 2]; 4] = [[0.4, 0.4], [0.8, 0.4], [0.4, 1.0], [1.0, 1.0]];
 
-fn plain(set: &SeriesSet, warm: Option<&Law>) -> Result<Law, Refusal> {
+fn plain(set: &SeriesSet, warm: Option<&Law>) -> Option<Minimum<AnyLaw>> {
     let starts = match warm {
         Some(law) => vec![[law.alpha.ln(), law.gamma.ln()]],
         None => STARTS.map(|s| s.map(f64::ln)).to_vec(),
@@ -103,7 +102,7 @@ fn plain(set: &SeriesSet, warm: Option<&Law>) -> Result<Law, Refusal> {
     shape(set, starts)
 }
 
-fn with_q(set: &SeriesSet, warm: Option<&Law>) -> Result<Law, Refusal> {
+fn with_q(set: &SeriesSet, warm: Option<&Law>) -> Option<Minimum<AnyLaw>> {
     let starts = match warm {
         Some(law) => vec![[law.alpha.ln(), law.gamma.ln(), law.q]],
         None => {
@@ -114,27 +113,14 @@ fn with_q(set: &SeriesSet, warm: Option<&Law>) -> Result<Law, Refusal> {
     shape(set, starts)
 }
 
-fn shape<const N: usize>(set: &SeriesSet, starts: Vec<[f64; N]>) -> Result<Law, Refusal> {
+fn shape<const N: usize>(set: &SeriesSet, starts: Vec<[f64; N]>) -> Option<Minimum<AnyLaw>> {
     let at = centre(set);
     let (ln_steps, ln_batch) = (at.ln_steps, at.ln_batch);
     let mut problem = Projected::<_, N>::new(set, at, HUBER_NATS);
-    let found =
-        multistart(&mut problem, starts, &settings::<N>()).ok_or_else(Refusal::not_finite)?;
-    let [l_inf, a, c] = problem.linear_at(&found.p).ok_or_else(Refusal::not_finite)?;
+    let found = multistart(&mut problem, starts, &settings::<N>())?;
+    let [l_inf, a, c] = problem.linear_at(&found.p)?;
     let (alpha, gamma) = (found.p[0].exp(), found.p[1].exp());
     let q = found.p.get(2).copied().unwrap_or(0.0);
-    if a <= 0.0 || found.at_bound[0] {
-        return Err(Refusal::at_bound("alpha", "a longer stretch of the stable phase"));
-    }
-    if c <= 0.0 {
-        return Err(Refusal::at_bound("c", "smaller batch sizes, trained until they flatten"));
-    }
-    if found.at_bound[1] {
-        return Err(Refusal::at_bound("gamma", "a wider range of batch sizes"));
-    }
-    if q >= MOST_Q * (1.0 - 1e-6) {
-        return Err(Refusal::at_bound("q", "a wider range of batch sizes"));
-    }
     let law = Law {
         l_inf,
         a: a * (alpha * (ln_steps + q * ln_batch)).exp(),
@@ -144,5 +130,16 @@ fn shape<const N: usize>(set: &SeriesSet, starts: Vec<[f64; N]>) -> Result<Law, 
         q,
     };
     let sound = [law.l_inf, law.a, law.alpha, law.c, law.gamma, law.q];
-    if sound.iter().all(|x| x.is_finite()) { Ok(law) } else { Err(Refusal::not_finite()) }
+    let refusal = if a <= 0.0 || found.at_bound[0] {
+        Some(Refusal::at_bound("alpha", "a longer stretch of the stable phase"))
+    } else if c <= 0.0 {
+        Some(Refusal::at_bound("c", "smaller batch sizes, trained until they flatten"))
+    } else if found.at_bound[1] {
+        Some(Refusal::at_bound("gamma", "a wider range of batch sizes"))
+    } else if q >= MOST_Q * (1.0 - 1e-6) {
+        Some(Refusal::at_bound("q", "a wider range of batch sizes"))
+    } else {
+        None
+    };
+    sound.iter().all(|x| x.is_finite()).then_some(Minimum { found: AnyLaw::Floor(law), refusal })
 }

@@ -145,8 +145,32 @@ pub trait CurveModel: Sync + std::fmt::Debug {
     /// Batch sizes that must have reached the level.
     fn sizes_needed(&self) -> usize;
 
-    /// The curve through `points`, from the neighbourhood of `warm` where one is given.
-    fn fit(&self, points: &Points, warm: Option<&Curve>) -> Result<Curve, Refusal>;
+    /// Free parameters.
+    fn parameters(&self) -> usize;
+
+    /// The least Huber cost over the points, from the neighbourhood of `warm` where one is given,
+    /// and why its parameters are not to be read where they are not held; `None` where there is no
+    /// finite one.
+    fn minimum(&self, points: &Points, warm: Option<&Curve>) -> Option<Minimum<Curve>>;
+
+    /// The curve through `points`.
+    fn fit(&self, points: &Points, warm: Option<&Curve>) -> Result<Curve, Refusal> {
+        self.minimum(points, warm).map_or_else(|| Err(Refusal::not_finite()), Minimum::held)
+    }
+}
+
+/// Where a fit ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Minimum<T> {
+    pub found: T,
+    /// A parameter ended at its bound: the fit predicts, but the parameter means nothing.
+    pub refusal: Option<Refusal>,
+}
+
+impl<T> Minimum<T> {
+    fn held(self) -> Result<T, Refusal> {
+        self.refusal.map_or(Ok(self.found), Err)
+    }
 }
 
 /// A law of the loss of every constant run.
@@ -183,7 +207,14 @@ pub trait LossModel: Sync + std::fmt::Debug {
     fn parameters(&self) -> usize;
     /// Batch sizes that must be in the set.
     fn sizes_needed(&self) -> usize;
-    fn fit(&self, set: &SeriesSet, warm: Option<&AnyLaw>) -> Result<AnyLaw, Refusal>;
+
+    /// The least Huber cost over the set, and why its parameters are not to be read where they are
+    /// not held; `None` where there is no finite one.
+    fn minimum(&self, set: &SeriesSet, warm: Option<&AnyLaw>) -> Option<Minimum<AnyLaw>>;
+
+    fn fit(&self, set: &SeriesSet, warm: Option<&AnyLaw>) -> Result<AnyLaw, Refusal> {
+        self.minimum(set, warm).map_or_else(|| Err(Refusal::not_finite()), Minimum::held)
+    }
 }
 
 /// The one-level models, from few assumptions to many.

@@ -6,7 +6,7 @@
 
 use super::data::{LawPoint, SeriesSet};
 use super::joint::{EXPONENT, HUBER_NATS};
-use super::model::{AnyLaw, LossModel, Refusal};
+use super::model::{AnyLaw, LossModel, Minimum, Refusal};
 use super::projection::{Columns, Projected};
 use super::report::ModelKind;
 use super::solve::{Settings, multistart};
@@ -102,7 +102,7 @@ impl LossModel for NoFloorModel {
         4
     }
 
-    fn fit(&self, set: &SeriesSet, warm: Option<&AnyLaw>) -> Result<AnyLaw, Refusal> {
+    fn minimum(&self, set: &SeriesSet, warm: Option<&AnyLaw>) -> Option<Minimum<AnyLaw>> {
         let n = set.points.len().max(1) as f64;
         let ln_steps = set.points.iter().map(|p| p.ln_steps).sum::<f64>() / n;
         let ln_tokens = set.points.iter().map(|p| p.ln_steps + p.ln_batch).sum::<f64>() / n;
@@ -120,19 +120,18 @@ impl LossModel for NoFloorModel {
                 .collect(),
         };
         let mut problem = Projected::<_, 2>::new(set, TwoPowers { ln_steps, ln_tokens }, HUBER_NATS);
-        let found =
-            multistart(&mut problem, starts, &settings).ok_or_else(Refusal::not_finite)?;
-        let [l_inf, a, b] = problem.linear_at(&found.p).ok_or_else(Refusal::not_finite)?;
+        let found = multistart(&mut problem, starts, &settings)?;
+        let [l_inf, a, b] = problem.linear_at(&found.p)?;
         let [alpha, beta] = found.p.map(f64::exp);
-        if a <= 0.0 {
-            return Err(Refusal::at_bound("a", "larger batch sizes"));
-        }
-        if b <= 0.0 {
-            return Err(Refusal::at_bound("b", "smaller batch sizes"));
-        }
-        if found.at_bound.iter().any(|x| *x) {
-            return Err(Refusal::at_bound("an exponent", "a longer stretch of the stable phase"));
-        }
+        let refusal = if a <= 0.0 {
+            Some(Refusal::at_bound("a", "larger batch sizes"))
+        } else if b <= 0.0 {
+            Some(Refusal::at_bound("b", "smaller batch sizes"))
+        } else if found.at_bound.iter().any(|x| *x) {
+            Some(Refusal::at_bound("an exponent", "a longer stretch of the stable phase"))
+        } else {
+            None
+        };
         let law = NoFloor {
             l_inf,
             a: a * (alpha * ln_steps).exp(),
@@ -141,6 +140,6 @@ impl LossModel for NoFloorModel {
             beta,
         };
         let sound = [law.l_inf, law.a, law.b].iter().all(|x| x.is_finite());
-        if sound { Ok(AnyLaw::NoFloor(law)) } else { Err(Refusal::not_finite()) }
+        sound.then_some(Minimum { found: AnyLaw::NoFloor(law), refusal })
     }
 }

@@ -6,7 +6,7 @@
 //! whether they ask for the WSD form.
 
 use super::level::{Points, Target};
-use super::model::{Curve, CurveModel, Refusal};
+use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
 use super::solve::{Residuals, Settings, multistart};
 
@@ -66,8 +66,12 @@ impl CurveModel for SmoothModel {
         4
     }
 
-    fn fit(&self, points: &Points, warm: Option<&Curve>) -> Result<Curve, Refusal> {
-        let smallest = points.smallest_reached().ok_or_else(Refusal::not_finite)?;
+    fn parameters(&self) -> usize {
+        3
+    }
+
+    fn minimum(&self, points: &Points, warm: Option<&Curve>) -> Option<Minimum<Curve>> {
+        let smallest = points.smallest_reached()?;
         let best = points.best().map_or(smallest, |p| p.batch_size);
         let ln_e = points.least_ln_tokens();
         let settings = Settings {
@@ -84,17 +88,17 @@ impl CurveModel for SmoothModel {
             }
             _ => multistart(&mut Fit(points), cold, &settings),
         };
-        let found = found.ok_or_else(Refusal::not_finite)?;
+        let found = found?;
         let [e, b_c, b_m] = found.p.map(f64::exp);
-        if b_m < 1e-3 * smallest {
-            return Err(Refusal::at_bound("B_min", "the level at smaller batch sizes"));
-        }
-        if found.at_bound[2] {
-            return Err(Refusal::at_bound("B_min", "the level between the smallest batch sizes"));
-        }
-        if found.at_bound[0] || found.at_bound[1] {
-            return Err(Refusal::at_bound("B_c", "the level at larger batch sizes"));
-        }
-        Ok(Curve::Smooth(Smooth { e, b_c, b_m }))
+        let refusal = if b_m < 1e-3 * smallest {
+            Some(Refusal::at_bound("B_min", "the level at smaller batch sizes"))
+        } else if found.at_bound[2] {
+            Some(Refusal::at_bound("B_min", "the level between the smallest batch sizes"))
+        } else if found.at_bound[0] || found.at_bound[1] {
+            Some(Refusal::at_bound("B_c", "the level at larger batch sizes"))
+        } else {
+            None
+        };
+        Some(Minimum { found: Curve::Smooth(Smooth { e, b_c, b_m }), refusal })
     }
 }

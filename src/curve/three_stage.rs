@@ -11,7 +11,7 @@
 //! A_1 = B_min, so each ray `E = B S` above it meets the curve once. `B_opt = E_min / S_opt`.
 
 use super::level::{Points, Target};
-use super::model::{Curve, CurveModel, Refusal};
+use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
 use super::solve::{Residuals, Settings, multistart};
 
@@ -232,8 +232,12 @@ impl CurveModel for ThreeStageModel {
         7
     }
 
-    fn fit(&self, points: &Points, warm: Option<&Curve>) -> Result<Curve, Refusal> {
-        let best = points.best().ok_or_else(Refusal::not_finite)?;
+    fn parameters(&self) -> usize {
+        6
+    }
+
+    fn minimum(&self, points: &Points, warm: Option<&Curve>) -> Option<Minimum<Curve>> {
+        let best = points.best()?;
         let (ln_s, ln_e) = (best.ln_steps, best.ln_steps + best.batch_size.ln());
         let settings = Settings {
             lower: [ln_s - 3.0, ln_e - 1.5, -9.0, -9.0, -7.0, -9.0],
@@ -258,10 +262,10 @@ impl CurveModel for ThreeStageModel {
                 multistart(&mut Fit(points), starts, &settings)
             }
         };
-        let found = found.ok_or_else(Refusal::not_finite)?;
-        if found.at_bound[0] || found.at_bound[1] {
-            return Err(Refusal::at_bound("S_opt", "the level on both sides of the best batch size"));
-        }
-        Ok(Curve::ThreeStage(ThreeStage::from_free(&found.p)))
+        let found = found?;
+        let refusal = (found.at_bound[0] || found.at_bound[1]).then(|| {
+            Refusal::at_bound("S_opt", "the level on both sides of the best batch size")
+        });
+        Some(Minimum { found: Curve::ThreeStage(ThreeStage::from_free(&found.p)), refusal })
     }
 }
