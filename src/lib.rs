@@ -19,6 +19,7 @@
 //! `run`, `curve` and `advice` are pure: no I/O, no clock, no terminal. Live, replay and headless
 //! commands run the same code.
 
+pub mod adapters;
 pub mod advice;
 pub mod command;
 pub mod control;
