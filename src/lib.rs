@@ -24,6 +24,7 @@ pub mod advice;
 pub mod command;
 pub mod control;
 pub mod curve;
+pub mod demo;
 pub mod error;
 pub mod metrics;
 pub mod report;
