@@ -23,6 +23,8 @@ mod model;
 mod no_floor;
 mod projection;
 mod query;
+#[cfg(test)]
+mod real;
 mod report;
 mod saved;
 mod select;

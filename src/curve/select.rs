@@ -22,7 +22,7 @@ pub(super) struct LeftOutError {
     pub batch_size: f64,
     /// In ln E.
     pub error: f64,
-    /// Smaller where the crossing itself is uncertain.
+    /// Smaller where the crossing itself is uncertain, and far from the optimum.
     pub weight: f64,
     /// The run never reached the level: only a prediction that it had is an error.
     pub censored: bool,
@@ -55,7 +55,9 @@ pub(super) fn error_at(curve: Option<&Curve>, points: &Points, i: usize) -> Left
         (Some(s), true) => (p.ln_steps - s).max(0.0),
         (None, true) => 0.0,
     };
-    let weight = (0.02 / p.se).powi(2).min(1.0);
+    // A size that needs several times the fewest tokens says little about the optimum.
+    let waste = points.best().map_or(0.0, |b| (p.ln_tokens() - b.ln_tokens()).max(0.0));
+    let weight = (0.02 / p.se).powi(2).min(1.0) * (-2.0 * waste).exp();
     let error = if error.is_finite() { error.min(MOST) } else { MOST };
     LeftOutError { batch_size: p.batch_size, error, weight, censored: p.censored }
 }
