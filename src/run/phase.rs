@@ -6,7 +6,6 @@
 //! steps down take a small part of the plateau's own length, while a cosine, a line from the peak
 //! and an inverse square root go on as smoothly as they were.
 
-use super::segments::median;
 use super::{Phase, PhaseSpan, Phases, Schedule};
 use crate::units;
 use std::ops::Range;
@@ -110,8 +109,9 @@ fn pieces(lr: &[f64], unit: f64) -> Vec<Range<usize>> {
     out
 }
 
+/// The highest value of a plateau: where one drifts, what it drifts from.
 fn level(lr: &[f64], rows: &Range<usize>) -> f64 {
-    median(&lr[rows.clone()])
+    lr[rows.clone()].iter().copied().fold(0.0, f64::max)
 }
 
 fn extent(steps: &[f64], rows: &Range<usize>) -> f64 {
@@ -156,8 +156,7 @@ fn longest(steps: &[f64], plateaus: &[Range<usize>]) -> Option<Range<usize>> {
 /// Whether the first plateau goes over into its decline without a corner.
 fn no_corner(steps: &[f64], lr: &[f64], unit: f64, plateaus: &[Range<usize>]) -> Option<String> {
     let p = plateaus.first()?;
-    let value = lr[p.start..p.end].iter().copied().fold(0.0, f64::max);
-    let tol = tolerance(value, unit);
+    let tol = tolerance(level(lr, p), unit);
     let end = p.end.checked_sub(1)?;
     let below = lr.get(p.end).is_some_and(|x| *x < lr[end]);
     if !below {

@@ -5,6 +5,8 @@ use super::{Columns, RunData};
 
 /// Rows that the present throughput is taken from.
 const RECENT: usize = 200;
+/// Time per token over its median from which an interval is a pause.
+const PAUSE: f64 = 20.0;
 
 /// The smoothed loss at the present end of the run (train loss, else validation), nats per token.
 pub fn loss_now(run: &RunData) -> Option<f64> {
@@ -33,28 +35,25 @@ fn last_stretch(run: &RunData, columns: &Columns) -> usize {
     if columns.len() - i >= 3 { i } else { columns.len().saturating_sub(3) }
 }
 
-/// Tokens per second over the recent rows: the median of the intervals weighted by their tokens,
-/// so that pauses and restarts do not count. `None` without times.
+/// Tokens per second over the recent rows at the present batch size. Intervals many times as slow
+/// as the median (a restart, a pause) do not count; evaluations and checkpoints do. `None` without
+/// times.
 pub fn throughput(run: &RunData) -> Option<f64> {
-    let mut rates: Vec<(f64, f64)> = intervals(&run.train)
-        .filter(|(_, tokens)| *tokens > 0.0)
-        .map(|(seconds, tokens)| (tokens / seconds, tokens))
-        .collect();
-    rates.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let half = rates.iter().map(|r| r.1).sum::<f64>() / 2.0;
-    let mut sum = 0.0;
-    rates
-        .into_iter()
-        .find(|(_, w)| {
-            sum += w;
-            sum >= half
-        })
-        .map(|r| r.0)
+    let c = &run.train;
+    let since = run.segments.last().map_or(0, |s| s.range.start);
+    let from = if c.len().saturating_sub(since) > 10 { since } else { 0 };
+    let recent: Vec<(f64, f64)> = intervals(c, from).collect();
+    let typical = super::segments::median(&recent.iter().map(|(s, t)| s / t).collect::<Vec<_>>());
+    let (seconds, tokens) = recent
+        .iter()
+        .filter(|(s, t)| s / t <= PAUSE * typical)
+        .fold((0.0, 0.0), |sum, (s, t)| (sum.0 + s, sum.1 + t));
+    (seconds > 0.0).then(|| tokens / seconds)
 }
 
 /// Median seconds and tokens between records. `None` without times.
 pub fn log_interval(run: &RunData) -> Option<(f64, f64)> {
-    let recent: Vec<(f64, f64)> = intervals(&run.train).collect();
+    let recent: Vec<(f64, f64)> = intervals(&run.train, 0).collect();
     let middle = |v: Vec<f64>| super::segments::median(&v);
     (!recent.is_empty()).then(|| {
         (middle(recent.iter().map(|r| r.0).collect()), middle(recent.iter().map(|r| r.1).collect()))
@@ -62,8 +61,8 @@ pub fn log_interval(run: &RunData) -> Option<(f64, f64)> {
 }
 
 /// Seconds and tokens between the recent rows.
-fn intervals(c: &Columns) -> impl Iterator<Item = (f64, f64)> {
-    let known: Vec<(f64, f64)> = (0..c.len())
+fn intervals(c: &Columns, from: usize) -> impl Iterator<Item = (f64, f64)> {
+    let known: Vec<(f64, f64)> = (from..c.len())
         .rev()
         .filter(|i| c.time[*i].is_finite() && c.tokens[*i].is_finite())
         .take(RECENT)

@@ -13,6 +13,9 @@ pub const WINDOW: f64 = 0.06;
 /// Distance from the local median, in robust standard deviations, beyond which a loss is a spike.
 const SPIKE: f64 = 6.0;
 
+/// Rows below which spikes are told by their neighbours alone.
+const FEW: usize = 48;
+
 /// A smoothed series, one value per kept row.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Smoothed {
@@ -62,8 +65,8 @@ pub fn clean(columns: &Columns, range: Range<usize>) -> Clean {
 fn not_spikes(x: &[f64], loss: &[f64]) -> Vec<bool> {
     let n = x.len();
     let mut keep = vec![true; n];
-    if n < 8 {
-        return keep;
+    if n < FEW {
+        return no_peaks(x, loss);
     }
     let mut from = 0;
     while from < n {
@@ -71,9 +74,12 @@ fn not_spikes(x: &[f64], loss: &[f64]) -> Vec<bool> {
         let to = from + x[from..].partition_point(|v| *v <= x[from] + WINDOW / 2.0);
         let mut a = x.partition_point(|v| *v < x[from] - WINDOW / 2.0);
         let mut b = x.partition_point(|v| *v <= x[to - 1] + WINDOW / 2.0);
-        while b - a < 9.min(n) {
-            a = a.saturating_sub(1);
-            b = (b + 1).min(n);
+        if b - a < 9 {
+            // Far apart and steep: only neighbours compare.
+            (a, b) = (a.saturating_sub(12), (b + 12).min(n));
+            keep[from..to].copy_from_slice(&no_peaks(&x[a..b], &loss[a..b])[from - a..to - a]);
+            from = to;
+            continue;
         }
         let every = (b - a).div_ceil(201);
         // Against a line through the neighbours' halves, so that a steep start is no spike.
@@ -83,11 +89,34 @@ fn not_spikes(x: &[f64], loss: &[f64]) -> Vec<bool> {
         let mut v: Vec<f64> = (a..b).step_by(every).map(flat).collect();
         let centre = median_in_place(&mut v);
         let mut d: Vec<f64> = v.iter().map(|l| (l - centre).abs()).collect();
-        let sd = 1.4826 * median_in_place(&mut d);
+        // A median of a few deviations is often far too small.
+        let sd = 1.4826 * median_in_place(&mut d) * (1.0 + 8.0 / v.len() as f64);
         for (i, k) in keep.iter_mut().enumerate().take(to).skip(from) {
             *k = (flat(i) - centre).abs() <= SPIKE * sd.max(1e-3 * centre.abs()).max(1e-9);
         }
         from = to;
+    }
+    keep
+}
+
+/// For a handful of rows (evaluations), whose neighbours lie far apart: a row is a spike when it
+/// stands above the chord of its neighbours by far more than others do.
+fn no_peaks(x: &[f64], loss: &[f64]) -> Vec<bool> {
+    let n = x.len();
+    let mut keep = vec![true; n];
+    let above: Vec<f64> = (1..n.saturating_sub(1))
+        .map(|i| {
+            let w = (x[i] - x[i - 1]) / (x[i + 1] - x[i - 1]);
+            loss[i] - (loss[i - 1] + w * (loss[i + 1] - loss[i - 1]))
+        })
+        .collect();
+    if above.len() < 5 {
+        return keep;
+    }
+    let mut size: Vec<f64> = above.iter().map(|a| a.abs()).collect();
+    let sd = 1.4826 * median_in_place(&mut size);
+    for (i, a) in above.iter().enumerate() {
+        keep[i + 1] = *a <= SPIKE * sd.max(1e-3 * loss[i + 1].abs());
     }
     keep
 }
@@ -189,8 +218,8 @@ pub fn noise(x: &[f64], loss: &[f64], lines: &Lines) -> Noise {
             freedom += 1.0 - v;
         }
     }
-    if residuals.len() < 4 {
-        return Noise { sd: by_differences(loss), inflation: 1.0 };
+    if residuals.len() < 20 {
+        return Noise { sd: by_decline(x, loss), inflation: 1.0 };
     }
     let ss: f64 = residuals.iter().map(|r| r * r).sum();
     let lagged: f64 = residuals.windows(2).map(|w| w[0] * w[1]).sum();
@@ -198,14 +227,51 @@ pub fn noise(x: &[f64], loss: &[f64], lines: &Lines) -> Noise {
     Noise { sd: (ss / freedom).sqrt(), inflation: (1.0 + r) / (1.0 - r) }
 }
 
-/// Noise of a sparse series from second differences, which a smooth curve hardly has.
-fn by_differences(loss: &[f64]) -> f64 {
-    let d: Vec<f64> = loss.windows(3).map(|w| w[0] - 2.0 * w[1] + w[2]).collect();
-    if d.is_empty() {
+/// Noise of a series with too few rows for windows: what a + b T^-1/2 + c T^-1 leaves of its last
+/// rows, T the tokens.
+fn by_decline(x: &[f64], loss: &[f64]) -> f64 {
+    let from = x.len().saturating_sub(SPARSE);
+    let (x, loss) = (&x[from..], &loss[from..]);
+    let n = x.len();
+    if n < 5 {
         return f64::NAN;
     }
-    let mut a: Vec<f64> = d.iter().map(|v| v.abs()).collect();
-    1.4826 * median_in_place(&mut a) / 6f64.sqrt()
+    let basis = |v: f64| {
+        let u = (0.5 * (x[0] - v)).exp();
+        [1.0, u, u * u]
+    };
+    // Gram-Schmidt on three columns.
+    let mut columns: Vec<Vec<f64>> = Vec::new();
+    let mut rest = loss.to_vec();
+    for k in 0..3 {
+        let mut c: Vec<f64> = x.iter().map(|v| basis(*v)[k]).collect();
+        let size = dot(&c, &c);
+        for q in &columns {
+            take_out(&mut c, q);
+        }
+        let norm = dot(&c, &c);
+        if norm <= 1e-10 * size {
+            continue;
+        }
+        c.iter_mut().for_each(|v| *v /= norm.sqrt());
+        take_out(&mut rest, &c);
+        columns.push(c);
+    }
+    // One outlying evaluation must not speak for all.
+    let mut a: Vec<f64> = rest.iter().map(|v| v.abs()).collect();
+    1.4826 * median_in_place(&mut a) * (n as f64 / (n - columns.len()) as f64).sqrt()
+}
+
+/// Rows that [`by_decline`] looks at.
+const SPARSE: usize = 16;
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+fn take_out(v: &mut [f64], unit: &[f64]) {
+    let d = dot(v, unit);
+    v.iter_mut().zip(unit).for_each(|(x, u)| *x -= d * u);
 }
 
 /// Smooths the rows of a range (of one phase, at one batch size) over windows of +-`half` in ln
@@ -223,4 +289,93 @@ pub fn smooth(columns: &Columns, range: Range<usize>, half: f64) -> Smoothed {
             .unzip();
     let tokens = c.row.iter().map(|i| columns.tokens[*i]).collect();
     Smoothed { row: c.row, tokens, loss, se, left_out: c.left_out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+
+    /// A power law in tokens, logged every `every` steps of `batch` tokens, with noise.
+    fn run(batch: f64, every: f64, rows: usize, noise: f64, seed: u64) -> Columns {
+        let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(seed);
+        let mut c = Columns::default();
+        for i in 1..=rows {
+            let step = i as f64 * every;
+            let tokens = step * batch;
+            // Twelve uniforms less six have variance 1.
+            let z: f64 = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+            c.step.push(step);
+            c.tokens.push(tokens);
+            c.loss.push(truth(tokens) + noise * z);
+        }
+        c
+    }
+
+    fn truth(tokens: f64) -> f64 {
+        2.0 + 20.0 * tokens.powf(-0.3)
+    }
+
+    #[test]
+    fn every_batch_size_is_biased_alike_and_little() {
+        for (batch, every) in [(64.0, 100.0), (1024.0, 10.0), (65536.0, 1.0)] {
+            let c = run(batch, every, 3000, 0.0, 1);
+            let s = smooth(&c, 0..c.len(), WINDOW);
+            assert_eq!(s.left_out, 0);
+            for (t, l) in s.tokens.iter().zip(&s.loss).skip(40) {
+                assert!((l - truth(*t)).abs() < 1.5e-3 * (l - 2.0), "{batch} {t} {l}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_error_is_as_large_as_it_says() {
+        let c = run(256.0, 20.0, 4000, 0.05, 7);
+        let s = smooth(&c, 0..c.len(), WINDOW);
+        let z: Vec<f64> = (100..s.loss.len())
+            .step_by(50)
+            .map(|i| (s.loss[i] - truth(s.tokens[i])) / s.se[i])
+            .collect();
+        let rms = (z.iter().map(|v| v * v).sum::<f64>() / z.len() as f64).sqrt();
+        assert!((0.6..1.4).contains(&rms), "{rms}");
+        assert!(s.se[2000] < 0.01 && s.se[2000] > 0.001, "{}", s.se[2000]);
+    }
+
+    #[test]
+    fn spikes_and_nan_are_left_out() {
+        let mut c = run(256.0, 20.0, 2000, 0.02, 3);
+        let clean_end = smooth(&c, 0..c.len(), WINDOW);
+        for i in [3usize, 500, 501, 502, 1500] {
+            c.loss[i] += 3.0;
+        }
+        c.loss[900] = f64::NAN;
+        c.loss[901] = f64::INFINITY;
+        let s = smooth(&c, 0..c.len(), WINDOW);
+        let gone: Vec<usize> = (0..c.len()).filter(|i| !s.row.contains(i)).collect();
+        assert_eq!(gone, [3, 500, 501, 502, 900, 901, 1500]);
+        for (row, l) in s.row.iter().zip(&s.loss) {
+            assert!((l - clean_end.loss[*row]).abs() < 0.05, "{row}");
+        }
+    }
+
+    #[test]
+    fn a_spiked_evaluation_among_few_is_left_out() {
+        let mut c = run(4096.0, 500.0, 12, 0.002, 5);
+        c.loss[6] += 0.3;
+        let kept = clean(&c, 0..12);
+        assert_eq!(kept.row, (0..12).filter(|i| *i != 6).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn degenerate_input_gives_no_number_from_thin_air() {
+        let empty = smooth(&Columns::default(), 0..10, WINDOW);
+        assert!(empty.loss.is_empty());
+        let mut c = run(256.0, 20.0, 30, 0.0, 1);
+        c.loss.fill(2.5);
+        assert!(smooth(&c, 0..30, WINDOW).loss.iter().all(|l| (l - 2.5).abs() < 1e-12));
+        c.tokens.fill(f64::NAN);
+        assert_eq!(smooth(&c, 0..30, WINDOW).left_out, 30);
+        c.tokens.fill(0.0);
+        assert!(smooth(&c, 0..30, WINDOW).loss.is_empty());
+    }
 }
