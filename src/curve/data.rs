@@ -63,7 +63,8 @@ impl SeriesSet {
             if set.sizes.last().is_none_or(|&b| (s.batch_size / b).ln().abs() > 1e-3) {
                 set.sizes.push(s.batch_size);
             }
-            let (from, size, take) = (set.points.len(), set.sizes.len() - 1, bins.len().min(MOST_BINS));
+            let (from, size, take) =
+                (set.points.len(), set.sizes.len() - 1, bins.len().min(MOST_BINS));
             for k in 0..take {
                 // Neighbours are averaged where there are more bins than wanted.
                 let part = &bins[k * bins.len() / take..(k + 1) * bins.len() / take];
@@ -148,7 +149,8 @@ mod tests {
         let set = SeriesSet::new(&runs.iter().collect::<Vec<_>>(), 0.0);
         assert_eq!(set.sizes, [4.0, 8.0]);
         assert_eq!(set.runs.len(), 3);
-        let total = |size| set.points.iter().filter(|p| p.size == size).map(|p| p.weight).sum::<f64>();
+        let total =
+            |size| set.points.iter().filter(|p| p.size == size).map(|p| p.weight).sum::<f64>();
         assert!((total(0) - total(1)).abs() < 1e-9);
         let less = set.without(0);
         assert_eq!(less.sizes, [8.0]);

@@ -132,7 +132,9 @@ mod tests {
 
     #[test]
     fn the_smallest_size_being_best_leaves_the_interval_open_below() {
-        let e = Evidence::of(&points(&[(16.0, 1.0, false), (32.0, 1.2, false), (64.0, 1.9, false)])).unwrap();
+        let e =
+            Evidence::of(&points(&[(16.0, 1.0, false), (32.0, 1.2, false), (64.0, 1.9, false)]))
+                .unwrap();
         assert!(e.at_smallest() && !e.at_largest());
         let i = e.b_opt(Some(9.0), [5.0, 20.0]);
         assert_eq!((i.value, i.low, i.high, i.open), (None, None, Some(20.0), Open::Low));
@@ -143,27 +145,39 @@ mod tests {
 
     #[test]
     fn a_smaller_run_that_trained_longer_and_never_arrived_bounds_from_below() {
-        let e = Evidence::of(&points(&[(16.0, 3.0, true), (32.0, 1.0, false), (64.0, 1.4, false)])).unwrap();
+        let e = Evidence::of(&points(&[(16.0, 3.0, true), (32.0, 1.0, false), (64.0, 1.4, false)]))
+            .unwrap();
         assert!(!e.at_smallest());
         let i = e.b_opt(Some(9.0), [2.0, 50.0]);
-        assert_eq!((i.value, i.low, i.high, i.open), (Some(16.0), Some(16.0), Some(50.0), Open::None));
+        assert_eq!(
+            (i.value, i.low, i.high, i.open),
+            (Some(16.0), Some(16.0), Some(50.0), Open::None)
+        );
         assert!(e.words(&i).unwrap().contains("never"));
         // One that stopped early bounds nothing.
-        let e = Evidence::of(&points(&[(16.0, 0.9, true), (32.0, 1.0, false), (64.0, 1.4, false)])).unwrap();
+        let e = Evidence::of(&points(&[(16.0, 0.9, true), (32.0, 1.0, false), (64.0, 1.4, false)]))
+            .unwrap();
         assert_eq!(e.b_opt(Some(30.0), [2.0, 50.0]).open, Open::Low);
     }
 
     #[test]
     fn the_largest_size_being_best_leaves_the_interval_open_above() {
-        let e = Evidence::of(&points(&[(16.0, 3.0, false), (32.0, 2.0, false), (64.0, 1.4, false)])).unwrap();
+        let e =
+            Evidence::of(&points(&[(16.0, 3.0, false), (32.0, 2.0, false), (64.0, 1.4, false)]))
+                .unwrap();
         let i = e.b_opt(Some(90.0), [40.0, f64::INFINITY]);
         assert_eq!((i.value, i.low, i.high, i.open), (None, Some(40.0), None, Open::High));
     }
 
     #[test]
     fn an_inner_best_with_clear_neighbours_closes_both_sides() {
-        let e = Evidence::of(&points(&[(16.0, 1.4, false), (32.0, 1.0, false), (64.0, 1.4, false)])).unwrap();
+        let e =
+            Evidence::of(&points(&[(16.0, 1.4, false), (32.0, 1.0, false), (64.0, 1.4, false)]))
+                .unwrap();
         let i = e.b_opt(Some(33.0), [0.0, f64::INFINITY]);
-        assert_eq!((i.value, i.low, i.high, i.open), (Some(33.0), Some(16.0), Some(64.0), Open::None));
+        assert_eq!(
+            (i.value, i.low, i.high, i.open),
+            (Some(33.0), Some(16.0), Some(64.0), Open::None)
+        );
     }
 }

@@ -1,15 +1,16 @@
 //! The whole estimate: runs to groups to laws and levels to a report. Pure and deterministic.
 
 use super::data::usable;
-use super::level_fit::{Laws, Level};
+use super::level::Points;
+use super::level_fit::{Laws, Level, WindowLaw, choose, windows_at};
 use super::memory::{self, Measured};
 use super::model::{AnyLaw, LAWS, Refusal};
 use super::report::{
     FitReport, GroupFit, LawFit, LeftOutSize, LevelFit, Refused, RunUse, WindowScore,
 };
-use super::series::{ConstantSeries, Group};
+use super::series::{ConstantSeries, Group, Observation};
 use super::uncertainty;
-use super::window::{Window, Windows};
+use super::window::{Fitted, Window, Windows};
 use super::{GroupOptions, Law, Memory, group_runs, levels, observe};
 use crate::run::RunData;
 use crate::units::{self, count};
@@ -76,7 +77,7 @@ pub fn fit_group(group: &Group, options: &FitOptions) -> GroupFit {
     let best = windows.best();
     let mut laws = Laws { rival: best.and_then(Window::rival), ..Laws::default() };
     match joint(&windows, &series) {
-        Ok(_) => laws.joint = best.and_then(Window::joint),
+        Ok(()) => laws.windows = window_laws(&windows, options),
         Err(refusal) => {
             refused.push(Refused {
                 what: "joint law".into(),
@@ -86,13 +87,7 @@ pub fn fit_group(group: &Group, options: &FitOptions) -> GroupFit {
             laws.refusal = Some(refusal);
         }
     }
-    let mut law = None;
-    if let (Some(window), Some(fitted)) = (best, laws.joint) {
-        laws.draws = resample(&windows, options);
-        laws.windows = comparable(&windows).map(|(_, f)| f.law).collect();
-        law = law_fit(group, &windows, window, &laws, &mut refused);
-        debug_assert!(matches!(fitted.law, AnyLaw::Floor(_)));
-    }
+    let law = best.and_then(|window| law_fit(group, &windows, window, &laws, &mut refused));
     let levels = fit_levels(group, &laws, options);
     silent_levels(&levels, &mut refused);
     GroupFit { id: group.id.clone(), lr: group.lr, runs: runs(group), law, levels, refused }
@@ -142,7 +137,9 @@ fn joint(windows: &Windows, series: &[&ConstantSeries]) -> Result<(), Refusal> {
 fn more_sizes(sizes: &[f64], needed: usize) -> String {
     let missing = needed.saturating_sub(sizes.len()).max(1);
     let (Some(&low), Some(&high)) = (sizes.first(), sizes.last()) else {
-        return format!("runs at {needed} batch sizes, each twice the one before, at one learning rate");
+        return format!(
+            "runs at {needed} batch sizes, each twice the one before, at one learning rate"
+        );
     };
     let ideas: Vec<String> = [low / 2.0, high * 2.0, low / 4.0, high * 4.0]
         .iter()
@@ -152,35 +149,24 @@ fn more_sizes(sizes: &[f64], needed: usize) -> String {
     format!("{missing} more at the same learning rate, such as {}", ideas.join(" or "))
 }
 
-fn comparable(windows: &Windows) -> impl Iterator<Item = (&Window, &super::window::Fitted)> {
-    windows.comparable.iter().filter_map(|&i| {
-        let window = windows.all.get(i)?;
-        Some((window, window.joint()?))
-    })
-}
-
-/// Resampled laws: half of the draws on the best window, the other half shared by those that cannot
-/// be told from it.
-fn resample(windows: &Windows, options: &FitOptions) -> Vec<AnyLaw> {
-    let mut draws = Vec::new();
-    let mut take = |window: &Window, count: usize, seed: u64| {
-        if let Some(f) = window.joint() {
-            let laws = uncertainty::law_draws(f.model, &f.law, &window.set, count, seed);
-            draws.extend(laws.into_iter().map(AnyLaw::Floor));
-        }
-    };
-    let others: Vec<usize> =
-        windows.comparable.iter().copied().filter(|&i| i != windows.best).collect();
-    let on_best = if others.is_empty() { options.draws } else { options.draws / 2 };
-    if let Some(best) = windows.best() {
-        take(best, on_best, options.seed);
-    }
-    for (k, &i) in others.iter().enumerate() {
-        let share = (options.draws - on_best) * (k + 1) / others.len()
-            - (options.draws - on_best) * k / others.len();
-        take(&windows.all[i], share, options.seed.wrapping_add(i as u64 + 1));
-    }
-    draws
+/// The joint law of every window, with its share of the draws.
+fn window_laws<'a>(windows: &'a Windows, options: &FitOptions) -> Vec<WindowLaw<'a>> {
+    let fitted: Vec<(usize, &Window, &Fitted)> =
+        windows.all.iter().enumerate().filter_map(|(i, w)| Some((i, w, w.joint()?))).collect();
+    let share = options.draws / if fitted.len() > 1 { 2 } else { 1 };
+    fitted
+        .into_iter()
+        .map(|(i, window, fitted)| {
+            let seed = options.seed.wrapping_add(i as u64);
+            let draws = uncertainty::law_draws(fitted.model, &fitted.law, &window.set, share, seed);
+            WindowLaw {
+                fitted,
+                best: i == windows.best,
+                comparable: windows.comparable.contains(&i),
+                draws: draws.into_iter().map(AnyLaw::Floor).collect(),
+            }
+        })
+        .collect()
 }
 
 fn law_fit(
@@ -190,7 +176,7 @@ fn law_fit(
     laws: &Laws<'_>,
     refused: &mut Vec<Refused>,
 ) -> Option<LawFit> {
-    let fitted = laws.joint?;
+    let fitted = laws.joint()?;
     let AnyLaw::Floor(law) = fitted.law else { return None };
     let measured = memory::measure(&law, &group.switched);
     let (memory, memory_checks) = match measured {
@@ -213,7 +199,9 @@ fn law_fit(
         AnyLaw::Floor(law) => Some(*law),
         AnyLaw::NoFloor(_) => None,
     };
-    let draws: Vec<Law> = laws.draws.iter().filter_map(as_law).collect();
+    let told_apart = |w: &&WindowLaw<'_>| w.best || w.comparable;
+    let draws = laws.windows.iter().filter(told_apart).flat_map(|w| &w.draws);
+    let draws: Vec<Law> = draws.filter_map(as_law).collect();
     let left_out = fitted.left_out.iter();
     Some(LawFit {
         law,
@@ -241,12 +229,24 @@ fn fit_levels(group: &Group, laws: &Laws<'_>, options: &FitOptions) -> Vec<Level
     }
     at.sort_by(|a, b| b.total_cmp(a));
     at.dedup();
-    let fitted: Vec<Level> = at.iter().map(|&l| Level::fit(l, observe(group, l), laws)).collect();
-    let scores: Vec<_> = fitted.iter().map(|l| l.scores.clone()).collect();
+    let observed: Vec<Vec<Observation>> = at.iter().map(|&l| observe(group, l)).collect();
+    let points: Vec<Points> = observed.iter().map(|o| Points::pool(o)).collect();
+    let windows = windows_at(&at, &points, &laws.windows);
+    let fitted: Vec<Level> = at
+        .iter()
+        .zip(observed)
+        .zip(points)
+        .zip(windows)
+        .map(|(((loss, observed), points), windows)| {
+            Level::fit(*loss, observed, points, windows, laws)
+        })
+        .collect();
+    let choices = choose(&fitted);
     fitted
         .into_iter()
+        .zip(choices)
         .enumerate()
-        .map(|(i, l)| l.finish(i, &scores, laws, group.on, options.draws, options.seed))
+        .map(|(i, (l, c))| l.finish(i, c, laws, group.on, options.draws, options.seed))
         .collect()
 }
 

@@ -65,7 +65,8 @@ impl std::ops::DerefMut for Points {
 impl Points {
     /// Pools runs of the same batch size (seeds): the mean of ln S over those that reached the
     /// level, with the larger of their own error and the one that their spread shows. A size is
-    /// censored where most of its runs are.
+    /// censored where none reached it, or where more of its runs trained longer than those that
+    /// did; one that stopped earlier says nothing.
     pub fn pool(observations: &[Observation]) -> Points {
         let mut sound: Vec<&Observation> = observations
             .iter()
@@ -77,7 +78,9 @@ impl Points {
         for runs in sound.chunk_by(|a, b| (a.batch_size / b.batch_size).ln().abs() < 1e-3) {
             let reached: Vec<&&Observation> = runs.iter().filter(|o| !o.censored).collect();
             let batch_size = runs[0].batch_size;
-            points.push(if 2 * reached.len() > runs.len() {
+            let needed = reached.iter().map(|o| o.steps).fold(0.0, f64::max);
+            let failed = runs.iter().filter(|o| o.censored && o.steps > needed).count();
+            points.push(if !reached.is_empty() && reached.len() >= failed {
                 seeds(batch_size, &reached)
             } else {
                 let far = runs.iter().filter(|o| o.censored).map(|o| o.steps);
@@ -154,12 +157,26 @@ mod tests {
 
     #[test]
     fn seeds_are_pooled_and_their_spread_is_their_error() {
-        let p = Points::pool(&[seen(8.0, 90.0, false), seen(8.0, 110.0, false), seen(4.0, 300.0, true)]);
+        let p = Points::pool(&[
+            seen(8.0, 90.0, false),
+            seen(8.0, 110.0, false),
+            seen(4.0, 300.0, true),
+        ]);
         assert_eq!(p.len(), 2);
         assert!(p[0].censored && !p[1].censored);
         assert!((p[1].ln_steps - (90f64.ln() + 110f64.ln()) / 2.0).abs() < 1e-12);
         assert!(p[1].se > 0.09, "{p:?}");
         assert_eq!(p.best().unwrap().batch_size, 8.0);
+    }
+
+    #[test]
+    fn a_seed_that_stopped_early_does_not_censor_its_size() {
+        let p =
+            Points::pool(&[seen(8.0, 90.0, false), seen(8.0, 50.0, true), seen(8.0, 60.0, true)]);
+        assert!(!p[0].censored);
+        let p =
+            Points::pool(&[seen(8.0, 90.0, false), seen(8.0, 500.0, true), seen(8.0, 600.0, true)]);
+        assert!(p[0].censored);
     }
 
     #[test]
@@ -172,7 +189,11 @@ mod tests {
 
     #[test]
     fn garbage_is_left_out() {
-        let p = Points::pool(&[seen(f64::NAN, 1.0, false), seen(8.0, 0.0, false), seen(-1.0, 3.0, false)]);
+        let p = Points::pool(&[
+            seen(f64::NAN, 1.0, false),
+            seen(8.0, 0.0, false),
+            seen(-1.0, 3.0, false),
+        ]);
         assert!(p.is_empty() && p.best().is_none());
     }
 }

@@ -3,7 +3,9 @@
 use super::evidence::Evidence;
 use super::level::Points;
 use super::model::{AnyLaw, Curve, CurveModel, MODELS, Refusal};
-use super::report::{CurvePoint, Interval, LevelFit, LossKind, ModelFit, ModelKind, Observed, Open};
+use super::report::{
+    CurvePoint, Interval, LevelFit, LossKind, ModelFit, ModelKind, Observed, Open,
+};
 use super::select::{self, Candidate, Choice, LeftOutError, Score};
 use super::series::Observation;
 use super::uncertainty::{self, LEVEL, interval};
@@ -14,17 +16,31 @@ use crate::units::{self, count};
 const LAW_SIZES: usize = 3;
 const SLACK: f64 = 0.02;
 
+/// The joint law of one fit window.
+#[derive(Debug, Clone)]
+pub(super) struct WindowLaw<'a> {
+    pub fitted: &'a Fitted,
+    /// The window that predicts the loss best.
+    pub best: bool,
+    /// By its error on the loss it cannot be told from the best one.
+    pub comparable: bool,
+    /// Resampled laws.
+    pub draws: Vec<AnyLaw>,
+}
+
 /// What the laws over all levels bring to each level.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Laws<'a> {
-    pub joint: Option<&'a Fitted>,
+    pub windows: Vec<WindowLaw<'a>>,
     pub rival: Option<&'a Fitted>,
     /// Why there is no joint law.
     pub refusal: Option<Refusal>,
-    /// Resampled joint laws, those of the comparable windows included.
-    pub draws: Vec<AnyLaw>,
-    /// The joint laws of comparable windows.
-    pub windows: Vec<AnyLaw>,
+}
+
+impl<'a> Laws<'a> {
+    pub fn joint(&self) -> Option<&'a Fitted> {
+        self.windows.iter().find(|w| w.best).map(|w| w.fitted)
+    }
 }
 
 /// A model at the level.
@@ -43,11 +59,80 @@ pub(super) struct Level {
     evidence: Option<Evidence>,
     entries: Vec<Entry>,
     pub scores: Vec<Score>,
+    /// Which window's joint law speaks here, and which cannot be told from it.
+    windows: Vec<usize>,
+}
+
+/// Windows whose error in ln E is at most this much larger than that of the best one are shown to
+/// be no worse by so few sizes.
+const NO_WORSE: f64 = 1.25;
+
+/// Which windows' laws hold at each level, the one that speaks first: a law holds only after its
+/// burn-in, so high losses may ask for a shorter one than the loss as a whole does.
+pub(super) fn windows_at(
+    losses: &[f64],
+    points: &[Points],
+    windows: &[WindowLaw<'_>],
+) -> Vec<Vec<usize>> {
+    let errors: Vec<Vec<Option<f64>>> = windows
+        .iter()
+        .map(|w| {
+            let at = |(l, p): (&f64, &Points)| score_law(ModelKind::Joint, w.fitted, *l, p).rms();
+            losses.iter().zip(points).map(at).collect()
+        })
+        .collect();
+    let pooled = |w: usize, level: usize| {
+        let near = (0..losses.len()).filter(|l| l.abs_diff(level) <= 2);
+        let (sum, weight) = near
+            .filter_map(|l| Some((errors[w][l]?, 0.5f64.powi(l.abs_diff(level) as i32))))
+            .fold((0.0, 0.0), |(s, n), (e, weight)| (s + weight * e * e, n + weight));
+        (weight > 0.0).then(|| (sum / weight).sqrt())
+    };
+    let best = windows.iter().position(|w| w.best).unwrap_or(0);
+    (0..losses.len())
+        .map(|level| {
+            let scores: Vec<Option<f64>> = (0..windows.len()).map(|w| pooled(w, level)).collect();
+            let least = scores.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+            if !least.is_finite() {
+                let mut all: Vec<usize> =
+                    (0..windows.len()).filter(|&w| windows[w].comparable || w == best).collect();
+                all.sort_by_key(|&w| w != best);
+                return all;
+            }
+            let good = |w: &usize| scores[*w].is_some_and(|s| s <= NO_WORSE * least);
+            let mut held: Vec<usize> = (0..windows.len()).filter(good).collect();
+            held.sort_by(|&a, &b| {
+                (a != best).cmp(&(b != best)).then_with(|| {
+                    scores[a].unwrap_or(f64::MAX).total_cmp(&scores[b].unwrap_or(f64::MAX))
+                })
+            });
+            held
+        })
+        .collect()
+}
+
+/// Errors in ln E of a law at the sizes that were left out of its fit.
+fn score_law(kind: ModelKind, fitted: &Fitted, loss: f64, points: &Points) -> Score {
+    let errors: Vec<LeftOutError> = (0..points.len())
+        .filter_map(|i| {
+            let b = points[i].batch_size;
+            let out = fitted.left_out.iter().find(|l| (l.batch_size / b).ln().abs() < 1e-3)?;
+            let curve = out.law.curve(loss);
+            Some(select::error_at(curve.as_ref(), points, i))
+        })
+        .collect();
+    Score { kind, errors }
 }
 
 impl Level {
-    pub fn fit(loss: f64, observed: Vec<Observation>, laws: &Laws<'_>) -> Level {
-        let points = Points::pool(&observed);
+    pub fn fit(
+        loss: f64,
+        observed: Vec<Observation>,
+        points: Points,
+        windows: Vec<usize>,
+        laws: &Laws<'_>,
+    ) -> Level {
+        let joint = windows.first().and_then(|&w| laws.windows.get(w)).map(|w| w.fitted);
         let mut level = Level {
             loss,
             evidence: Evidence::of(&points),
@@ -55,11 +140,12 @@ impl Level {
             points,
             entries: Vec::new(),
             scores: Vec::new(),
+            windows,
         };
         for model in MODELS {
             level.one_level(model, laws);
         }
-        level.law(ModelKind::Joint, laws.joint, laws.refusal.as_ref());
+        level.law(ModelKind::Joint, joint, laws.refusal.as_ref());
         level.law(ModelKind::NoFloor, laws.rival, None);
         level
     }
@@ -97,18 +183,7 @@ impl Level {
             && let Some(fitted) = fitted
             && !fitted.left_out.is_empty()
         {
-            let errors: Vec<LeftOutError> = (0..self.points.len())
-                .filter_map(|i| {
-                    let b = self.points[i].batch_size;
-                    let out = fitted
-                        .left_out
-                        .iter()
-                        .find(|l| (l.batch_size / b).ln().abs() < 1e-3)?;
-                    let curve = out.law.curve(self.loss);
-                    Some(select::error_at(curve.as_ref(), &self.points, i))
-                })
-                .collect();
-            self.scores.push(Score { kind, errors });
+            self.scores.push(score_law(kind, fitted, self.loss, &self.points));
         }
         self.entries.push(Entry { kind, curve });
     }
@@ -129,7 +204,7 @@ impl Level {
         if !reached.is_empty() {
             has = format!("{has}: {}", list(&reached));
         }
-        let law = laws.joint.and_then(|j| j.law.curve(self.loss));
+        let law = laws.joint().and_then(|j| j.law.curve(self.loss));
         let mut near: Vec<String> = Vec::new();
         for p in self.points.iter().filter(|p| p.censored) {
             let so_far = p.ln_tokens().exp();
@@ -167,25 +242,22 @@ impl Level {
         self.entries.iter().find(|e| e.kind == kind)?.curve.as_ref().ok().copied()
     }
 
-    /// The finished level; `scores` are those of all levels, this one being number `index`.
+    /// The finished level, number `index`, where `choice` speaks.
     pub fn finish(
         self,
         index: usize,
-        scores: &[Vec<Score>],
+        choice: Option<Choice>,
         laws: &Laws<'_>,
         on: LossKind,
         draws: usize,
         seed: u64,
     ) -> LevelFit {
-        let choice = select::choose(index, scores, &self.candidates());
         let mut models = Vec::new();
         let mut speaking: Vec<Curve> = Vec::new();
         for (k, entry) in self.entries.iter().enumerate() {
             let spread = match (&entry.curve, entry.kind) {
                 (Err(_), _) => Vec::new(),
-                (Ok(_), ModelKind::Joint) => {
-                    laws.draws.iter().filter_map(|law| law.curve(self.loss)).collect()
-                }
+                (Ok(_), ModelKind::Joint) => self.law_draws(laws),
                 (Ok(_), ModelKind::NoFloor) => Vec::new(),
                 (Ok(curve), _) => match MODELS.iter().find(|m| m.kind() == entry.kind) {
                     Some(model) => {
@@ -201,6 +273,12 @@ impl Level {
             }
         }
         self.assemble(choice, speaking, models, laws, on)
+    }
+
+    /// Resampled laws of the windows that hold here.
+    fn law_draws(&self, laws: &Laws<'_>) -> Vec<Curve> {
+        let windows = self.windows.iter().filter_map(|&w| laws.windows.get(w));
+        windows.flat_map(|w| &w.draws).filter_map(|law| law.curve(self.loss)).collect()
     }
 
     fn model_fit(&self, entry: &Entry, spread: &[Curve]) -> ModelFit {
@@ -275,12 +353,17 @@ impl Level {
         let spoken = choice.and_then(|c| self.curve_of(c.best).map(|curve| (c, curve)));
         let (Some((choice, curve)), Some(evidence)) = (spoken, self.evidence) else {
             level.why = self.silence(laws);
+            if let Some(evidence) = self.evidence.filter(|_| self.points.reached().count() > 1) {
+                level.b_opt = evidence.b_opt(None, [0.0, f64::INFINITY]);
+                level.why.insert_str(0, "only the points bound the optimum: ");
+            }
             return level;
         };
         let mut others: Vec<Curve> =
             choice.comparable.iter().filter_map(|k| self.curve_of(*k)).collect();
         if choice.comparable.contains(&ModelKind::Joint) {
-            others.extend(laws.windows.iter().filter_map(|law| law.curve(self.loss)));
+            let windows = self.windows.iter().filter_map(|&w| laws.windows.get(w));
+            others.extend(windows.filter_map(|w| w.fitted.law.curve(self.loss)));
         }
         let spread = span(&curve, &draws, &others);
         level.b_opt = evidence.b_opt(curve.b_opt().or(Some(0.0)), spread);
@@ -323,6 +406,58 @@ impl Level {
             |refusal| refusal.to_string(),
         )
     }
+}
+
+/// Which model speaks at each level. B_min and B_opt rise as the loss falls; a one-level model whose
+/// numbers do not (between neighbouring levels its noise is independent) leaves the word to the law
+/// over all levels.
+pub(super) fn choose(levels: &[Level]) -> Vec<Option<Choice>> {
+    let scores: Vec<Vec<Score>> = levels.iter().map(|l| l.scores.clone()).collect();
+    let mut choices: Vec<Option<Choice>> = levels
+        .iter()
+        .enumerate()
+        .map(|(i, l)| select::choose(i, &scores, &l.candidates()))
+        .collect();
+    // Each pass moves at least one level to the law, or ends.
+    for _ in 0..levels.len() {
+        let Some(falling) = first_fall(levels, &choices) else { break };
+        for i in falling {
+            if let Some(c) = &mut choices[i] {
+                c.why = format!(
+                    "the {} predicts left-out sizes better here, but its optimum does not rise as \
+                     the loss falls; the joint law speaks",
+                    select::name(c.best)
+                );
+                c.comparable.push(ModelKind::Joint);
+                c.best = ModelKind::Joint;
+            }
+        }
+    }
+    choices
+}
+
+/// Neighbouring levels at which B_opt or B_min falls with the loss: those of the two that can leave
+/// the word to the law.
+fn first_fall(levels: &[Level], choices: &[Option<Choice>]) -> Option<Vec<usize>> {
+    let speaking: Vec<(usize, Curve)> = choices
+        .iter()
+        .enumerate()
+        .filter_map(|(i, c)| Some((i, levels[i].curve_of(c.as_ref()?.best)?)))
+        .collect();
+    speaking.windows(2).find_map(|w| {
+        let [(i, upper), (j, lower)] = [w[0], w[1]];
+        let falls = |a: f64, b: f64| b < a * (1.0 - 1e-6);
+        let b_opt = |c: &Curve| c.b_opt().unwrap_or(0.0);
+        if !falls(b_opt(&upper), b_opt(&lower)) && !falls(upper.b_min(), lower.b_min()) {
+            return None;
+        }
+        let movable = |&k: &usize| {
+            choices[k].as_ref().is_some_and(|c| c.best != ModelKind::Joint)
+                && levels[k].curve_of(ModelKind::Joint).is_some()
+        };
+        let both: Vec<usize> = [i, j].into_iter().filter(movable).collect();
+        (!both.is_empty()).then_some(both)
+    })
 }
 
 /// S_opt is read at the optimum: unknown where that is not inside the tested sizes.

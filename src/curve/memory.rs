@@ -141,7 +141,13 @@ fn after_switches(law: &Law, s: &SwitchedSeries, run: usize) -> Vec<After> {
             .collect();
         let forgotten = law.l_inf + law.signal(progress) + law.noise(batch_size);
         let passed = past.len();
-        forgotten.is_finite().then_some(After { forgotten, switches: past, loss: b.loss, run, passed })
+        forgotten.is_finite().then_some(After {
+            forgotten,
+            switches: past,
+            loss: b.loss,
+            run,
+            passed,
+        })
     })
     .collect()
 }
@@ -158,7 +164,8 @@ fn fit(bins: &[&After]) -> Option<Memory> {
         huber: HUBER_NATS,
         max_iterations: 100,
     };
-    let starts = [(-1.0, 0.5), (-3.0, 1.0), (-6.0, 0.5), (1.0, 0.5)].map(|(t, p): (f64, f64)| [ln + t, p.ln()]);
+    let starts = [(-1.0, 0.5), (-3.0, 1.0), (-6.0, 0.5), (1.0, 0.5)]
+        .map(|(t, p): (f64, f64)| [ln + t, p.ln()]);
     let found = multistart(&mut Kernel(bins.to_vec()), starts, &settings)?;
     let [tau_steps, p] = found.p.map(f64::exp);
     Some(Memory { tau_steps, p, source: MemorySource::Measured })

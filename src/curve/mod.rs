@@ -23,6 +23,8 @@ mod model;
 mod no_floor;
 mod projection;
 mod query;
+#[cfg(test)]
+mod real;
 mod report;
 mod saved;
 mod select;
@@ -41,8 +43,8 @@ pub use levels::{levels, observe};
 pub use model::{AnyLaw, Curve, CurveModel, LAWS, LossModel, MODELS, Minimum, Refusal};
 pub use no_floor::NoFloor;
 pub use report::{
-    CurvePoint, FitReport, GroupFit, Interval, LawFit, LeftOutSize, LevelFit, LossKind, MemoryCheck,
-    ModelFit, ModelKind, Observed, Open, Refused, RunUse, WindowScore,
+    CurvePoint, FitReport, GroupFit, Interval, LawFit, LeftOutSize, LevelFit, LossKind,
+    MemoryCheck, ModelFit, ModelKind, Observed, Open, Refused, RunUse, WindowScore,
 };
 pub use saved::SavedLaw;
 pub use series::{Bin, ConstantSeries, Group, Member, Observation, SwitchedSeries};

@@ -338,11 +338,8 @@ mod tests {
                 assert!((found.b_opt().unwrap() / b).ln().abs() < 0.03, "{found:?}");
             }
         }
-        let truths = [
-            AnyLaw::Floor(Law { q: 0.0, ..LAW }),
-            AnyLaw::Floor(LAW),
-            AnyLaw::NoFloor(RIVAL),
-        ];
+        let truths =
+            [AnyLaw::Floor(Law { q: 0.0, ..LAW }), AnyLaw::Floor(LAW), AnyLaw::NoFloor(RIVAL)];
         for (model, truth) in LAWS.iter().zip(truths) {
             let set = set_of(&truth, &sizes(8, 30.0));
             let found = model.fit(&set, None).unwrap();

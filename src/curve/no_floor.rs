@@ -48,7 +48,11 @@ impl NoFloor {
             let s = self.a * (-self.alpha * x).exp();
             let e = self.b * (-self.beta * (x + batch_size.ln())).exp();
             let f = s + e - d;
-            if f > 0.0 { low = low.max(x) } else { high = high.min(x) }
+            if f > 0.0 {
+                low = low.max(x)
+            } else {
+                high = high.min(x)
+            }
             let newton = x + f / (self.alpha * s + self.beta * e);
             let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
             if (next - x).abs() < 1e-12 * (1.0 + x.abs()) {
@@ -119,7 +123,8 @@ impl LossModel for NoFloorModel {
                 .map(|s: [f64; 2]| s.map(f64::ln))
                 .collect(),
         };
-        let mut problem = Projected::<_, 2>::new(set, TwoPowers { ln_steps, ln_tokens }, HUBER_NATS);
+        let mut problem =
+            Projected::<_, 2>::new(set, TwoPowers { ln_steps, ln_tokens }, HUBER_NATS);
         let found = multistart(&mut problem, starts, &settings)?;
         let [l_inf, a, b] = problem.linear_at(&found.p)?;
         let [alpha, beta] = found.p.map(f64::exp);

@@ -15,7 +15,10 @@ impl GroupFit {
             return self.beyond(loss, upper);
         }
         let by_law = |l: &LevelFit| l.model == Some(ModelKind::Joint) && l.b_opt.value.is_some();
-        if by_law(upper) && by_law(lower) && let Some(law) = &self.law {
+        if by_law(upper)
+            && by_law(lower)
+            && let Some(law) = &self.law
+        {
             let b = law.law.b_opt(loss)?;
             let b = between.low.map_or(b, |low| b.max(low));
             between.value = Some(between.high.map_or(b, |high| b.min(high)));
@@ -120,7 +123,9 @@ fn mix(upper: &Interval, lower: &Interval, share: f64) -> Interval {
         Open::Both => (true, true),
     };
     let (a, b) = (side(upper.open), side(lower.open));
-    let blend = |a: bool, b: bool, bound: Option<f64>| (a && share < 1.0) || (b && share > 0.0) || bound.is_none();
+    let blend = |a: bool, b: bool, bound: Option<f64>| {
+        (a && share < 1.0) || (b && share > 0.0) || bound.is_none()
+    };
     Interval {
         value: between(upper.value, lower.value),
         low,

@@ -68,8 +68,9 @@ impl SavedLaw {
 
     /// Reads and checks; the error says what was found and what was expected.
     pub fn from_json(text: &str) -> Result<SavedLaw, String> {
-        let value: serde_json::Value = serde_json::from_str(text)
-            .map_err(|e| format!("found text that is not JSON ({e}), expected a law saved by boptop"))?;
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|e| {
+            format!("found text that is not JSON ({e}), expected a law saved by boptop")
+        })?;
         let schema = value.get("schema").and_then(|s| s.as_str()).unwrap_or("none");
         if schema != SCHEMA {
             let schema: String = schema.chars().filter(|c| !c.is_control()).take(40).collect();
@@ -85,12 +86,16 @@ impl SavedLaw {
 
     fn check(&self) -> Result<(), String> {
         let l = &self.law;
-        let positive = [("a", l.a), ("alpha", l.alpha), ("c", l.c), ("gamma", l.gamma), ("p", self.p)];
+        let positive =
+            [("a", l.a), ("alpha", l.alpha), ("c", l.c), ("gamma", l.gamma), ("p", self.p)];
         if let Some((name, x)) = positive.iter().find(|(_, x)| !(x.is_finite() && *x > 0.0)) {
             return Err(format!("found {name} = {x}, expected a number above 0"));
         }
         if !l.l_inf.is_finite() || !(0.0..1.0).contains(&l.q) || !(self.tau_steps >= 0.0) {
-            return Err("found l_inf, q or tau_steps out of range, expected 0 <= q < 1 and tau_steps >= 0".into());
+            return Err(
+                "found l_inf, q or tau_steps out of range, expected 0 <= q < 1 and tau_steps >= 0"
+                    .into(),
+            );
         }
         Ok(())
     }
@@ -102,7 +107,14 @@ impl SavedLaw {
 
     /// The resampled laws.
     pub fn draws(&self) -> impl Iterator<Item = Law> + '_ {
-        self.draws.iter().map(|&[l_inf, a, alpha, c, gamma, q]| Law { l_inf, a, alpha, c, gamma, q })
+        self.draws.iter().map(|&[l_inf, a, alpha, c, gamma, q]| Law {
+            l_inf,
+            a,
+            alpha,
+            c,
+            gamma,
+            q,
+        })
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct LeftOutError {
     pub batch_size: f64,
     /// In ln E.
     pub error: f64,
-    /// Smaller where the crossing itself is uncertain.
+    /// Smaller where the crossing itself is uncertain, and far from the optimum.
     pub weight: f64,
     /// The run never reached the level: only a prediction that it had is an error.
     pub censored: bool,
@@ -39,8 +39,8 @@ impl Score {
     /// Rms error of ln E at this level.
     pub fn rms(&self) -> Option<f64> {
         let counted = self.errors.iter().filter(|e| !e.censored || e.error > 0.0);
-        let (sum, weight) = counted
-            .fold((0.0, 0.0), |(s, w), e| (s + e.weight * e.error * e.error, w + e.weight));
+        let (sum, weight) =
+            counted.fold((0.0, 0.0), |(s, w), e| (s + e.weight * e.error * e.error, w + e.weight));
         (weight > 0.0).then(|| (sum / weight).sqrt())
     }
 }
@@ -55,7 +55,9 @@ pub(super) fn error_at(curve: Option<&Curve>, points: &Points, i: usize) -> Left
         (Some(s), true) => (p.ln_steps - s).max(0.0),
         (None, true) => 0.0,
     };
-    let weight = (0.02 / p.se).powi(2).min(1.0);
+    // A size that needs several times the fewest tokens says little about the optimum.
+    let waste = points.best().map_or(0.0, |b| (p.ln_tokens() - b.ln_tokens()).max(0.0));
+    let weight = (0.02 / p.se).powi(2).min(1.0) * (-2.0 * waste).exp();
     let error = if error.is_finite() { error.min(MOST) } else { MOST };
     LeftOutError { batch_size: p.batch_size, error, weight, censored: p.censored }
 }
@@ -72,7 +74,8 @@ pub(super) fn score_one_level(
     let errors = (0..points.len())
         .map(|i| {
             let others = points.without(i);
-            let fitted = model.minimum(&others, Some(full)).or_else(|| model.minimum(&others, None));
+            let fitted =
+                model.minimum(&others, Some(full)).or_else(|| model.minimum(&others, None));
             error_at(fitted.map(|m| m.found).as_ref(), points, i)
         })
         .collect();
@@ -178,7 +181,7 @@ fn unscored(open: &[ModelKind]) -> Option<Choice> {
     })
 }
 
-/// Mean square errors by batch size, on the (level, size) pairs that all models predicted; levels
+/// Square errors by batch size (their mean is the score), on the (level, size) pairs that all models predicted; levels
 /// next to `level` count half, the ones after them a quarter.
 fn paired(level: usize, scores: &[Vec<Score>], kinds: &[ModelKind]) -> Vec<Vec<f64>> {
     // (batch size, weight, error by model)
@@ -213,7 +216,10 @@ fn paired(level: usize, scores: &[Vec<Score>], kinds: &[ModelKind]) -> Vec<Vec<f
             }
         }
     }
-    sums.into_iter().map(|s| s.into_iter().map(|[sum, w]| sum / w.max(1e-12)).collect()).collect()
+    // Scaled so that the plain mean over the sizes is the weighted mean of all pairs.
+    let n = sizes.len() as f64;
+    let share = |s: &[[f64; 2]]| s.iter().map(|x| x[1]).sum::<f64>().max(1e-12) / n;
+    sums.iter().map(|s| s.iter().map(|x| x[0] / share(s)).collect()).collect()
 }
 
 #[cfg(test)]

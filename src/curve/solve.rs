@@ -159,8 +159,8 @@ impl<const N: usize> Point<N> {
                 }
             }
         }
-        let sound =
-            cost.is_finite() && gradient.iter().chain(normal.iter().flatten()).all(|x| x.is_finite());
+        let sound = cost.is_finite()
+            && gradient.iter().chain(normal.iter().flatten()).all(|x| x.is_finite());
         if sound {
             (self.normal, self.gradient, self.cost) = (normal, gradient, cost);
         }
@@ -365,7 +365,8 @@ mod tests {
 
     #[test]
     fn an_outlier_pulls_little_under_huber() {
-        let mut points: Vec<_> = (0..20).map(|i| (f64::from(i), 2.0 + 0.5 * f64::from(i))).collect();
+        let mut points: Vec<_> =
+            (0..20).map(|i| (f64::from(i), 2.0 + 0.5 * f64::from(i))).collect();
         points[19].1 += 100.0;
         let robust = minimise(&mut Line(points.clone()), [0.0, 0.0], &free(0.01)).unwrap();
         let plain = minimise(&mut Line(points), [0.0, 0.0], &free(1e9)).unwrap();

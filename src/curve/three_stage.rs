@@ -116,11 +116,8 @@ impl ThreeStage {
             // x = S - S_min: B x^2 + (B S_min - B_0) x - B_-1 = 0, its positive root.
             let h = self.b_0() - b * self.s_min;
             let root = (h * h + 4.0 * b * self.b_minus_1()).sqrt();
-            let x = if h >= 0.0 {
-                (h + root) / (2.0 * b)
-            } else {
-                2.0 * self.b_minus_1() / (root - h)
-            };
+            let x =
+                if h >= 0.0 { (h + root) / (2.0 * b) } else { 2.0 * self.b_minus_1() / (root - h) };
             self.s_min + x
         };
         (s.is_finite() && s > 0.0).then_some(s)
@@ -141,7 +138,8 @@ impl ThreeStage {
     fn partials(&self, s: f64) -> [f64; 6] {
         let (c, width) = (self.c(), self.s_2 * self.s_2 - self.s_opt * self.s_opt);
         // dC by S_opt, S_2, E_min, k.
-        let dc = [2.0 * c * self.s_opt / width, -2.0 * c * self.s_2 / width, c / self.e_min, c / self.k];
+        let dc =
+            [2.0 * c * self.s_opt / width, -2.0 * c * self.s_2 / width, c / self.e_min, c / self.k];
         if s >= self.s_2 {
             let by_c = 2.0 * (self.s_2 - self.s_opt) * s;
             return [
@@ -263,9 +261,8 @@ impl CurveModel for ThreeStageModel {
             }
         };
         let found = found?;
-        let refusal = (found.at_bound[0] || found.at_bound[1]).then(|| {
-            Refusal::at_bound("S_opt", "the level on both sides of the best batch size")
-        });
+        let refusal = (found.at_bound[0] || found.at_bound[1])
+            .then(|| Refusal::at_bound("S_opt", "the level on both sides of the best batch size"));
         Some(Minimum { found: Curve::ThreeStage(ThreeStage::from_free(&found.p)), refusal })
     }
 }

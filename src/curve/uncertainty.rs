@@ -135,7 +135,8 @@ pub(super) fn interval(value: Option<f64>, draws: Vec<f64>) -> Interval {
     };
     let low = value.map_or(low, |v| low.min(v));
     let high = value.map_or(high, |v| high.max(v));
-    let (low, high) = (Some(low).filter(|x| x.is_finite() && *x > 0.0), Some(high).filter(|x| x.is_finite()));
+    let (low, high) =
+        (Some(low).filter(|x| x.is_finite() && *x > 0.0), Some(high).filter(|x| x.is_finite()));
     Interval { value, low, high, level: LEVEL, open: open(low.is_none(), high.is_none()) }
 }
 
@@ -154,7 +155,8 @@ mod tests {
 
     #[test]
     fn students_quantiles() {
-        for (df, want) in [(1.0, 6.314), (4.0, 2.132), (7.0, 1.895), (11.0, 1.796), (100.0, 1.660)] {
+        for (df, want) in [(1.0, 6.314), (4.0, 2.132), (7.0, 1.895), (11.0, 1.796), (100.0, 1.660)]
+        {
             assert!((t_95(df) - want).abs() < 0.004, "{df} {}", t_95(df));
         }
         assert!(small_sample_factor(5) > small_sample_factor(12));

@@ -98,7 +98,8 @@ impl Windows {
         for &burn_in in &burn_ins {
             let set = SeriesSet::new(series, burn_in);
             let before = all.last().map(|w: &Window| w.laws.clone()).unwrap_or_default();
-            let laws = LAWS.iter().filter_map(|m| fit_law(*m, &set, scored_from, &before)).collect();
+            let laws =
+                LAWS.iter().filter_map(|m| fit_law(*m, &set, scored_from, &before)).collect();
             all.push(Window { burn_in, set, laws });
         }
         let mut windows = Windows { all, best: 0, comparable: Vec::new() };
@@ -126,7 +127,8 @@ impl Windows {
             None => {
                 // Nothing to judge by: the middle one speaks and all of them widen.
                 let held = |w: &Window| w.joint().is_some();
-                let usable: Vec<usize> = (0..self.all.len()).filter(|&i| held(&self.all[i])).collect();
+                let usable: Vec<usize> =
+                    (0..self.all.len()).filter(|&i| held(&self.all[i])).collect();
                 self.best = usable.get(usable.len() / 2).copied().unwrap_or(0);
                 self.comparable = usable;
             }
