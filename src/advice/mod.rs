@@ -1,5 +1,41 @@
 //! Fits and a run to what to do: the verdict, the policies side by side, the schedule that is
 //! recommended, and the guards that speak against it. Pure.
+//!
+//! [`plan()`] draws a run's future with the joint law and its memory (see [`crate::curve`]) from the
+//! run's own past on: `L = L_inf + a (sum B^q dS)^-alpha + noise`, where the noise of a former batch
+//! size fades as `F(x) = (1 + x/tau)^-p`. It searches staircases under the trainer's constraints for
+//! the goal that a person picked, and sets them beside leaving the run, the best single batch size,
+//! and tracking B_opt(L) (Zhou et al., arXiv 2601.05034). A law that misses the run's own past gives
+//! no advice ([`OwnPast`]); [`check`] asks every guard of [`GUARDS`] before anything is written.
+
+mod branch;
+mod constraints;
+mod decide;
+mod estimate;
+mod forecast;
+mod guard;
+mod outcome;
+mod own_past;
+mod plan;
+mod planner;
+mod policy;
+mod schedule;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use branch::{Branches, branches, minicpm_mark};
+pub use constraints::Constraints;
+pub use estimate::{Estimate, b_opt_at};
+pub use forecast::{Course, Stair};
+pub use guard::{Answer, Case, GUARDS, Guard, check};
+pub use own_past::{OwnPast, catch_up_steps, stretches};
+pub use plan::plan;
+pub use schedule::{
+    batch_at, csv, first_change, megatron, parse_what_if, with_change, with_lr_rule,
+};
 
 use crate::curve::Interval;
 use crate::run::Phase;
@@ -77,6 +113,29 @@ pub enum GuardName {
     NoTrainer,
 }
 
+impl GuardName {
+    /// As it is written on the command line and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GuardName::NotLive => "not-live",
+            GuardName::Warmup => "warmup",
+            GuardName::Decay => "decay",
+            GuardName::BelowBMin => "below-b-min",
+            GuardName::BumpSize => "bump-size",
+            GuardName::Unit => "unit",
+            GuardName::Limit => "limit",
+            GuardName::Direction => "direction",
+            GuardName::LeadTime => "lead-time",
+            GuardName::StaleEstimate => "stale-estimate",
+            GuardName::LawMissesPast => "law-misses-past",
+            GuardName::ModelsDisagree => "models-disagree",
+            GuardName::CatchUp => "catch-up",
+            GuardName::TwoAttempts => "two-attempts",
+            GuardName::NoTrainer => "no-trainer",
+        }
+    }
+}
+
 /// What a guard says of a proposal.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GuardAnswer {
@@ -140,4 +199,88 @@ pub struct Plan {
     pub guards: Vec<GuardAnswer>,
     pub goal: Goal,
     pub policies: Vec<PolicyOutcome>,
+}
+
+/// Which memory a plan rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryChoice {
+    /// As fitted or saved; slow, and said so, where nothing was.
+    Measured,
+    /// [`crate::curve::Memory::SLOW`].
+    Slow,
+    /// [`crate::curve::Memory::INSTANT`].
+    Fast,
+}
+
+/// What happens to the learning rate when the batch size changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LrRule {
+    /// The seed paper's.
+    #[default]
+    Unchanged,
+    /// Times the square root of the batch ratio (arXiv 2505.23971), written as `lr_scale`.
+    Sqrt,
+}
+
+/// What a person asks of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanOptions {
+    /// `None`: fewest tokens to a stable-phase loss.
+    pub goal: Option<Goal>,
+    /// Nats; `None`: what leaving the run would reach at the budget.
+    pub target_loss: Option<f64>,
+    /// Cumulative; `None`: twice the tokens so far, said so.
+    pub budget_tokens: Option<f64>,
+    /// Batch sizes are multiples of it; the trainer's own word goes first.
+    pub unit: Option<u64>,
+    pub max_batch: Option<u64>,
+    pub what_if: Option<Vec<Entry>>,
+    pub memory: Option<MemoryChoice>,
+    /// Largest factor of one change.
+    pub max_bump: f64,
+    pub lr_rule: LrRule,
+    /// A change lies at least this far ahead, in measured throughput.
+    pub lead_seconds: f64,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        PlanOptions {
+            goal: None,
+            target_loss: None,
+            budget_tokens: None,
+            unit: None,
+            max_batch: None,
+            what_if: None,
+            memory: None,
+            max_bump: 2.0,
+            lr_rule: LrRule::Unchanged,
+            lead_seconds: 180.0,
+        }
+    }
+}
+
+/// What is known of a run beside its metrics.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Situation {
+    /// It is writing now.
+    pub live: bool,
+    pub tokens_per_second: Option<f64>,
+    /// Tokens between two log lines.
+    pub log_interval_tokens: Option<f64>,
+    /// From `ready`; `None` if no trainer ever said it.
+    pub limits: Option<TrainerLimits>,
+    /// The accepted schedule.
+    pub in_force: Vec<Entry>,
+    pub attempts_alive: usize,
+    /// Cumulative tokens at which the batch size last changed.
+    pub last_change_tokens: Option<f64>,
+    /// Tokens consumed since the estimate was made.
+    pub estimate_age_tokens: Option<f64>,
+    /// The schedule that was recommended before: its next change is never postponed.
+    pub committed: Option<Vec<Entry>>,
+    /// boptop could write the control file.
+    pub can_write: bool,
 }

@@ -1,0 +1,290 @@
+//! What a schedule may be: multiples of the trainer's unit, limits, direction, the size of a
+//! change, how far ahead it lies and how long it is kept.
+
+use super::{PlanOptions, Situation};
+use crate::run::RunData;
+
+/// A change smaller than this is not worth making.
+pub const MIN_BUMP: f64 = 1.25;
+/// A new batch size lies at least this factor above B_min.
+pub const B_MIN_MARGIN: f64 = 1.1;
+const MOST_RUNGS: usize = 10;
+
+/// Constraints on the future of one run, in tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Constraints {
+    /// `None`: unknown; whole multiples of the present batch size are proposed.
+    pub unit: Option<u64>,
+    pub min: u64,
+    pub max: Option<u64>,
+    pub max_bump: f64,
+    pub up_only: bool,
+    /// Batch size in force at this moment.
+    pub own: u64,
+    /// Cumulative tokens so far.
+    pub now: u64,
+    /// First token count at which a change may lie.
+    pub earliest: u64,
+    /// Tokens between two changes, at least.
+    pub dwell: u64,
+    /// Measured or logged throughput.
+    pub tokens_per_second: Option<f64>,
+}
+
+impl Constraints {
+    /// `None` where the log tells no tokens or no batch size.
+    pub fn of(run: &RunData, situation: &Situation, options: &PlanOptions) -> Option<Constraints> {
+        let tokens = run.tokens();
+        if !(1.0..1e18).contains(&tokens) {
+            return None;
+        }
+        let interval = situation.log_interval_tokens.or_else(|| log_interval(run)).unwrap_or(0.0);
+        let own = own_batch(run, situation, tokens, interval)?;
+        let limits = situation.limits.clone().unwrap_or_default();
+        let now = tokens.round() as u64;
+        let rate = situation
+            .tokens_per_second
+            .or_else(|| logged_rate(run))
+            .filter(|r| r.is_finite() && *r > 0.0);
+        let lead = options.lead_seconds.max(0.0) * rate.unwrap_or(0.0);
+        let lead = lead.max(interval).max(2.0 * own as f64);
+        let dwell = (5.0 * interval).max(0.02 * tokens).max(10.0 * own as f64);
+        let max = match (limits.max_batch_tokens, options.max_batch) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        Some(Constraints {
+            unit: limits.unit_tokens.or(options.unit).filter(|u| *u > 0),
+            min: limits.min_batch_tokens.unwrap_or(1).max(1),
+            max,
+            max_bump: if options.max_bump.is_finite() { options.max_bump.max(1.0) } else { 2.0 },
+            up_only: limits.up_only,
+            own,
+            now,
+            earliest: now.saturating_add(whole(lead)),
+            dwell: whole(dwell).max(1),
+            tokens_per_second: rate,
+        })
+    }
+
+    /// The largest allowed raise from `from` by at most `factor`.
+    pub fn up(&self, from: u64, factor: f64) -> Option<u64> {
+        let unit = self.unit.unwrap_or(self.own);
+        let most = (from as f64 * factor.min(self.max_bump) * (1.0 + 1e-12)).floor() as u64;
+        let most = most.min(self.max.unwrap_or(u64::MAX));
+        let to = most / unit * unit;
+        (to as f64 >= MIN_BUMP * from as f64 && to >= self.min).then_some(to)
+    }
+
+    /// The largest allowed reduction.
+    pub fn down(&self, from: u64) -> Option<u64> {
+        if self.up_only {
+            return None;
+        }
+        let unit = self.unit.unwrap_or(1);
+        let least = (from as f64 / self.max_bump * (1.0 - 1e-12)).ceil() as u64;
+        let to = least.max(self.min).div_ceil(unit) * unit;
+        let to = if self.unit.is_none() && !from.is_multiple_of(to) { from / 2 } else { to };
+        let legal = to as f64 * MIN_BUMP <= from as f64
+            && to as f64 * self.max_bump >= from as f64 * (1.0 - 1e-9)
+            && to >= self.min
+            && to > 0
+            && self.max.is_none_or(|m| to <= m);
+        legal.then_some(to)
+    }
+
+    /// Rungs above `from` until one is at or above `top`: the first one `first` times larger at
+    /// most, the others by the largest factor.
+    pub fn ladder(&self, from: u64, first: f64, top: f64) -> Vec<u64> {
+        let mut rungs = Vec::new();
+        let (mut at, mut factor) = (from, first);
+        while rungs.len() < MOST_RUNGS && (at as f64) < top {
+            let Some(next) = self.up(at, factor) else { break };
+            rungs.push(next);
+            at = next;
+            factor = self.max_bump;
+        }
+        rungs
+    }
+
+    /// Whether changes, ascending in tokens, keep every rule.
+    pub fn allows(&self, changes: &[(u64, u64)]) -> bool {
+        let (mut least, mut from) = (self.earliest, self.own);
+        changes.iter().all(|&(at, to)| {
+            let factor = to as f64 / from.max(1) as f64;
+            let bump = factor.max(1.0 / factor);
+            let unit = self.unit.is_none_or(|u| to.is_multiple_of(u));
+            let limit = to >= self.min && self.max.is_none_or(|m| to <= m);
+            let fits = at >= least
+                && (MIN_BUMP * (1.0 - 1e-9)..=self.max_bump * (1.0 + 1e-9)).contains(&bump)
+                && (to > from || !self.up_only);
+            least = at.saturating_add(self.dwell);
+            from = to;
+            unit && limit && fits
+        })
+    }
+
+    /// Moves times so that the first lies no earlier than `earliest` and no later than
+    /// `latest_first` (where the lead time allows that), and all lie `dwell` apart.
+    pub fn legal_times(&self, times: &mut [f64], latest_first: Option<u64>) {
+        let mut least = self.earliest as f64;
+        for (i, t) in times.iter_mut().enumerate() {
+            if i == 0
+                && let Some(latest) = latest_first
+            {
+                *t = t.min(latest as f64);
+            }
+            // NaN too becomes the earliest.
+            *t = t.max(least);
+            least = *t + self.dwell as f64;
+        }
+    }
+}
+
+/// Counts round up: a change never lies closer than asked.
+fn whole(x: f64) -> u64 {
+    if x.is_finite() { x.ceil().clamp(0.0, 1e18) as u64 } else { 0 }
+}
+
+/// What the next step trains at: the accepted entry that began within the last few log lines, else
+/// what the metrics show.
+fn own_batch(run: &RunData, situation: &Situation, tokens: f64, interval: f64) -> Option<u64> {
+    let began = situation.in_force.iter().rev().find(|e| e.from_tokens as f64 <= tokens);
+    if let Some(e) = began
+        && e.batch_size_tokens > 0
+        && (e.from_tokens as f64) > tokens - 3.0 * interval
+    {
+        return Some(e.batch_size_tokens);
+    }
+    run.batch_size().filter(|b| b.is_finite() && *b >= 1.0 && *b < 1e15).map(|b| b.round() as u64)
+}
+
+/// Mean tokens between the last lines of the log.
+fn log_interval(run: &RunData) -> Option<f64> {
+    let t = &run.train.tokens;
+    let n = t.len().min(9);
+    if n < 2 {
+        return None;
+    }
+    let d = (t[t.len() - 1] - t[t.len() - n]) / (n - 1) as f64;
+    (d.is_finite() && d > 0.0).then_some(d)
+}
+
+fn logged_rate(run: &RunData) -> Option<f64> {
+    run.segments.last().and_then(|s| rate_of(run, s))
+}
+
+/// Tokens a second over the latter half of a segment, by the log's own clock.
+fn rate_of(run: &RunData, segment: &crate::run::Segment) -> Option<f64> {
+    let r = &segment.range;
+    let (from, to) = (r.start + (r.end.saturating_sub(r.start)) / 2, r.end.checked_sub(1)?);
+    let c = &run.train;
+    let seconds = c.time.get(to)? - c.time.get(from)?;
+    let rate = (c.tokens.get(to)? - c.tokens.get(from)?) / seconds;
+    (rate.is_finite() && rate > 0.0).then_some(rate)
+}
+
+/// Tokens a second at each batch size that the run has trained at.
+#[derive(Debug, Clone, Default)]
+pub struct Throughput {
+    /// (batch size, tokens a second), ascending.
+    points: Vec<(f64, f64)>,
+}
+
+impl Throughput {
+    pub fn of(run: &RunData, constraints: &Constraints) -> Throughput {
+        let mut points: Vec<(f64, f64)> =
+            run.segments.iter().filter_map(|s| Some((s.batch_size, rate_of(run, s)?))).collect();
+        if let Some(rate) = constraints.tokens_per_second {
+            points.retain(|p| p.0 != constraints.own as f64);
+            points.push((constraints.own as f64, rate));
+        }
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points.dedup_by(|a, b| a.0 == b.0);
+        Throughput { points }
+    }
+
+    pub fn known(&self) -> bool {
+        !self.points.is_empty()
+    }
+
+    /// Interpolated in ln B; beyond the measured sizes the nearest one's.
+    pub fn rate(&self, batch_size: f64) -> f64 {
+        let i = self.points.partition_point(|p| p.0 < batch_size);
+        match (i.checked_sub(1).and_then(|i| self.points.get(i)), self.points.get(i)) {
+            (Some(a), Some(b)) => {
+                let w = (batch_size / a.0).ln() / (b.0 / a.0).ln();
+                a.1 * (1.0 - w) + b.1 * w
+            }
+            (Some(p), None) | (None, Some(p)) => p.1,
+            (None, None) => f64::NAN,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advice::TrainerLimits;
+    use crate::advice::testing::{LAW, MEMORY, run_of};
+    use proptest::prelude::*;
+
+    fn constraints(own: f64, limits: Option<TrainerLimits>, options: &PlanOptions) -> Constraints {
+        let run = run_of(&LAW, &MEMORY, &[(own, 2e6)], 0.0);
+        let situation = Situation { limits, ..Situation::default() };
+        Constraints::of(&run, &situation, options).unwrap()
+    }
+
+    #[test]
+    fn the_lead_time_is_measured_in_tokens() {
+        let c = constraints(128.0, None, &PlanOptions::default());
+        // The log's clock runs at 1e6 tokens a second.
+        assert_eq!(c.tokens_per_second.map(f64::round), Some(1e6));
+        assert!(c.earliest >= c.now + 180_000_000 - 200);
+        let c = constraints(128.0, None, &PlanOptions { lead_seconds: 0.0, ..Default::default() });
+        assert!(c.earliest < c.now + 20_000 && c.earliest > c.now);
+    }
+
+    #[test]
+    fn without_a_unit_only_multiples_of_the_present_size_are_proposed() {
+        let c = constraints(100.0, None, &PlanOptions::default());
+        assert_eq!(c.ladder(100, 1.5, 1000.0), Vec::<u64>::new());
+        assert_eq!(c.ladder(100, 2.0, 700.0), [200, 400, 800]);
+        assert_eq!(c.down(100), Some(50));
+    }
+
+    #[test]
+    fn a_ceiling_ends_the_ladder_and_a_trifle_above_is_not_made() {
+        let options = PlanOptions { unit: Some(10), max_batch: Some(450), ..Default::default() };
+        assert_eq!(constraints(100.0, None, &options).ladder(100, 2.0, 1e9), [200, 400]);
+        let options = PlanOptions { max_batch: Some(519), ..options };
+        assert_eq!(constraints(100.0, None, &options).ladder(100, 2.0, 1e9), [200, 400, 510]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn rungs_keep_every_rule(
+            own in 1u64..100_000, unit in 1u64..500, max in 1u64..1_000_000,
+            bump in 1.0..4.0f64, up_only in any::<bool>(), min in 1u64..1000,
+        ) {
+            let limits = TrainerLimits {
+                unit_tokens: Some(unit), max_batch_tokens: Some(max), up_only,
+                min_batch_tokens: Some(min), ..Default::default()
+            };
+            let options = PlanOptions { max_bump: bump, ..Default::default() };
+            let c = constraints(own as f64, Some(limits), &options);
+            let mut before = own;
+            for b in c.ladder(own, 2.0, 1e7) {
+                prop_assert!(b.is_multiple_of(unit) && b <= max && b >= min);
+                let f = b as f64 / before as f64;
+                prop_assert!((1.25..=bump * 1.000001).contains(&f));
+                before = b;
+            }
+            if let Some(b) = c.down(own) {
+                prop_assert!(!up_only && b.is_multiple_of(unit) && b <= max && b >= min);
+                prop_assert!((1.25..=bump * 1.000001).contains(&(own as f64 / b as f64)));
+            }
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! From the policies to the one schedule that is recommended: commitment, confirmation, the stop
+//! rule, and no saving that only one end of an unmeasured memory has.
+
+use super::constraints::{B_MIN_MARGIN, Constraints};
+use super::forecast::Stair;
+use super::outcome::{Futures, stairs_of};
+use super::own_past::{BumpYield, CONFIRMED};
+use super::planner::{Found, Objective, Search, stairs};
+use super::policy::{best_single, tracking};
+use super::schedule::first_change;
+use super::{Entry, Goal};
+use crate::units::{count, exact, loss, percent};
+
+/// Less is not worth a change, as a share of what is still to go.
+const WORTH: f64 = 0.01;
+/// The committed schedule stays while it is this close to the best.
+const STAYS: f64 = 0.01;
+
+/// What is aimed at.
+#[derive(Debug)]
+pub struct Aim {
+    pub goal: Goal,
+    pub target: f64,
+    pub budget: f64,
+    /// What was assumed.
+    pub words: Vec<String>,
+}
+
+/// The schedules of the policies, and the choice.
+#[derive(Debug)]
+pub struct Decision {
+    pub planned: Vec<(u64, u64)>,
+    pub tracking: Vec<(u64, u64)>,
+    pub single: Vec<(u64, u64)>,
+    /// `None`: leave the run.
+    pub recommended: Option<Vec<(u64, u64)>>,
+    /// Share of what is still to go that the recommendation saves against leaving, at the worse end.
+    pub saves: f64,
+    pub words: Vec<String>,
+}
+
+/// Everything that a choice looks at.
+#[derive(Debug)]
+pub struct Choice<'a> {
+    pub futures: &'a Futures,
+    pub constraints: &'a Constraints,
+    pub aim: &'a Aim,
+    /// Schedule if nothing is changed, with what was accepted for later.
+    pub leave: &'a [Entry],
+    pub in_force: &'a [Entry],
+    pub committed: Option<&'a [Entry]>,
+    /// At the present loss.
+    pub b_min: Option<f64>,
+    pub miss: f64,
+    pub bump: Option<BumpYield>,
+    /// The run has raised its batch size before.
+    pub has_raised: bool,
+}
+
+impl Choice<'_> {
+    fn objective(&self) -> Objective<'_> {
+        let target = self.aim.target;
+        match self.aim.goal {
+            Goal::Stable => Objective::Tokens { target },
+            Goal::Time if self.futures.throughput.known() => {
+                Objective::Seconds { target, rate: &self.futures.throughput }
+            }
+            Goal::Time => Objective::Tokens { target },
+            Goal::Decayed => Objective::Decayed { budget: self.aim.budget },
+            Goal::Interim => Objective::Bounded { target, bound: self.bound() },
+        }
+    }
+
+    /// The loss that leaving the run has on the way, a trifle added.
+    fn bound(&self) -> Vec<[f64; 2]> {
+        let course = &self.futures.course;
+        let way_stairs = stairs_of(self.leave);
+        let way = course.along(&way_stairs);
+        let from = course.tokens();
+        let to = way.reach(self.aim.target).unwrap_or(self.aim.budget).max(self.aim.budget);
+        (1..=24)
+            .map(|i| {
+                let t = from + (to - from) * f64::from(i) / 24.0;
+                let l = way.loss(t);
+                [t, l + 1e-3 * (l - course.law().l_inf)]
+            })
+            .collect()
+    }
+
+    /// Share of what is still to go that `a` saves against `b`.
+    fn gain(&self, a: f64, b: f64) -> f64 {
+        let from = match self.aim.goal {
+            Goal::Stable | Goal::Interim => self.constraints.now as f64,
+            Goal::Time if !self.futures.throughput.known() => self.constraints.now as f64,
+            Goal::Time | Goal::Decayed => 0.0,
+        };
+        match (a.is_finite(), b.is_finite()) {
+            (true, true) => ((b - a) / (b - from).max(1e-9)).clamp(-1e9, 1.0),
+            (true, false) => 1.0,
+            (false, true) => -1.0,
+            (false, false) => 0.0,
+        }
+    }
+
+    pub fn decide(&self) -> Decision {
+        let objective = self.objective();
+        let way_stairs = stairs_of(self.leave);
+        let leave_way = self.futures.course.along(&way_stairs);
+        let left_alone = objective.score(&leave_way);
+        let horizon = match self.aim.goal {
+            Goal::Decayed => self.aim.budget,
+            _ => leave_way.reach(self.aim.target).unwrap_or(2.0 * self.aim.budget),
+        };
+        let at_target = self.futures.course.law().b_min(self.aim.target).unwrap_or(0.0);
+        let mut search = Search {
+            course: &self.futures.course,
+            objective: &objective,
+            constraints: self.constraints,
+            target: self.aim.target,
+            horizon,
+            floor: B_MIN_MARGIN * at_target.max(self.b_min.unwrap_or(0.0)),
+            latest_first: None,
+        };
+        let single = best_single(&search);
+        let track = tracking(&search, horizon.max(self.aim.budget));
+        search.latest_first = self.committed_at();
+        let mut words = Vec::new();
+        let planned = self.planned(&search, &single, left_alone, &mut words);
+        let (recommended, saves) =
+            self.recommend(&search, &planned, &single, left_alone, &mut words);
+        Decision {
+            planned: planned.changes,
+            tracking: track.changes,
+            single: single.changes,
+            recommended,
+            saves,
+            words,
+        }
+    }
+
+    /// The next raise that was shown or accepted before.
+    fn committed_at(&self) -> Option<u64> {
+        let c = self.constraints;
+        let next = |s: &[Entry]| {
+            let e = s.iter().find(|e| e.from_tokens > c.now && e.batch_size_tokens != c.own)?;
+            (e.batch_size_tokens > c.own).then_some(e.from_tokens)
+        };
+        let shown = self.committed.and_then(next);
+        let accepted = next(self.in_force);
+        // One whose time came while nobody approved it is due at once.
+        let missed = self.committed.and_then(|s| {
+            let due = s.iter().rev().find(|e| e.from_tokens <= c.now)?;
+            (due.batch_size_tokens > c.own).then_some(c.earliest)
+        });
+        [shown, accepted, missed].into_iter().flatten().min()
+    }
+
+    /// The committed staircase while it is about as good as the best one found, else that one; the
+    /// empty one where leaving the run is better than any.
+    fn planned(
+        &self,
+        search: &Search<'_>,
+        single: &Found,
+        left_alone: f64,
+        words: &mut Vec<String>,
+    ) -> Found {
+        let c = self.constraints;
+        let mut best = search.best().unwrap_or(Found { changes: Vec::new(), score: f64::INFINITY });
+        let allowed = |f: &Found| {
+            !f.changes.is_empty()
+                && search.latest_first.is_none_or(|t| f.changes[0].0 <= t.max(c.earliest))
+        };
+        if single.score < best.score && allowed(single) {
+            best = single.clone();
+        }
+        if let Some(schedule) = self.committed {
+            let changes: Vec<(u64, u64)> = schedule
+                .iter()
+                .filter(|e| e.from_tokens > c.now)
+                .map(|e| (e.from_tokens, e.batch_size_tokens))
+                .collect();
+            let found = Found { score: search.score(&changes), changes };
+            if allowed(&found)
+                && c.allows(&found.changes)
+                && self.gain(best.score, found.score) < STAYS
+            {
+                best = found;
+            }
+        }
+        // A trifle worse than leaving is no reason to break a commitment.
+        if !(best.score.is_finite() && self.gain(best.score, left_alone) > -0.5 * WORTH) {
+            if search.latest_first.is_some() {
+                words.push(
+                    "the change that was planned before is dropped: by the present fit it would \
+                     cost more than leaving the run"
+                        .into(),
+                );
+            }
+            best = Found { changes: Vec::new(), score: left_alone };
+        }
+        best
+    }
+
+    fn recommend(
+        &self,
+        search: &Search<'_>,
+        planned: &Found,
+        single: &Found,
+        left_alone: f64,
+        words: &mut Vec<String>,
+    ) -> (Option<Vec<(u64, u64)>>, f64) {
+        if planned.changes.is_empty() {
+            return (None, 0.0);
+        }
+        if let Some(bump) = self.bump.filter(BumpYield::disappoints) {
+            words.push(format!(
+                "the last raise, to {}, brought {:.4} nats where {:.4} were predicted, less than \
+                 half: no further change before somebody has looked why",
+                count(bump.batch_size),
+                bump.observed,
+                bump.predicted
+            ));
+            return (None, 0.0);
+        }
+        let mut changes = self.confirmed(search, planned, single, left_alone, words);
+        let mut saves = self.saves(&changes, search, left_alone);
+        if saves < WORTH && changes.len() < planned.changes.len() {
+            changes = planned.changes.clone();
+            saves = self.saves(&changes, search, left_alone);
+        }
+        let committed = self.committed_at().is_some();
+        if saves < WORTH && !(committed && saves > -0.5 * WORTH) {
+            words.push(format!(
+                "the best change would save {} of what is still to go, which is not worth it or \
+                 holds at one end of the memory only",
+                percent(saves.max(0.0))
+            ));
+            return (None, 0.0);
+        }
+        // What is accepted already needs no recommendation.
+        let c = self.constraints;
+        let mut schedule: Vec<Entry> =
+            self.leave.iter().filter(|e| e.from_tokens <= c.now).copied().collect();
+        schedule.extend(entries(&changes));
+        if first_change(self.leave, &schedule, c.own, c.now).is_none() {
+            return (None, saves);
+        }
+        (Some(changes), saves)
+    }
+
+    /// Against leaving the run, at the worse end of the memory.
+    fn saves(&self, changes: &[(u64, u64)], search: &Search<'_>, left_alone: f64) -> f64 {
+        let gain = self.gain(search.score(changes), left_alone);
+        let Some((other, _)) = &self.futures.other else { return gain };
+        let score = |s: &[Stair]| match search.objective {
+            // The way of leaving was drawn for the other memory.
+            Objective::Bounded { target, .. } => {
+                Objective::Tokens { target: *target }.score(&other.along(s))
+            }
+            objective => objective.score(&other.along(s)),
+        };
+        let there =
+            self.gain(score(&stairs(self.constraints, changes)), score(&stairs_of(self.leave)));
+        gain.min(there)
+    }
+
+    /// Without the last of several raises while the signal part is not confirmed, where that is
+    /// still no worse than the other policies.
+    fn confirmed(
+        &self,
+        search: &Search<'_>,
+        planned: &Found,
+        single: &Found,
+        left_alone: f64,
+        words: &mut Vec<String>,
+    ) -> Vec<(u64, u64)> {
+        let all = &planned.changes;
+        let n = all.len();
+        let waits = n >= 2 || (self.has_raised && self.miss > CONFIRMED);
+        let Some(last) = all.last().filter(|l| waits && l.1 > self.constraints.own) else {
+            return all.clone();
+        };
+        let kept = all[..n - 1].to_vec();
+        let score = search.score(&kept);
+        if kept.is_empty() || score > left_alone.min(single.score) {
+            return all.clone();
+        }
+        words.push(format!(
+            "the last change, to {} at {}, is not in the schedule yet: it waits until the run has \
+             confirmed what the earlier one brings",
+            count(last.1 as f64),
+            count(last.0 as f64)
+        ));
+        kept
+    }
+}
+
+/// Changes as entries.
+pub fn entries(changes: &[(u64, u64)]) -> impl Iterator<Item = Entry> + '_ {
+    changes.iter().map(|&(from_tokens, batch_size_tokens)| Entry {
+        from_tokens,
+        batch_size_tokens,
+        lr_scale: None,
+    })
+}
+
+/// A staircase in words: `256 at 3.2M, 512 at 8M`.
+pub fn staircase(changes: &[(u64, u64)]) -> String {
+    let parts: Vec<String> =
+        changes.iter().map(|(t, b)| format!("{} at {}", exact(*b), count(*t as f64))).collect();
+    parts.join(", ")
+}
+
+/// The aim in words.
+pub fn aim_text(aim: &Aim) -> String {
+    match aim.goal {
+        Goal::Stable => format!("fewest tokens to loss {} (stable phase)", loss(aim.target)),
+        Goal::Time => format!("fewest hours to loss {} (stable phase)", loss(aim.target)),
+        Goal::Interim => format!(
+            "fewest tokens to loss {} and at no token count above the loss of leaving the run",
+            loss(aim.target)
+        ),
+        Goal::Decayed => format!(
+            "lowest loss after a decay that ends at {} tokens; the decay itself is not modelled, \
+             half of the noise part is taken to remain, as in decayed twins of a small model",
+            count(aim.budget)
+        ),
+    }
+}

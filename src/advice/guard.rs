@@ -1,0 +1,436 @@
+//! Guards: each looks at one danger of a proposed schedule and passes, blocks, or cannot tell.
+//! What blocks can be overridden by name, one by one. A new guard is a struct here and a line in
+//! [`GUARDS`].
+
+use super::constraints::{B_MIN_MARGIN, Constraints, MIN_BUMP};
+use super::estimate::{Estimate, b_opt_at};
+use super::own_past::{OwnPast, VETO, catch_up_steps};
+use super::plan::memory_of;
+use super::schedule::first_change;
+use super::{Entry, GuardAnswer, GuardName, PlanOptions, Situation};
+use crate::curve::{GroupFit, Memory};
+use crate::run::{Phase, RunData, Schedule};
+use crate::units::{count, exact, loss, percent};
+use std::fmt::Debug;
+
+/// What a guard says: what was seen, what it may mean, what to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Pass,
+    Block(String),
+    CannotTell(String),
+}
+
+/// A proposal and all that is known.
+#[derive(Debug)]
+pub struct Case<'a> {
+    pub run: &'a RunData,
+    pub loss: Option<f64>,
+    pub group: Option<&'a GroupFit>,
+    pub situation: &'a Situation,
+    pub options: &'a PlanOptions,
+    pub constraints: &'a Constraints,
+    /// Where the proposal first differs from what is in force.
+    pub change_at: u64,
+    /// Every change of size still to come: (at tokens, from, to).
+    pub bumps: Vec<(u64, u64, u64)>,
+    pub estimate: Result<Estimate, String>,
+}
+
+pub trait Guard: Debug + Sync {
+    fn name(&self) -> GuardName;
+    fn ask(&self, case: &Case<'_>) -> Answer;
+}
+
+/// All guards, in the order in which they are shown.
+pub const GUARDS: &[&dyn Guard] = &[
+    &NotLive,
+    &NoTrainer,
+    &TwoAttempts,
+    &Warmup,
+    &Decay,
+    &LeadTime,
+    &CatchUp,
+    &UnitGuard,
+    &Limit,
+    &Direction,
+    &BumpSize,
+    &BelowBMin,
+    &StaleEstimate,
+    &LawMissesPast,
+    &ModelsDisagree,
+];
+
+/// The guards that speak against `schedule`, or cannot tell; empty for a schedule that changes
+/// nothing. To be asked again on the present state before a write.
+pub fn check(
+    schedule: &[Entry],
+    run: &RunData,
+    loss_now: Option<f64>,
+    group: Option<&GroupFit>,
+    situation: &Situation,
+    options: &PlanOptions,
+) -> Vec<GuardAnswer> {
+    let Some(constraints) = Constraints::of(run, situation, options) else {
+        return vec![GuardAnswer {
+            name: GuardName::LeadTime,
+            blocks: true,
+            text: "the log tells no cumulative tokens or no batch size, so a change could act at \
+                   any moment; give --batch-size or --seq-len"
+                .into(),
+        }];
+    };
+    let c = &constraints;
+    let Some(change_at) = first_change(&situation.in_force, schedule, c.own, c.now) else {
+        return Vec::new();
+    };
+    let case = Case {
+        run,
+        loss: loss_now.filter(|l| l.is_finite()),
+        group,
+        situation,
+        options,
+        constraints: c,
+        change_at,
+        bumps: bumps(schedule, c),
+        estimate: match (group, loss_now) {
+            (Some(g), Some(l)) => b_opt_at(g, l),
+            (None, _) => Err("there is no fit for this run".into()),
+            (_, None) => Err("the run has no loss yet".into()),
+        },
+    };
+    let say = |g: &&dyn Guard| match g.ask(&case) {
+        Answer::Pass => None,
+        Answer::Block(text) => Some(GuardAnswer { name: g.name(), blocks: true, text }),
+        Answer::CannotTell(text) => Some(GuardAnswer { name: g.name(), blocks: false, text }),
+    };
+    GUARDS.iter().filter_map(say).collect()
+}
+
+fn bumps(schedule: &[Entry], c: &Constraints) -> Vec<(u64, u64, u64)> {
+    let mut at = c.own;
+    let mut out = Vec::new();
+    let first = schedule.iter().rposition(|e| e.from_tokens <= c.now).unwrap_or(0);
+    for e in &schedule[first.min(schedule.len())..] {
+        if e.batch_size_tokens != at {
+            out.push((e.from_tokens.max(c.now), at, e.batch_size_tokens));
+            at = e.batch_size_tokens;
+        }
+    }
+    out
+}
+
+macro_rules! guards {
+    ($($(#[$doc:meta])* $guard:ident is $name:ident: $ask:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $guard;
+        impl Guard for $guard {
+            fn name(&self) -> GuardName {
+                GuardName::$name
+            }
+            fn ask(&self, case: &Case<'_>) -> Answer {
+                let ask: fn(&Case<'_>) -> Answer = $ask;
+                ask(case)
+            }
+        }
+    )*};
+}
+
+fn block_if(bad: bool, text: impl FnOnce() -> String) -> Answer {
+    if bad { Answer::Block(text()) } else { Answer::Pass }
+}
+
+guards! {
+    /// The run writes no metrics now.
+    NotLive is NotLive: |c| block_if(!c.situation.live, || {
+        "the run is not writing metrics now, so it may have ended or hang, and nothing would show \
+         whether it obeys; wait until it writes".into()
+    });
+
+    /// No trainer ever said `ready`.
+    NoTrainer is NoTrainer: |c| block_if(c.situation.limits.is_none(), || {
+        "no trainer has said ready beside this run, so perhaps nobody reads the control file, and \
+         its unit and limits are unknown; add the adapter to the trainer (boptop adapter)".into()
+    });
+
+    /// Two attempts write at once.
+    TwoAttempts is TwoAttempts: |c| block_if(c.situation.attempts_alive > 1, || format!(
+        "{} attempts of this run are alive and would both obey; end all but one",
+        c.situation.attempts_alive
+    ));
+
+    /// The learning rate still rises.
+    Warmup is Warmup: |c| match (c.run.phase(), c.run.phases.schedule) {
+        (Some(Phase::Warmup), _) => Answer::Block(
+            "the run is in its warmup, where no estimate holds; wait for the stable phase".into(),
+        ),
+        (_, Schedule::Absent) => Answer::CannotTell(
+            "no learning rate is logged, so the phase is not known; check that the warmup is over \
+             and the decay has not begun".into(),
+        ),
+        _ => Answer::Pass,
+    };
+
+    /// The learning rate falls.
+    Decay is Decay: |c| match (c.run.phase(), c.run.phases.schedule) {
+        (Some(Phase::Decay), _) => Answer::Block(
+            "the run is in its decay, where the batch size is not changed: the estimate is one of \
+             the stable phase".into(),
+        ),
+        (_, Schedule::Declining) => Answer::Block(format!(
+            "the learning rate declines from its peak on ({}), and the estimate holds for a \
+             constant one only",
+            c.run.phases.why
+        )),
+        (_, Schedule::Unknown) => Answer::CannotTell(format!(
+            "the learning-rate schedule is not understood ({}); check that the run is in its \
+             stable phase",
+            c.run.phases.why
+        )),
+        _ => Answer::Pass,
+    };
+
+    /// The change lies too close to be seen in time.
+    LeadTime is LeadTime: |c| lead_time(c);
+
+    /// The last change has not shown its effect yet.
+    CatchUp is CatchUp: |c| catch_up(c);
+
+    /// Multiples of micro-batch x data-parallel x seq_len.
+    UnitGuard is Unit: |c| match c.constraints.unit {
+        None => Answer::CannotTell(
+            "the trainer's unit (micro-batch x data-parallel x seq_len) is not known; check that \
+             each batch size is a multiple of it, or give --unit".into(),
+        ),
+        Some(unit) => {
+            let odd = c.bumps.iter().find(|(_, _, b)| !b.is_multiple_of(unit));
+            odd.map_or(Answer::Pass, |(_, _, b)| Answer::Block(format!(
+                "{} is not a multiple of the trainer's unit of {} tokens; the nearest one below is \
+                 {}",
+                exact(*b), exact(unit), exact(b / unit * unit)
+            )))
+        }
+    };
+
+    /// The trainer's, or the person's, smallest and largest batch size.
+    Limit is Limit: |c| {
+        let k = c.constraints;
+        let out = c.bumps.iter().find(|(_, _, b)| {
+            *b < k.min || k.max.is_some_and(|m| *b > m)
+        });
+        out.map_or(Answer::Pass, |(_, _, b)| Answer::Block(format!(
+            "{} tokens lies outside the limits, {} to {}; choose one within",
+            exact(*b), exact(k.min), k.max.map_or("no upper limit".into(), exact)
+        )))
+    };
+
+    /// Some trainers only raise.
+    Direction is Direction: |c| {
+        let down = c.bumps.iter().find(|(_, from, to)| to < from);
+        match down {
+            Some((_, from, to)) if c.constraints.up_only => Answer::Block(format!(
+                "the trainer can only raise its batch size, and {} is below {}; a restart with \
+                 another setting would be needed",
+                exact(*to), exact(*from)
+            )),
+            _ => Answer::Pass,
+        }
+    };
+
+    /// Neither too large at once nor too small to be worth it.
+    BumpSize is BumpSize: |c| bump_size(c);
+
+    /// Below B_min the loss is never reached.
+    BelowBMin is BelowBMin: |c| below_b_min(c);
+
+    /// The estimate is old.
+    StaleEstimate is StaleEstimate: |c| {
+        let Some(age) = c.situation.estimate_age_tokens.filter(|a| a.is_finite()) else {
+            return Answer::Pass;
+        };
+        let interval = c.situation.log_interval_tokens.unwrap_or(0.0);
+        let most = (0.1 * c.constraints.now as f64).max(20.0 * interval);
+        block_if(age > most, || format!(
+            "the estimate was made {} tokens ago (at most {} is fresh), and the run has moved on; \
+             wait for a new fit",
+            count(age), count(most)
+        ))
+    };
+
+    /// The law does not explain what this run did.
+    LawMissesPast is LawMissesPast: |c| law_misses_past(c);
+
+    /// Models that predict equally well say opposite things.
+    ModelsDisagree is ModelsDisagree: |c| models_disagree(c);
+}
+
+fn lead_time(c: &Case<'_>) -> Answer {
+    let k = c.constraints;
+    if c.change_at < k.earliest {
+        return Answer::Block(format!(
+            "the change at {} tokens lies less than the lead time ahead of {}; the earliest is {}",
+            exact(c.change_at),
+            exact(k.now),
+            exact(k.earliest)
+        ));
+    }
+    if k.tokens_per_second.is_none() {
+        return Answer::CannotTell(
+            "the throughput is not known, so neither is how many seconds ahead the change lies"
+                .into(),
+        );
+    }
+    Answer::Pass
+}
+
+fn catch_up(c: &Case<'_>) -> Answer {
+    let last = c.run.segments.last();
+    let (Some(last), true) = (last, c.run.segments.len() > 1) else { return Answer::Pass };
+    let memory = c
+        .group
+        .and_then(|g| g.law.as_ref())
+        .map_or(Memory::SLOW, |f| memory_of(f, c.options.memory));
+    let window = catch_up_steps(&memory, last.from_step);
+    let began = c.situation.last_change_tokens.unwrap_or(last.from_tokens);
+    let done = (c.constraints.now as f64 - began) / last.batch_size;
+    block_if(done < window, || {
+        format!(
+            "the change to {} tokens at {} is {} steps old, and what it brought shows after about {}; \
+         wait until {} tokens",
+            count(last.batch_size),
+            count(began),
+            count(done.max(0.0)),
+            count(window),
+            count(began + window * last.batch_size)
+        )
+    })
+}
+
+/// Two changes within the time that a batch size is kept count as one.
+fn bump_size(c: &Case<'_>) -> Answer {
+    let k = c.constraints;
+    let most = k.max_bump * (1.0 + 1e-9);
+    for (i, (at, from, to)) in c.bumps.iter().enumerate() {
+        let factor = *to as f64 / (*from).max(1) as f64;
+        let size = factor.max(1.0 / factor);
+        if size > most {
+            return Answer::Block(format!(
+                "{} to {} is a factor of {size:.2}, and at most {:.2} at once has been asked for; \
+                 go there in steps, {} tokens apart",
+                exact(*from),
+                exact(*to),
+                k.max_bump,
+                exact(k.dwell)
+            ));
+        }
+        if size < MIN_BUMP * (1.0 - 1e-9) {
+            return Answer::Block(format!(
+                "{} to {} is a factor of {size:.2}, too small to be worth a change (at least \
+                 {MIN_BUMP})",
+                exact(*from),
+                exact(*to)
+            ));
+        }
+        let before = i.checked_sub(1).and_then(|j| c.bumps.get(j));
+        if let Some((earlier, start, _)) = before
+            && at.saturating_sub(*earlier) < k.dwell
+        {
+            let both = *to as f64 / (*start).max(1) as f64;
+            if both.max(1.0 / both) > most {
+                return Answer::Block(format!(
+                    "{} to {} to {} within {} tokens is one change by a factor of {both:.2}; keep \
+                     each for {} tokens",
+                    exact(*start),
+                    exact(*from),
+                    exact(*to),
+                    exact(at - earlier),
+                    exact(k.dwell)
+                ));
+            }
+        }
+    }
+    Answer::Pass
+}
+
+fn below_b_min(c: &Case<'_>) -> Answer {
+    let e = match &c.estimate {
+        Ok(e) => e,
+        Err(why) => return Answer::CannotTell(format!("B_min is not known: {why}")),
+    };
+    let Some(b_min) = e.b_min else { return Answer::CannotTell("B_min is not known".into()) };
+    let least = B_MIN_MARGIN * b_min;
+    // On the way up a size may still be too small; the last one may not, and no reduction may.
+    let last = c.bumps.len().saturating_sub(1);
+    let low = c
+        .bumps
+        .iter()
+        .enumerate()
+        .find(|(i, (_, from, to))| (*to as f64) < least && (to < from || *i == last));
+    low.map_or(Answer::Pass, |(_, (_, _, to))| Answer::Block(format!(
+        "{} lies below B_min = {} (with a margin of {}) at loss {}: the run would not get below \
+         this loss; choose {} or more",
+        exact(*to), count(b_min), percent(B_MIN_MARGIN - 1.0), loss(e.loss), count(least)
+    )))
+}
+
+fn law_misses_past(c: &Case<'_>) -> Answer {
+    let Some(fit) = c.group.and_then(|g| g.law.as_ref()) else {
+        return Answer::CannotTell(
+            "no law speaks that could be held against this run's past".into(),
+        );
+    };
+    let memory = memory_of(fit, c.options.memory);
+    match OwnPast::of(c.run, fit.on, fit.burn_in_steps, &fit.law, &memory) {
+        Err(why) => Answer::CannotTell(format!("the law cannot be held against this run: {why}")),
+        Ok(own) => {
+            let miss = own.least_miss(&fit.law, &memory);
+            block_if(miss > VETO, || veto_text(miss))
+        }
+    }
+}
+
+/// Words for a law that does not explain the run that it is to steer.
+pub(super) fn veto_text(miss: f64) -> String {
+    format!(
+        "the law misses this run's own past by {} of L - L_inf ({} is the most for advice): it may \
+         come from another model, learning rate or data; fit runs like this one",
+        percent(miss),
+        percent(VETO)
+    )
+}
+
+fn models_disagree(c: &Case<'_>) -> Answer {
+    let (Some(group), Some(now)) = (c.group, c.loss) else { return Answer::Pass };
+    let aim = c.options.target_loss.unwrap_or(now);
+    let level = group
+        .levels
+        .iter()
+        .filter(|l| l.model.is_some())
+        .min_by(|a, b| (a.loss - aim).abs().total_cmp(&(b.loss - aim).abs()));
+    let (Some(level), Some(last)) = (level, c.bumps.last()) else { return Answer::Pass };
+    let raise = last.2 > c.constraints.own;
+    let best = level
+        .models
+        .iter()
+        .filter(|m| m.refused.is_none())
+        .filter_map(|m| m.held_out_ln_e)
+        .fold(f64::INFINITY, f64::min);
+    let own = c.constraints.own as f64;
+    let against = level.models.iter().find(|m| {
+        let comparable = m.held_out_ln_e.is_some_and(|h| h <= 1.5 * best);
+        let says_no = if raise {
+            m.b_opt.high.is_some_and(|h| h < own)
+        } else {
+            m.b_opt.low.is_some_and(|l| l > own)
+        };
+        m.refused.is_none() && Some(m.model) != level.model && comparable && says_no
+    });
+    against.map_or(Answer::Pass, |m| Answer::Block(format!(
+        "at loss {} the {:?} model, which predicts left-out batch sizes about as well, puts B_opt \
+         at {} to {}, on the other side of {}; train one more batch size there",
+        loss(level.loss), m.model,
+        m.b_opt.low.map_or("?".into(), count), m.b_opt.high.map_or("?".into(), count),
+        count(own)
+    )))
+}

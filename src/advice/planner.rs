@@ -1,0 +1,299 @@
+//! The search over staircases: sizes on a ladder that the constraints allow, switch points by a
+//! coarse family and a descent.
+//!
+//! The family: hold, then change each time the tokens still to go have shrunk by one ratio, which is
+//! the form of the optimum under a power-law memory, `B ~ K(remaining)^(1/(1+gamma))`.
+
+use super::constraints::{Constraints, Throughput};
+use super::forecast::{Course, Stair, Way};
+
+/// A more complicated staircase must save this share of the tokens still to go.
+const SIMPLER: f64 = 0.003;
+/// Share of the noise part that a decay leaves: that of a small batch halved in decayed twins.
+const DECAYED_NOISE: f64 = 0.5;
+
+/// What is minimised.
+#[derive(Debug, Clone)]
+pub enum Objective<'a> {
+    /// Tokens to a loss.
+    Tokens { target: f64 },
+    /// Seconds to a loss.
+    Seconds { target: f64, rate: &'a Throughput },
+    /// Loss at a token count, with the noise that a decay leaves.
+    Decayed { budget: f64 },
+    /// Tokens to a loss, never above a way on the way: (tokens, loss).
+    Bounded { target: f64, bound: Vec<[f64; 2]> },
+}
+
+impl Objective<'_> {
+    /// Lower is better; infinite where the goal is not reached.
+    pub fn score(&self, way: &Way<'_>) -> f64 {
+        match self {
+            Objective::Tokens { target } => way.reach(*target).unwrap_or(f64::INFINITY),
+            Objective::Seconds { target, rate } => {
+                way.reach(*target).map_or(f64::INFINITY, |t| way.seconds(t, |b| rate.rate(b)))
+            }
+            Objective::Decayed { budget } => {
+                let (signal, noise) = way.signal_and_noise(*budget);
+                signal + DECAYED_NOISE * noise
+            }
+            Objective::Bounded { target, bound } => {
+                let Some(t) = way.reach(*target) else { return f64::INFINITY };
+                let keeps = bound.iter().all(|[at, l]| *at >= t || way.loss(*at) <= *l);
+                if keeps { t } else { f64::INFINITY }
+            }
+        }
+    }
+}
+
+/// A staircase after the present moment, and its score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// (from tokens, batch size), ascending, without the present size.
+    pub changes: Vec<(u64, u64)>,
+    pub score: f64,
+}
+
+/// One search.
+#[derive(Debug)]
+pub struct Search<'a> {
+    pub course: &'a Course,
+    pub objective: &'a Objective<'a>,
+    pub constraints: &'a Constraints,
+    /// Nats: for B_min and the top of the ladder.
+    pub target: f64,
+    /// Cumulative tokens: where the goal lies if the run is left alone, or the budget.
+    pub horizon: f64,
+    /// Where the run may end: B_min with its margin, at the target and at the present loss.
+    pub floor: f64,
+    /// A change committed to earlier is never postponed.
+    pub latest_first: Option<u64>,
+}
+
+impl Search<'_> {
+    pub fn score(&self, changes: &[(u64, u64)]) -> f64 {
+        let stairs = stairs(self.constraints, changes);
+        self.objective.score(&self.course.along(&stairs))
+    }
+
+    fn score_at(&self, sizes: &[u64], times: &[f64], stairs: &mut Vec<Stair>) -> f64 {
+        let c = self.constraints;
+        stairs.clear();
+        stairs.push(Stair { from_tokens: c.now as f64, batch_size: c.own as f64 });
+        stairs.extend(
+            sizes.iter().zip(times).map(|(b, t)| Stair { from_tokens: *t, batch_size: *b as f64 }),
+        );
+        self.objective.score(&self.course.along(stairs))
+    }
+
+    /// Size sequences to try: raises, and reductions first where the batch is too large.
+    fn sequences(&self) -> Vec<(usize, Vec<u64>)> {
+        let c = self.constraints;
+        let law = self.course.law();
+        let top = law.b_opt(self.target).map_or(0.0, |b| 8.0 * b);
+        let floor = self.floor;
+        let mut out = Vec::new();
+        for first in [c.max_bump, c.max_bump.sqrt()] {
+            let rungs = c.ladder(c.own, first, top);
+            if !rungs.is_empty() && !out.contains(&(0, rungs.clone())) {
+                out.push((0, rungs));
+            }
+        }
+        let mut lower = Vec::new();
+        let mut at = c.own;
+        while lower.len() < 4
+            && let Some(next) = c.down(at)
+            && next as f64 >= floor
+        {
+            lower.push(next);
+            at = next;
+            let mut sizes = lower.clone();
+            sizes.extend(c.ladder(next, c.max_bump, top));
+            out.push((lower.len(), sizes));
+        }
+        out.retain(|(_, s)| !s.is_empty());
+        out
+    }
+
+    /// The staircase with the lowest score that changes at least once; `None` where none is allowed.
+    pub fn best(&self) -> Option<Found> {
+        let floor = self.floor;
+        let mut horizon = self.horizon.max(self.constraints.earliest as f64 + 1.0);
+        let mut found: Vec<Found> = Vec::new();
+        for (lowers, sizes) in self.sequences() {
+            for k in lowers.max(1)..=sizes.len() {
+                let sizes = &sizes[..k];
+                if (sizes[k - 1] as f64) < floor {
+                    continue;
+                }
+                let (times, score) = self.coarse(sizes, lowers, horizon);
+                let is_tokens = !matches!(self.objective, Objective::Decayed { .. });
+                if is_tokens && score.is_finite() {
+                    horizon = horizon.min(self.end(sizes, &times));
+                }
+                found.push(Found { changes: pair(sizes, &times), score });
+            }
+        }
+        let mut best: Vec<Found> = Vec::new();
+        found.sort_by(|a, b| a.score.total_cmp(&b.score));
+        for f in found.into_iter().take(3) {
+            best.push(self.refine(f, horizon));
+        }
+        self.simplest(best)
+    }
+
+    /// Fewest changes among those within a trifle of the best.
+    fn simplest(&self, found: Vec<Found>) -> Option<Found> {
+        let mut all = Vec::new();
+        for f in found {
+            for k in 1..f.changes.len() {
+                // Cutting the tail keeps every rule.
+                let cut = f.changes[..k].to_vec();
+                let score = self.score(&cut);
+                all.push(Found { changes: cut, score });
+            }
+            all.push(f);
+        }
+        let best = all.iter().map(|f| f.score).fold(f64::INFINITY, f64::min);
+        let now = match self.objective {
+            Objective::Decayed { .. } | Objective::Seconds { .. } => 0.0,
+            _ => self.constraints.now as f64,
+        };
+        let bound = best + SIMPLER * (best - now).abs();
+        all.retain(|f| f.score <= bound || !bound.is_finite());
+        all.into_iter()
+            .min_by(|a, b| a.changes.len().cmp(&b.changes.len()).then(a.score.total_cmp(&b.score)))
+    }
+
+    /// Where the goal lies under a staircase.
+    fn end(&self, sizes: &[u64], times: &[f64]) -> f64 {
+        let stairs = stairs(self.constraints, &pair(sizes, times));
+        let way = self.course.along(&stairs);
+        way.reach(self.target).unwrap_or(self.horizon).max(self.constraints.earliest as f64 + 1.0)
+    }
+
+    /// Best of the family: the first change after a share of the span, then one ratio.
+    fn coarse(&self, sizes: &[u64], lowers: usize, horizon: f64) -> (Vec<f64>, f64) {
+        let c = self.constraints;
+        let (start, mut buffer) = (c.earliest as f64, Vec::new());
+        let span = horizon - start;
+        let mut best = (vec![start; sizes.len()], f64::INFINITY);
+        c.legal_times(&mut best.0, self.latest_first);
+        best.1 = self.score_at(sizes, &best.0, &mut buffer);
+        let ratios: &[f64] =
+            if sizes.len() - lowers > 1 { &[0.25, 0.45, 0.65, 0.85] } else { &[1.0] };
+        for share in [0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9] {
+            for ratio in ratios {
+                let mut left = span * (1.0 - share);
+                let mut times: Vec<f64> = vec![start; lowers];
+                for _ in lowers..sizes.len() {
+                    times.push(horizon - left);
+                    left *= ratio;
+                }
+                c.legal_times(&mut times, self.latest_first);
+                let score = self.score_at(sizes, &times, &mut buffer);
+                if score < best.1 {
+                    best = (times, score);
+                }
+            }
+        }
+        best
+    }
+
+    /// Coordinate descent on the switch points, then onto a grid that a person can read.
+    fn refine(&self, found: Found, horizon: f64) -> Found {
+        let sizes: Vec<u64> = found.changes.iter().map(|c| c.1).collect();
+        let mut times: Vec<f64> = found.changes.iter().map(|c| c.0 as f64).collect();
+        let mut score = found.score;
+        let mut buffer = Vec::new();
+        let c = self.constraints;
+        let span = horizon - c.earliest as f64;
+        for width in [0.3, 0.12, 0.05] {
+            for i in (0..times.len()).rev() {
+                let mut lo = if i == 0 { c.earliest as f64 } else { times[i - 1] + c.dwell as f64 };
+                let mut hi = times.get(i + 1).map_or(horizon, |t| t - c.dwell as f64);
+                if i == 0
+                    && let Some(latest) = self.latest_first
+                {
+                    hi = hi.min(latest as f64);
+                }
+                lo = lo.max(times[i] - width * span);
+                hi = hi.min(times[i] + width * span);
+                if hi > lo {
+                    self.golden(&sizes, &mut times, i, [lo, hi], &mut score, &mut buffer);
+                }
+            }
+        }
+        let fine = Found { changes: pair(&sizes, &times), score };
+        let readable = self.on_grid(&sizes, times, horizon);
+        // The grid is as coarse as the result is flat, or it is not used.
+        let flat = fine.score + 0.1 * SIMPLER * (fine.score - c.now as f64).abs();
+        let decayed = matches!(self.objective, Objective::Decayed { .. });
+        if readable.score <= if decayed { fine.score * 1.0001 } else { flat } {
+            readable
+        } else {
+            fine
+        }
+    }
+
+    fn on_grid(&self, sizes: &[u64], mut times: Vec<f64>, horizon: f64) -> Found {
+        let c = self.constraints;
+        let grid = 10f64.powf(((horizon - c.now as f64) / 200.0).max(1.0).log10().floor());
+        for t in &mut times {
+            *t = (*t / grid).round() * grid;
+        }
+        c.legal_times(&mut times, self.latest_first);
+        let changes = pair(sizes, &times);
+        Found { score: self.score(&changes), changes }
+    }
+
+    /// Golden section on one switch point; what is no better is not taken.
+    fn golden(
+        &self,
+        sizes: &[u64],
+        times: &mut [f64],
+        i: usize,
+        [mut lo, mut hi]: [f64; 2],
+        score: &mut f64,
+        buffer: &mut Vec<Stair>,
+    ) {
+        const R: f64 = 0.618_033_988_749_894_9;
+        let kept = times[i];
+        let mut best = (kept, *score);
+        let mut at = |t: f64, times: &mut [f64]| {
+            times[i] = t;
+            self.score_at(sizes, times, buffer)
+        };
+        let (mut a, mut b) = (hi - R * (hi - lo), lo + R * (hi - lo));
+        let (mut fa, mut fb) = (at(a, times), at(b, times));
+        for _ in 0..8 {
+            if fa <= fb {
+                if fa < best.1 {
+                    best = (a, fa);
+                }
+                (hi, b, fb) = (b, a, fa);
+                a = hi - R * (hi - lo);
+                fa = at(a, times);
+            } else {
+                if fb < best.1 {
+                    best = (b, fb);
+                }
+                (lo, a, fa) = (a, b, fb);
+                b = lo + R * (hi - lo);
+                fb = at(b, times);
+            }
+        }
+        (times[i], *score) = best;
+    }
+}
+
+fn pair(sizes: &[u64], times: &[f64]) -> Vec<(u64, u64)> {
+    times.iter().zip(sizes).map(|(t, b)| (t.ceil().clamp(0.0, 1e18) as u64, *b)).collect()
+}
+
+/// The present size and then the changes.
+pub fn stairs(constraints: &Constraints, changes: &[(u64, u64)]) -> Vec<Stair> {
+    let present = Stair { from_tokens: constraints.now as f64, batch_size: constraints.own as f64 };
+    let later = |c: &(u64, u64)| Stair { from_tokens: c.0 as f64, batch_size: c.1 as f64 };
+    std::iter::once(present).chain(changes.iter().map(later)).collect()
+}

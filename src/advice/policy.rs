@@ -1,0 +1,70 @@
+//! The rules that the plan is set beside: the best single batch size from here on, and tracking
+//! B_opt(L).
+
+use super::planner::{Found, Search, stairs};
+
+/// To one batch size by the shortest way that the constraints allow, and then no further change;
+/// the empty staircase is the present size.
+pub fn best_single(search: &Search<'_>) -> Found {
+    let c = search.constraints;
+    let law = search.course.law();
+    let top = law.b_opt(search.target).map_or(0.0, |b| 8.0 * b);
+    let floor = search.floor;
+    let mut best = Found { changes: Vec::new(), score: search.score(&[]) };
+    let mut ladders =
+        vec![c.ladder(c.own, c.max_bump, top), c.ladder(c.own, c.max_bump.sqrt(), top)];
+    let mut down = Vec::new();
+    let mut at = c.own;
+    while down.len() < 8
+        && let Some(next) = c.down(at)
+        && next as f64 >= floor
+    {
+        down.push(next);
+        at = next;
+    }
+    ladders.push(down);
+    for rungs in ladders {
+        for k in 1..=rungs.len() {
+            let mut times = vec![c.earliest as f64; k];
+            c.legal_times(&mut times, search.latest_first);
+            let changes: Vec<(u64, u64)> =
+                times.iter().zip(&rungs[..k]).map(|(t, b)| (t.ceil() as u64, *b)).collect();
+            let score = search.score(&changes);
+            if (rungs[k - 1] as f64) >= floor && score < best.score {
+                best = Found { changes, score };
+            }
+        }
+    }
+    best
+}
+
+/// The rule of the seed paper (arXiv 2601.05034): the batch size follows B_opt of the present
+/// loss, one rung at a time, each taken when B_opt passes the geometric mean of two rungs.
+pub fn tracking(search: &Search<'_>, until: f64) -> Found {
+    let c = search.constraints;
+    let law = search.course.law();
+    let mut changes: Vec<(u64, u64)> = Vec::new();
+    let mut at = c.own;
+    let mut t = c.earliest as f64;
+    for _ in 0..2000 {
+        let steps = stairs(c, &changes);
+        let loss = search.course.along(&steps).loss(t);
+        if t > until || loss <= search.target {
+            break;
+        }
+        let Some(b) = law.b_opt(loss) else { break };
+        let up = c.up(at, c.max_bump).filter(|n| b * b >= *n as f64 * at as f64);
+        let down = c.down(at).filter(|n| {
+            let n = *n as f64;
+            changes.len() < 8 && n >= search.floor && b * b <= n * at as f64
+        });
+        if let Some(next) = up.or(down) {
+            changes.push((t.ceil() as u64, next));
+            at = next;
+            t += c.dwell as f64;
+        } else {
+            t += (0.01 * t).max(1.0);
+        }
+    }
+    Found { score: search.score(&changes), changes }
+}

@@ -1,0 +1,310 @@
+//! The plan as a whole, on runs that follow a known law.
+
+use super::testing::{LAW, MEMORY, group_of, run_of};
+use super::*;
+use crate::curve::{Law, Memory};
+use crate::run::{Phase, RunData, Schedule};
+use proptest::prelude::*;
+
+fn loss_of(run: &RunData) -> Option<f64> {
+    run.train.loss.last().copied()
+}
+
+fn on_disk() -> PlanOptions {
+    PlanOptions { lead_seconds: 0.02, ..PlanOptions::default() }
+}
+
+fn live(up_only: bool) -> Situation {
+    let limits = TrainerLimits { unit_tokens: Some(16), up_only, ..Default::default() };
+    Situation { live: true, limits: Some(limits), can_write: true, ..Default::default() }
+}
+
+fn tokens(plan: &Plan, policy: Policy) -> f64 {
+    let p = plan.policies.iter().find(|p| p.policy == policy).unwrap();
+    p.tokens.value.unwrap_or(f64::INFINITY)
+}
+
+#[test]
+fn the_planned_ramp_beats_the_best_single_batch_and_tracking() {
+    let run = run_of(&LAW, &MEMORY, &[(384.0, 2e6)], 0.0);
+    let options = PlanOptions { target_loss: Some(2.12), ..on_disk() };
+    let plan = plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), &live(true), &options);
+    let planned = tokens(&plan, Policy::Planned);
+    assert!(planned < 0.85 * tokens(&plan, Policy::Single), "{plan:#?}");
+    assert!(planned < 0.5 * tokens(&plan, Policy::Leave));
+    assert!(planned < tokens(&plan, Policy::Tracking));
+    // Hold for most of the way, then double ever faster.
+    let s = &plan.policies[1].schedule;
+    assert!(s.len() >= 3);
+    assert!(s[1].from_tokens as f64 > run.tokens() + 0.3 * (planned - run.tokens()));
+}
+
+#[test]
+fn an_unmeasured_memory_is_assumed_slow_and_both_ends_are_shown() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    let group = group_of(&LAW, Memory { ..Memory::SLOW });
+    let plan = plan(&run, loss_of(&run), Some(&group), &live(true), &on_disk());
+    assert!(plan.policies.iter().all(|p| p.notes.iter().any(|n| n.contains("at once"))));
+    assert!(plan.verdict.reasons.iter().any(|r| r.contains("slow is assumed")));
+    let p = &plan.policies[1];
+    assert!(p.tokens.low.unwrap() <= p.tokens.value.unwrap());
+}
+
+#[test]
+fn a_law_that_misses_the_past_gives_no_advice() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    let wrong = Law { c: 3.0 * LAW.c, ..LAW };
+    let plan = plan(&run, loss_of(&run), Some(&group_of(&wrong, MEMORY)), &live(true), &on_disk());
+    assert_eq!(plan.verdict.kind, VerdictKind::CannotTell);
+    assert!(plan.verdict.text.contains("misses this run's own past"), "{}", plan.verdict.text);
+    assert!(plan.policies.is_empty());
+    assert_eq!(plan.schedule.len(), 1);
+}
+
+#[test]
+fn no_fit_no_number_but_what_to_branch() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    let plan = plan(&run, loss_of(&run), None, &live(true), &on_disk());
+    assert!(plan.verdict.text.starts_with("cannot tell"));
+    assert_eq!(plan.b_opt.value, None);
+    assert!(plan.verdict.reasons.iter().any(|r| r.starts_with("branch")));
+}
+
+#[test]
+fn warmup_decay_and_a_declining_rate_are_refused() {
+    let group = group_of(&LAW, MEMORY);
+    let mut run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    for (phase, word) in [(Phase::Warmup, "warmup"), (Phase::Decay, "decay")] {
+        run.phases.spans[0].phase = phase;
+        let plan = plan(&run, loss_of(&run), Some(&group), &live(true), &on_disk());
+        assert!(plan.verdict.text.starts_with("hold") && plan.verdict.text.contains(word));
+        assert!(plan.policies.is_empty());
+    }
+    run.phases.schedule = Schedule::Declining;
+    run.phases.spans.clear();
+    let plan = plan(&run, loss_of(&run), Some(&group), &live(true), &on_disk());
+    assert_eq!(plan.verdict.kind, VerdictKind::CannotTell);
+}
+
+#[test]
+fn too_large_and_up_only_says_that_lowering_would_help() {
+    let run = run_of(&LAW, &MEMORY, &[(2048.0, 8e6)], 0.003);
+    let group = group_of(&LAW, MEMORY);
+    let up = plan(&run, loss_of(&run), Some(&group), &live(true), &on_disk());
+    assert_eq!(up.verdict.kind, VerdictKind::Hold, "{:#?}", up.verdict);
+    assert!(up.verdict.text.contains("only lowering"), "{}", up.verdict.text);
+    let both = plan(&run, loss_of(&run), Some(&group), &live(false), &on_disk());
+    assert!(tokens(&both, Policy::Planned) <= tokens(&both, Policy::Leave) + 1.0);
+}
+
+#[test]
+fn a_target_that_is_passed_or_out_of_reach_is_said() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    let group = group_of(&LAW, MEMORY);
+    let ask = |t: f64| {
+        let options = PlanOptions { target_loss: Some(t), ..on_disk() };
+        plan(&run, loss_of(&run), Some(&group), &live(true), &options).verdict.text
+    };
+    assert!(ask(2.8).contains("already reached"));
+    assert!(ask(1.9).contains("floor"));
+    assert!(ask(1.97).contains("too far below"));
+}
+
+#[test]
+fn a_bump_that_brought_nothing_stops_the_plan() {
+    let parts = [(128.0, 3e6), (256.0, 2e6)];
+    let mut run = run_of(&LAW, &MEMORY, &parts, 0.001);
+    let flat = run_of(&LAW, &MEMORY, &[(128.0, 5e6)], 0.001);
+    run.train.loss = flat.train.loss.clone();
+    run.train.loss.resize(run.train.step.len(), *flat.train.loss.last().unwrap());
+    let group = group_of(&LAW, MEMORY);
+    let plan = plan(&run, loss_of(&run), Some(&group), &live(true), &on_disk());
+    assert!(plan.verdict.text.starts_with("hold"), "{:#?}", plan.verdict);
+    assert!(plan.verdict.reasons.iter().any(|r| r.contains("less than half")), "{plan:#?}");
+}
+
+#[test]
+fn guards_answer_each_by_name() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    let group = group_of(&LAW, MEMORY);
+    let e = |t: u64, b: u64| Entry { from_tokens: t, batch_size_tokens: b, lr_scale: None };
+    let ask = |schedule: &[Entry], run: &RunData, s: &Situation, o: &PlanOptions| {
+        let answers = check(schedule, run, loss_of(run), Some(&group), s, o);
+        answers.into_iter().filter(|a| a.blocks).map(|a| a.name).collect::<Vec<_>>()
+    };
+    let good = [e(0, 128), e(5_000_000, 256)];
+    let ok = live(false);
+    let o = on_disk();
+    assert_eq!(ask(&good, &run, &ok, &o), []);
+    assert_eq!(ask(&[e(0, 128)], &run, &Situation::default(), &o), [], "nothing changes");
+    let s = Situation { live: false, ..ok.clone() };
+    assert_eq!(ask(&good, &run, &s, &o), [GuardName::NotLive]);
+    let s = Situation { limits: None, ..ok.clone() };
+    assert_eq!(ask(&good, &run, &s, &o), [GuardName::NoTrainer]);
+    let s = Situation { attempts_alive: 2, ..ok.clone() };
+    assert_eq!(ask(&good, &run, &s, &o), [GuardName::TwoAttempts]);
+    let s = Situation { estimate_age_tokens: Some(2e6), ..ok.clone() };
+    assert_eq!(ask(&good, &run, &s, &o), [GuardName::StaleEstimate]);
+    assert_eq!(ask(&[e(0, 128), e(4_000_001, 256)], &run, &ok, &o), [GuardName::LeadTime]);
+    assert_eq!(ask(&[e(0, 128), e(5_000_000, 200)], &run, &ok, &o), [GuardName::Unit]);
+    assert_eq!(ask(&[e(0, 128), e(5_000_000, 512)], &run, &ok, &o), [GuardName::BumpSize]);
+    assert_eq!(ask(&[e(0, 128), e(5_000_000, 144)], &run, &ok, &o), [GuardName::BumpSize]);
+    let twice = [e(0, 128), e(5_000_000, 256), e(5_000_100, 512)];
+    assert_eq!(ask(&twice, &run, &ok, &o), [GuardName::BumpSize]);
+    let max = PlanOptions { max_batch: Some(200), ..on_disk() };
+    assert_eq!(ask(&good, &run, &ok, &max), [GuardName::Limit]);
+    let down = [e(0, 128), e(5_000_000, 64)];
+    assert_eq!(ask(&down, &run, &ok, &o), [GuardName::BelowBMin]);
+    assert_eq!(ask(&down, &run, &live(true), &o), [GuardName::Direction, GuardName::BelowBMin]);
+    for (phase, name) in [(Phase::Warmup, GuardName::Warmup), (Phase::Decay, GuardName::Decay)] {
+        let mut other = run.clone();
+        other.phases.spans[0].phase = phase;
+        assert_eq!(ask(&good, &other, &ok, &o), [name]);
+    }
+    let wrong = group_of(&Law { c: 3.0 * LAW.c, ..LAW }, MEMORY);
+    let names: Vec<_> = check(&good, &run, loss_of(&run), Some(&wrong), &ok, &o)
+        .into_iter()
+        .filter(|a| a.blocks)
+        .map(|a| a.name)
+        .collect();
+    assert!(names.contains(&GuardName::LawMissesPast));
+    let fresh = run_of(&LAW, &MEMORY, &[(128.0, 4e6), (256.0, 2e5)], 0.003);
+    let next = [e(0, 128), e(4_000_000, 256), e(5_000_000, 512)];
+    assert_eq!(ask(&next, &fresh, &ok, &o), [GuardName::CatchUp]);
+}
+
+#[test]
+fn every_guard_has_its_own_name_in_kebab_case() {
+    let mut names: Vec<String> = GUARDS.iter().map(|g| g.name().as_str().to_string()).collect();
+    assert_eq!(names.len(), 15);
+    for g in GUARDS {
+        let json = serde_json::to_string(&g.name()).unwrap();
+        assert_eq!(json, format!("\"{}\"", g.name().as_str()));
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 15);
+}
+
+fn memory() -> impl Strategy<Value = Memory> {
+    prop_oneof![
+        (10.0..50_000f64, 0.2..2.0f64).prop_map(|(tau_steps, p)| Memory {
+            tau_steps,
+            p,
+            source: crate::curve::MemorySource::Measured
+        }),
+        Just(Memory::SLOW),
+    ]
+}
+
+fn law() -> impl Strategy<Value = Law> {
+    (1.5..2.2f64, 100.0..300f64, 0.6..0.9f64, 1.0..4.0f64, 0.3..0.6f64, 0.0..0.3f64)
+        .prop_map(|(l_inf, a, alpha, c, gamma, q)| Law { l_inf, a, alpha, c, gamma, q })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_recommendation_keeps_every_rule_and_is_never_worse(
+        law in law(), memory in memory(), own in 2u64..400, unit in 1u64..40, steps in 3e3..3e5f64,
+        max in proptest::option::of(64u64..20_000), up_only in any::<bool>(),
+        bump in 1.0..3.0f64, budget in proptest::option::of(1.1..6.0f64),
+        goal in prop_oneof![Just(Goal::Stable), Just(Goal::Decayed), Just(Goal::Interim), Just(Goal::Time)],
+    ) {
+        let own = own * unit;
+        let tokens = own as f64 * steps;
+        let run = run_of(&law, &memory, &[(own as f64, tokens)], 0.002);
+        let group = group_of(&law, memory);
+        let limits = TrainerLimits {
+            unit_tokens: Some(unit), max_batch_tokens: max, up_only, ..Default::default()
+        };
+        let situation = Situation { live: true, limits: Some(limits), ..Default::default() };
+        let options = PlanOptions {
+            goal: Some(goal), max_bump: bump, budget_tokens: budget.map(|b| b * tokens), ..on_disk()
+        };
+        let plan = plan(&run, loss_of(&run), Some(&group), &situation, &options);
+        let c = Constraints::of(&run, &situation, &options).unwrap();
+        let later = |s: &[Entry]| -> Vec<(u64, u64)> {
+            s.iter().filter(|e| e.from_tokens > c.now)
+                .map(|e| (e.from_tokens, e.batch_size_tokens)).collect()
+        };
+        prop_assert!(c.allows(&later(&plan.schedule)), "{:?}", plan.schedule);
+        for p in &plan.policies {
+            prop_assert!(c.allows(&later(&p.schedule)), "{:?} {:?}", p.policy, p.schedule);
+            let numbers = [p.tokens.value, p.tokens.low, p.tokens.high, p.steps, p.hours,
+                p.loss_at_budget.value, p.loss_at_budget.low, p.loss_at_budget.high];
+            prop_assert!(numbers.iter().flatten().all(|x| x.is_finite()), "{p:?}");
+            prop_assert!(p.path.iter().flatten().all(|x| x.is_finite()));
+        }
+        let blocking: Vec<_> = plan.guards.iter().filter(|g| g.blocks).collect();
+        prop_assert!(blocking.is_empty(), "{blocking:?}");
+        let now = run.tokens();
+        if goal == Goal::Stable && !plan.policies.is_empty() {
+            let planned = self::tokens(&plan, Policy::Planned);
+            for other in [Policy::Leave, Policy::Single] {
+                let o = self::tokens(&plan, other);
+                prop_assert!(planned <= o + 0.011 * (o - now) || planned == o, "{other:?} {planned} {o}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_committed_switch_is_never_postponed(
+        memory in memory(), own in prop_oneof![Just(64u64), Just(128), Just(256), Just(384)],
+        share in 0.05..0.95f64, target in 2.08..2.2f64,
+    ) {
+        let group = group_of(&LAW, memory);
+        let options = PlanOptions { target_loss: Some(target), ..on_disk() };
+        let first = |p: &Plan, now: f64| {
+            p.schedule.iter().find(|e| e.from_tokens as f64 > now).map(|e| e.from_tokens)
+        };
+        let run = run_of(&LAW, &memory, &[(own as f64, 2e6)], 0.0);
+        let one = plan(&run, loss_of(&run), Some(&group), &live(true), &options);
+        if let Some(at) = first(&one, 2e6) {
+            let now = 2e6 + share * (at as f64 - 2e6);
+            let run = run_of(&LAW, &memory, &[(own as f64, now)], 0.0);
+            let situation = Situation { committed: Some(one.schedule.clone()), ..live(true) };
+            let two = plan(&run, loss_of(&run), Some(&group), &situation, &options);
+            let c = Constraints::of(&run, &situation, &options).unwrap();
+            let again = first(&two, now);
+            prop_assert!(again.is_some_and(|t| t <= at.max(c.earliest)), "{at} {again:?} {:?}", two.verdict);
+        }
+    }
+
+    #[test]
+    fn token_units_do_not_matter(
+        memory in memory(), own in prop_oneof![Just(64u64), Just(256), Just(1024)],
+        tokens in 1e6..2e7f64,
+    ) {
+        // The same run counted in tokens of a thousandth.
+        let scale = 1000.0f64;
+        let small = LAW;
+        let large = Law {
+            a: LAW.a * scale.powf(LAW.q * LAW.alpha), c: LAW.c * scale.powf(LAW.gamma), ..LAW
+        };
+        let ask = |law: &Law, k: f64| {
+            let run = run_of(law, &memory, &[(own as f64 * k, tokens * k)], 0.0);
+            let group = group_of(law, memory);
+            let mut group = group;
+            if let Some(f) = &mut group.law {
+                f.batch_sizes = [16.0 * k, 4096.0 * k];
+            }
+            let situation = Situation {
+                tokens_per_second: Some(1e6 * k),
+                limits: Some(TrainerLimits { unit_tokens: Some((16.0 * k) as u64), ..Default::default() }),
+                ..live(false)
+            };
+            plan(&run, loss_of(&run), Some(&group), &situation, &on_disk())
+        };
+        let (a, b) = (ask(&small, 1.0), ask(&large, scale));
+        prop_assert_eq!(a.verdict.kind, b.verdict.kind);
+        for (p, q) in a.policies.iter().zip(&b.policies) {
+            let (x, y) = (p.tokens.value, q.tokens.value);
+            prop_assert_eq!(x.is_some(), y.is_some());
+            if let (Some(x), Some(y)) = (x, y) {
+                prop_assert!((x * scale / y - 1.0).abs() < 0.01, "{:?} {x} {y}", p.policy);
+            }
+        }
+    }
+}

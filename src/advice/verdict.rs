@@ -1,0 +1,195 @@
+//! The answer in one line that begins with hold, raise, lower or cannot tell.
+
+use super::constraints::Constraints;
+use super::decide::{Aim, Decision};
+use super::estimate::Estimate;
+use super::{Verdict, VerdictKind};
+use crate::curve::{Interval, ModelKind, Open};
+use crate::units::{count, exact, loss, percent};
+
+/// A change closer than this share of the tokens so far is one for now.
+const SOON: f64 = 0.05;
+
+pub fn cannot_tell(because: impl Into<String>, reasons: Vec<String>) -> Verdict {
+    Verdict {
+        kind: VerdictKind::CannotTell,
+        text: format!("cannot tell: {}", because.into()),
+        reasons,
+    }
+}
+
+pub fn hold(because: impl Into<String>, reasons: Vec<String>) -> Verdict {
+    Verdict { kind: VerdictKind::Hold, text: format!("hold: {}", because.into()), reasons }
+}
+
+/// `620 (510 to 760)`, `at least 4096`, `at most 16`.
+pub fn interval_text(i: &Interval) -> String {
+    match (i.value, i.low, i.high, i.open) {
+        (None, Some(l), _, Open::High) => format!("at least {}", count(l)),
+        (None, _, Some(h), Open::Low) => format!("at most {}", count(h)),
+        (Some(v), Some(l), Some(h), _) => format!("{} ({} to {})", count(v), count(l), count(h)),
+        (Some(v), Some(l), None, _) => format!("{} (at least {})", count(v), count(l)),
+        (Some(v), None, Some(h), _) => format!("{} (at most {})", count(v), count(h)),
+        (Some(v), ..) => count(v),
+        (None, l, h, _) => match (l, h) {
+            (Some(l), Some(h)) => format!("{} to {}", count(l), count(h)),
+            (Some(l), None) => format!("at least {}", count(l)),
+            (None, Some(h)) => format!("at most {}", count(h)),
+            (None, None) => "unknown".into(),
+        },
+    }
+}
+
+/// B_opt, B, the flat range and the tokens lost, in one sentence.
+pub fn estimate_text(e: &Estimate, own: u64) -> String {
+    let mut text = format!(
+        "B_opt (stable phase) at loss {} is {} tokens, by {}",
+        loss(e.loss),
+        interval_text(&e.b_opt),
+        match e.model {
+            ModelKind::Joint => "the joint law",
+            ModelKind::Smooth => "the smooth curve",
+            ModelKind::ThreeStage => "the three-stage curve",
+            ModelKind::Classical => "the classical curve",
+            ModelKind::NoFloor => "the law without a floor",
+        }
+    );
+    if let Some([lo, hi]) = e.within_2_percent {
+        text.push_str(&format!(
+            "; {} to {} are within 2 % of the fewest tokens",
+            count(lo),
+            count(hi)
+        ));
+    }
+    if let Some(x) = e.excess(own as f64) {
+        text.push_str(&format!("; {} needs {} more", exact(own), percent(x)));
+    }
+    text
+}
+
+/// From B_opt alone, where no law speaks: on which side of the flat range the run is.
+pub fn from_estimate(e: &Estimate, own: u64, up_only: bool, reasons: Vec<String>) -> Verdict {
+    let b = own as f64;
+    let [flat_low, flat_high] = e.within_2_percent.unwrap_or([f64::NAN, f64::NAN]);
+    let below = e.b_opt.low.is_some_and(|l| b < l) && (flat_low.is_nan() || b < flat_low);
+    let above = e.b_opt.high.is_some_and(|h| b > h) && (flat_high.is_nan() || b > flat_high);
+    let lost = e
+        .excess(b)
+        .map_or(String::new(), |x| format!(", {} more tokens than at the best", percent(x)));
+    let opt = interval_text(&e.b_opt);
+    match (below, above) {
+        (true, _) => Verdict {
+            kind: VerdictKind::Raise,
+            text: format!(
+                "raise towards B_opt = {opt}: {} lies below it{lost}; when and how far is not \
+                 planned without a law",
+                exact(own)
+            ),
+            reasons,
+        },
+        (_, true) if up_only => hold(
+            format!(
+                "{} lies above B_opt = {opt}{lost}; only lowering would help, and this trainer can \
+                 only raise",
+                exact(own)
+            ),
+            reasons,
+        ),
+        (_, true) => Verdict {
+            kind: VerdictKind::Lower,
+            text: format!(
+                "lower towards B_opt = {opt}: {} lies above it{lost}; when and how far is not \
+                 planned without a law",
+                exact(own)
+            ),
+            reasons,
+        },
+        _ => hold(format!("{} is not told apart from B_opt = {opt}{lost}", exact(own)), reasons),
+    }
+}
+
+/// From the decision.
+pub fn from_decision(
+    d: &Decision,
+    aim: &Aim,
+    c: &Constraints,
+    estimate: Option<&Estimate>,
+    leave_has_changes: bool,
+    reasons: Vec<String>,
+) -> Verdict {
+    let Some(changes) = &d.recommended else {
+        return hold(hold_text(d, c, estimate, leave_has_changes), reasons);
+    };
+    let Some((at, to)) = changes.first().copied() else {
+        return hold("nothing to change", reasons);
+    };
+    let worth = format!(
+        "saves {} of what is still to go to loss {} against leaving it",
+        percent(d.saves),
+        loss(aim.target)
+    );
+    let worth = match aim.goal {
+        super::Goal::Decayed => format!(
+            "{} lower above L_inf at {} tokens than leaving it",
+            percent(d.saves),
+            count(aim.budget)
+        ),
+        super::Goal::Time => worth.replace("of what", "of the hours of what"),
+        _ => worth,
+    };
+    let soon = (at as f64) <= (c.earliest as f64).max(c.now as f64 * (1.0 + SOON));
+    let (kind, word) =
+        if to > c.own { (VerdictKind::Raise, "raise") } else { (VerdictKind::Lower, "lower") };
+    let more = match changes.len() {
+        1 => String::new(),
+        n => format!(", with {} more to come", n - 1),
+    };
+    if soon {
+        Verdict {
+            kind,
+            text: format!("{word} to {} at {} tokens{more}: {worth}", exact(to), count(at as f64)),
+            reasons,
+        }
+    } else {
+        Verdict {
+            kind: VerdictKind::Hold,
+            text: format!(
+                "hold {} until {} tokens, then {word} to {}{more}: {worth}",
+                exact(c.own),
+                count(at as f64),
+                exact(to)
+            ),
+            reasons,
+        }
+    }
+}
+
+fn hold_text(
+    d: &Decision,
+    c: &Constraints,
+    estimate: Option<&Estimate>,
+    leave_has_changes: bool,
+) -> String {
+    if leave_has_changes {
+        return "the accepted schedule stands, and no other is worth a change".into();
+    }
+    let Some(e) = estimate else { return "no change is worth making".into() };
+    let own = c.own as f64;
+    let excess = e.excess(own);
+    let within = e.within_2_percent.is_some_and(|[lo, hi]| (lo..=hi).contains(&own));
+    let too_large = e.b_opt.high.is_some_and(|h| own > h) && !within;
+    if within {
+        format!("{} is within 2 % of the fewest tokens at loss {}", exact(c.own), loss(e.loss))
+    } else if too_large && c.up_only {
+        format!(
+            "{} is too large ({} more tokens than at the best); only lowering would help, and this \
+             trainer can only raise",
+            exact(c.own),
+            excess.map_or("some".into(), percent)
+        )
+    } else if d.planned.is_empty() {
+        format!("no change that is allowed gets there with fewer tokens than {}", exact(c.own))
+    } else {
+        format!("no change is worth making now at {}", exact(c.own))
+    }
+}
