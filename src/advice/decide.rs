@@ -1,7 +1,7 @@
 //! From the policies to the one schedule that is recommended: commitment, confirmation, the stop
 //! rule, and no saving that only one end of an unmeasured memory has.
 
-use super::constraints::Constraints;
+use super::constraints::{B_MIN_MARGIN, Constraints};
 use super::forecast::Stair;
 use super::outcome::{Futures, stairs_of};
 use super::own_past::{BumpYield, CONFIRMED};
@@ -49,6 +49,8 @@ pub struct Choice<'a> {
     pub leave: &'a [Entry],
     pub in_force: &'a [Entry],
     pub committed: Option<&'a [Entry]>,
+    /// At the present loss.
+    pub b_min: Option<f64>,
     pub miss: f64,
     pub bump: Option<BumpYield>,
     /// The run has raised its batch size before.
@@ -109,12 +111,14 @@ impl Choice<'_> {
             Goal::Decayed => self.aim.budget,
             _ => leave_way.reach(self.aim.target).unwrap_or(2.0 * self.aim.budget),
         };
+        let at_target = self.futures.course.law().b_min(self.aim.target).unwrap_or(0.0);
         let mut search = Search {
             course: &self.futures.course,
             objective: &objective,
             constraints: self.constraints,
             target: self.aim.target,
             horizon,
+            floor: B_MIN_MARGIN * at_target.max(self.b_min.unwrap_or(0.0)),
             latest_first: None,
         };
         let single = best_single(&search);

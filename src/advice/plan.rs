@@ -135,6 +135,7 @@ impl Ask<'_> {
             leave,
             in_force: &self.situation.in_force,
             committed: self.situation.committed.as_deref(),
+            b_min: estimate.as_ref().ok().and_then(|e| e.b_min),
             miss,
             bump: last_bump(self.run, fit.on, &fit.law, &memory),
             has_raised: self.run.segments.windows(2).any(|w| w[1].batch_size > w[0].batch_size),

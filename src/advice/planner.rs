@@ -4,7 +4,7 @@
 //! The family: hold, then change each time the tokens still to go have shrunk by one ratio, which is
 //! the form of the optimum under a power-law memory, `B ~ K(remaining)^(1/(1+gamma))`.
 
-use super::constraints::{B_MIN_MARGIN, Constraints, Throughput};
+use super::constraints::{Constraints, Throughput};
 use super::forecast::{Course, Stair, Way};
 
 /// A more complicated staircase must save this share of the tokens still to go.
@@ -64,6 +64,8 @@ pub struct Search<'a> {
     pub target: f64,
     /// Cumulative tokens: where the goal lies if the run is left alone, or the budget.
     pub horizon: f64,
+    /// Where the run may end: B_min with its margin, at the target and at the present loss.
+    pub floor: f64,
     /// A change committed to earlier is never postponed.
     pub latest_first: Option<u64>,
 }
@@ -89,7 +91,7 @@ impl Search<'_> {
         let c = self.constraints;
         let law = self.course.law();
         let top = law.b_opt(self.target).map_or(0.0, |b| 8.0 * b);
-        let floor = law.b_min(self.target).map_or(0.0, |b| B_MIN_MARGIN * b);
+        let floor = self.floor;
         let mut out = Vec::new();
         for first in [c.max_bump, c.max_bump.sqrt()] {
             let rungs = c.ladder(c.own, first, top);
@@ -115,7 +117,7 @@ impl Search<'_> {
 
     /// The staircase with the lowest score that changes at least once; `None` where none is allowed.
     pub fn best(&self) -> Option<Found> {
-        let floor = self.course.law().b_min(self.target).map_or(0.0, |b| B_MIN_MARGIN * b);
+        let floor = self.floor;
         let mut horizon = self.horizon.max(self.constraints.earliest as f64 + 1.0);
         let mut found: Vec<Found> = Vec::new();
         for (lowers, sizes) in self.sequences() {

@@ -1,7 +1,6 @@
 //! The rules that the plan is set beside: the best single batch size from here on, and tracking
 //! B_opt(L).
 
-use super::constraints::B_MIN_MARGIN;
 use super::planner::{Found, Search, stairs};
 
 /// To one batch size by the shortest way that the constraints allow, and then no further change;
@@ -10,7 +9,7 @@ pub fn best_single(search: &Search<'_>) -> Found {
     let c = search.constraints;
     let law = search.course.law();
     let top = law.b_opt(search.target).map_or(0.0, |b| 8.0 * b);
-    let floor = law.b_min(search.target).map_or(0.0, |b| B_MIN_MARGIN * b);
+    let floor = search.floor;
     let mut best = Found { changes: Vec::new(), score: search.score(&[]) };
     let mut ladders =
         vec![c.ladder(c.own, c.max_bump, top), c.ladder(c.own, c.max_bump.sqrt(), top)];
@@ -55,7 +54,10 @@ pub fn tracking(search: &Search<'_>, until: f64) -> Found {
         }
         let Some(b) = law.b_opt(loss) else { break };
         let up = c.up(at, c.max_bump).filter(|n| b * b >= *n as f64 * at as f64);
-        let down = c.down(at).filter(|n| changes.len() < 8 && b * b <= *n as f64 * at as f64);
+        let down = c.down(at).filter(|n| {
+            let n = *n as f64;
+            changes.len() < 8 && n >= search.floor && b * b <= n * at as f64
+        });
         if let Some(next) = up.or(down) {
             changes.push((t.ceil() as u64, next));
             at = next;
