@@ -54,10 +54,14 @@ impl Demo {
     /// `Error::Usage` if the pace is not above 0 or the directory holds runs of an earlier demo;
     /// `Error::Io` where something cannot be written.
     pub fn start(options: DemoOptions) -> Result<Demo> {
+        let specs = specs(options.seed);
+        Demo::start_jobs(options, specs)
+    }
+
+    fn start_jobs(options: DemoOptions, specs: Vec<JobSpec>) -> Result<Demo> {
         if options.pace.is_nan() || options.pace <= 0.0 {
             return Err(Error::Usage(format!("pace {}: must be above 0", options.pace)));
         }
-        let specs = specs(options.seed);
         if let Some(old) =
             specs.iter().map(|s| metrics_path(&options.dir, &s.run)).find(|p| p.exists())
         {
@@ -265,4 +269,96 @@ fn now() -> Moment {
 fn attempt_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}.{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn small(dir: &Path, pace: f64, budget_tokens: u64) -> (DemoOptions, Vec<JobSpec>) {
+        let mut specs = specs(5);
+        specs.truncate(4);
+        specs.iter_mut().for_each(|s| s.budget_tokens = budget_tokens);
+        (DemoOptions { dir: dir.to_path_buf(), seed: 5, pace }, specs)
+    }
+
+    fn lines(path: &Path) -> Vec<Value> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    }
+
+    fn acks(dir: &Path, run: &str) -> Vec<Value> {
+        lines(&dir.join(run).join("metrics.control.ack.jsonl"))
+    }
+
+    #[test]
+    fn the_steered_run_is_its_twin_until_the_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let (options, specs) = small(dir.path(), f64::INFINITY, 600_000);
+        std::fs::create_dir_all(dir.path().join(STEERED)).unwrap();
+        let file = json!({"version": 1, "run": STEERED, "revision": 1, "issued_at": "",
+            "issued_by": "", "expect": {"batch_size_tokens": 8192}, "schedule":
+            [{"from_tokens": 0, "batch_size_tokens": 8192},
+             {"from_tokens": 300_000, "batch_size_tokens": 16_384}]});
+        let control = dir.path().join(STEERED).join("metrics.control.json");
+        std::fs::write(control, file.to_string()).unwrap();
+        let demo = Demo::start_jobs(options, specs).unwrap();
+        assert_eq!((demo.steered(), demo.twin()), (demo.run_ids()[0], "b8192"));
+        let paths = demo.metrics_paths();
+        assert_eq!(demo.join(), Vec::<String>::new());
+        let (steered, twin) = (lines(&paths[0]), lines(&dir.path().join("b8192/metrics.jsonl")));
+        let same = steered.iter().zip(&twin).take_while(|(a, b)| a["loss"] == b["loss"]).count();
+        let first = &steered[same];
+        assert!(first["tokens"].as_u64().unwrap() > 300_000);
+        assert_eq!((&first["batch_size"], &first["control_revision"]), (&json!(16_384), &json!(1)));
+        assert!(steered[..same].iter().all(|l| l["batch_size"] == 8192));
+        assert!(twin.iter().all(|l| l["control_revision"].is_null()));
+        let last = steered.last().unwrap()["tokens"].as_u64().unwrap();
+        assert!((600_000..616_384).contains(&last));
+        let said: Vec<Value> =
+            acks(dir.path(), STEERED).iter().map(|a| a["status"].clone()).collect();
+        assert_eq!(said, ["ready", "accepted", "applied", "applied", "ended"]);
+    }
+
+    #[test]
+    fn a_stopped_demo_ends_its_jobs_cleanly() {
+        let dir = tempfile::tempdir().unwrap();
+        let (options, specs) = small(dir.path(), 1e-6, 600_000);
+        let demo = Demo::start_jobs(options.clone(), specs.clone()).unwrap();
+        assert!(!demo.is_done());
+        let shared = Arc::clone(&demo.shared);
+        demo.stop();
+        assert_eq!(shared.running.load(Ordering::Acquire), 0);
+        for spec in &specs {
+            let acks = acks(dir.path(), &spec.run);
+            assert_eq!(acks.last().unwrap()["status"], "ended");
+            assert_eq!(acks.last().unwrap()["detail"], "stopped");
+        }
+        let again = Demo::start_jobs(options, specs).unwrap_err();
+        assert!(again.to_string().contains("earlier demo"), "{again}");
+    }
+
+    #[test]
+    fn the_pace_is_kept_by_the_clock() {
+        let dir = tempfile::tempdir().unwrap();
+        // The steered run and its twin: 0.65 Mtokens a second of demo time.
+        let (options, specs) = small(dir.path(), 1.0, 260_000);
+        let begun = Instant::now();
+        assert!(Demo::start_jobs(options, specs).unwrap().join().is_empty());
+        let took = begun.elapsed().as_secs_f64();
+        assert!(took > 0.36, "{took} s for 0.4 s of demo");
+    }
+
+    #[test]
+    fn a_job_that_cannot_write_is_said_to_have_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (options, specs) = small(dir.path(), f64::INFINITY, 100_000);
+        std::fs::create_dir_all(dir.path().join("b4096")).unwrap();
+        std::fs::create_dir(dir.path().join("b4096/metrics.control.ack.jsonl")).unwrap();
+        let error = Demo::start_jobs(options, specs.clone()).unwrap_err();
+        assert!(error.to_string().contains("b4096"), "{error}");
+        let bad = DemoOptions { dir: dir.path().into(), seed: 1, pace: 0.0 };
+        assert_eq!(Demo::start_jobs(bad, specs).unwrap_err().exit_code() as i32, 2);
+    }
 }

@@ -38,6 +38,8 @@ mod limits;
 mod mean;
 mod memory;
 mod obey;
+#[cfg(test)]
+mod obey_tests;
 mod problem;
 mod trainer;
 mod writer;
