@@ -8,11 +8,18 @@ use std::borrow::Cow;
 
 /// The shape of a metric line, if it is one.
 pub fn shape(line: &str) -> Option<(usize, &'static Shape)> {
-    SHAPES.iter().enumerate().find(|(_, s)| s.words.iter().all(|w| line.contains(w)) && begins(s, line))
+    SHAPES
+        .iter()
+        .enumerate()
+        .find(|(_, s)| s.words.iter().all(|w| line.contains(w)) && begins(s, line))
 }
 
 fn begins(s: &Shape, line: &str) -> bool {
-    !s.at_start || line.trim_start().strip_prefix(s.from).is_some_and(|r| r.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+    !s.at_start
+        || line
+            .trim_start()
+            .strip_prefix(s.from)
+            .is_some_and(|r| r.trim_start().starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Calls `each(key, value, rounded)` for every field of the line that is a number.
@@ -68,7 +75,8 @@ pub fn settings(line: &str, mut each: impl FnMut(&'static str, Role, f64)) {
         return;
     }
     if line.contains("Training starts at step") {
-        line.split(',').for_each(|part| field(part, b':', &mut |key, x, _| state(key, x, &mut each)));
+        line.split(',')
+            .for_each(|part| field(part, b':', &mut |key, x, _| state(key, x, &mut each)));
         return;
     }
     let (key, value) = match line.find("...") {
@@ -147,24 +155,48 @@ mod tests {
         assert_eq!(get(&f, "consumed samples"), 4480.0);
         assert_eq!(get(&f, "lm loss"), 9.25);
         assert_eq!(get(&f, "gloabl batch size"), 64.0);
-        let (name, f) = read(" validation loss at iteration 70 | lm loss value: 9.5E+00 | lm loss PPL: 1.3E+04 |");
+        let (name, f) = read(
+            " validation loss at iteration 70 | lm loss value: 9.5E+00 | lm loss PPL: 1.3E+04 |",
+        );
         assert_eq!((name, get(&f, "iteration"), get(&f, "lm loss value")), ("megatron", 70.0, 9.5));
     }
 
     #[test]
     fn the_other_shapes() {
-        let (name, f) = read("01/02 03:04:05 [INFO|DP=0|TP=0]: iteration: 7 / 900 | consumed_tokens: 2.75M | global_batch_size: 393K | lm_loss: 9.5 | lr: 2e-06 | eta: 1 day, 1:15:30 | grad_norm: 9.46");
-        assert_eq!((name, get(&f, "iteration"), get(&f, "consumed_tokens")), ("nanotron", 7.0, 2.75e6));
-        let (name, f) = read("x pid=7 : tflops=4.5 step=3 loss=8.5 tgs (tokens/gpu/second)=33.5 lr=4e-07 grad_norm={'0_a': 8.5, '1_b': 0.0} num_consumed_tokens=65536 loss/cn=nan");
-        assert_eq!((name, get(&f, "step"), get(&f, "num_consumed_tokens")), ("internevo", 3.0, 65536.0));
-        let (name, f) = read("[rank0]:2026-01-02 03:04:05,980 - root - INFO - step: 500  loss:  4.25  grad_norm: 1.5  memory: 7.5GiB(8%)  tps: 2,817  mfu: 51%");
-        assert_eq!((name, get(&f, "step"), get(&f, "loss"), get(&f, "tps")), ("torchtitan", 500.0, 4.25, 2817.0));
-        let (name, f) = read("completed step: 4, seconds: 5.5, TFLOP/s/device: 134.5, total_weights: 196608, loss: 11.25");
+        let (name, f) = read(
+            "01/02 03:04:05 [INFO|DP=0|TP=0]: iteration: 7 / 900 | consumed_tokens: 2.75M | global_batch_size: 393K | lm_loss: 9.5 | lr: 2e-06 | eta: 1 day, 1:15:30 | grad_norm: 9.46",
+        );
+        assert_eq!(
+            (name, get(&f, "iteration"), get(&f, "consumed_tokens")),
+            ("nanotron", 7.0, 2.75e6)
+        );
+        let (name, f) = read(
+            "x pid=7 : tflops=4.5 step=3 loss=8.5 tgs (tokens/gpu/second)=33.5 lr=4e-07 grad_norm={'0_a': 8.5, '1_b': 0.0} num_consumed_tokens=65536 loss/cn=nan",
+        );
+        assert_eq!(
+            (name, get(&f, "step"), get(&f, "num_consumed_tokens")),
+            ("internevo", 3.0, 65536.0)
+        );
+        let (name, f) = read(
+            "[rank0]:2026-01-02 03:04:05,980 - root - INFO - step: 500  loss:  4.25  grad_norm: 1.5  memory: 7.5GiB(8%)  tps: 2,817  mfu: 51%",
+        );
+        assert_eq!(
+            (name, get(&f, "step"), get(&f, "loss"), get(&f, "tps")),
+            ("torchtitan", 500.0, 4.25, 2817.0)
+        );
+        let (name, f) = read(
+            "completed step: 4, seconds: 5.5, TFLOP/s/device: 134.5, total_weights: 196608, loss: 11.25",
+        );
         assert_eq!((name, get(&f, "completed step"), get(&f, "loss")), ("maxtext", 4.0, 11.25));
         let (name, f) = read("s:8 trl:10.25 lr:0.000006 norm:5.29");
         assert_eq!((name, get(&f, "s"), get(&f, "trl")), ("llm.c", 8.0, 10.25));
-        let (name, f) = read("step   10/18865 | loss 10.5 (+0.12z)| norm 15.25 (+0.1z)| lr 6.00e-05 | 105.5 ms | 123456 tok/s");
-        assert_eq!((name, get(&f, "step"), get(&f, "loss"), get(&f, "lr")), ("llm.c", 10.0, 10.5, 6e-5));
+        let (name, f) = read(
+            "step   10/18865 | loss 10.5 (+0.12z)| norm 15.25 (+0.1z)| lr 6.00e-05 | 105.5 ms | 123456 tok/s",
+        );
+        assert_eq!(
+            (name, get(&f, "step"), get(&f, "loss"), get(&f, "lr")),
+            ("llm.c", 10.0, 10.5, 6e-5)
+        );
         let (name, f) = read("step:125/1750 val_loss:4.5 train_time:33333ms step_avg:266.7ms");
         assert_eq!((name, get(&f, "step"), get(&f, "val_loss")), ("key-value", 125.0, 4.5));
         assert!(shape("INFO: nothing to see here").is_none());
@@ -184,8 +216,15 @@ mod tests {
         assert_eq!(read("TOKENS_GLOBAL_BATCH_SIZE:  4128768"), []);
         assert_eq!(read("Config param max_target_length: 2048"), [(Role::SeqLen, 2048.0)]);
         assert_eq!(
-            read("Training starts at step 1, with local batch size 8, global batch size 64, gradient accumulation steps 1, sequence length 8192, total steps 1000 (warmup 200)"),
-            [(Role::MicroBatch, 8.0), (Role::BatchSequences, 64.0), (Role::GradAccum, 1.0), (Role::SeqLen, 8192.0)]
+            read(
+                "Training starts at step 1, with local batch size 8, global batch size 64, gradient accumulation steps 1, sequence length 8192, total steps 1000 (warmup 200)"
+            ),
+            [
+                (Role::MicroBatch, 8.0),
+                (Role::BatchSequences, 64.0),
+                (Role::GradAccum, 1.0),
+                (Role::SeqLen, 8192.0)
+            ]
         );
         assert_eq!(read("loading took: 3"), []);
     }

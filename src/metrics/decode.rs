@@ -21,6 +21,9 @@ const MAX_RESCUES: usize = 8;
 /// The key under which the time at the start of a line is listed.
 const LINE_TIME: &str = "(time at the start of the line)";
 
+/// Rank of what a preamble or a line's prefix says: shown only where nothing better is.
+const SETTING: u16 = 50;
+
 /// What the lines of a file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Family {
@@ -178,7 +181,13 @@ impl Decoder {
 
     /// All objects of a text, of which the first `skip` were taken before. Returns how many were
     /// taken now, and what stopped it.
-    fn objects(&mut self, n: u64, text: &str, skip: usize, out: &mut Vec<Input>) -> (usize, Option<serde_json::Error>) {
+    fn objects(
+        &mut self,
+        n: u64,
+        text: &str,
+        skip: usize,
+        out: &mut Vec<Input>,
+    ) -> (usize, Option<serde_json::Error>) {
         let text = text.strip_suffix(',').unwrap_or(text);
         let mut de = serde_json::Deserializer::from_str(text);
         let mut read = 0;
@@ -210,7 +219,8 @@ impl Decoder {
     fn rescue(&mut self, n: u64, text: &str, out: &mut Vec<Input>) -> bool {
         let Some(first) = self.keys.first() else { return false };
         let mark = format!("{{\"{first}\"");
-        let places: Vec<usize> = text.match_indices(&mark).map(|(i, _)| i).filter(|i| *i > 0).collect();
+        let places: Vec<usize> =
+            text.match_indices(&mark).map(|(i, _)| i).filter(|i| *i > 0).collect();
         places.into_iter().take(MAX_RESCUES).any(|at| {
             let rest = mend::non_numbers(&text[at..]).unwrap_or_else(|| text[at..].to_string());
             whole(&rest) && self.objects(n, &rest, 0, out).1.is_none()
@@ -235,7 +245,9 @@ impl Decoder {
             return true;
         }
         let Decoder { keys, found, .. } = self;
-        console::settings(line, |name, role, value| found.hits.push(Hit { key: keys.given(name, role), value }));
+        console::settings(line, |name, role, value| {
+            found.hits.push(Hit { key: keys.given(name, role, SETTING), value })
+        });
         if found.hits.is_empty() {
             return false;
         }
@@ -248,12 +260,12 @@ impl Decoder {
     fn table(&mut self, line: &str, shape: &Shape) {
         let Decoder { keys, found, rounded, .. } = self;
         if let Some(value) = values::find_time(line) {
-            found.hits.push(Hit { key: keys.given(LINE_TIME, Role::Time), value });
+            found.hits.push(Hit { key: keys.given(LINE_TIME, Role::Time, SETTING), value });
         }
         console::fields(shape, line, |name, value, was_rounded| {
             let known = shape.roles.iter().find(|(_, k)| *k == name);
             let key = match known {
-                Some((role, _)) => Some(keys.given(name, *role)),
+                Some((role, _)) => Some(keys.given(name, *role, 0)),
                 None => keys.named(name),
             };
             if let Some(key) = key {
@@ -266,7 +278,9 @@ impl Decoder {
     fn event(&mut self, n: u64, json: &str, out: &mut Vec<Input>) -> bool {
         self.found.clear();
         let Decoder { keys, found, mllog, .. } = self;
-        let read = mllog.read(json, |name, role, value| found.hits.push(Hit { key: keys.given(name, role), value }));
+        let read = mllog.read(json, |name, role, value| {
+            found.hits.push(Hit { key: keys.given(name, role, 0), value })
+        });
         match read {
             Ok(metric) => {
                 self.is_mllog = true;
@@ -292,7 +306,9 @@ impl Decoder {
         }
         self.found.clear();
         if let Some(value) = values::find_time(&line[..at]) {
-            self.found.hits.push(Hit { key: self.keys.given(LINE_TIME, Role::Time), value });
+            self.found
+                .hits
+                .push(Hit { key: self.keys.given(LINE_TIME, Role::Time, SETTING), value });
         }
         let mut de = serde_json::Deserializer::from_str(text);
         if object(&mut de, &mut self.keys, &mut self.found).is_err() {
@@ -404,7 +420,9 @@ impl Decoder {
         }
         if !m.other_losses.is_empty() && m.speaks(Role::Loss).is_some() {
             let others = m.other_losses.join(", ");
-            notes.push(format!("other keys that could be the training loss: {others} (say --field loss=KEY)"));
+            notes.push(format!(
+                "other keys that could be the training loss: {others} (say --field loss=KEY)"
+            ));
         }
         if self.emitter.non_finite > 0 {
             notes.push(format!("{} losses are NaN or infinite", self.emitter.non_finite));

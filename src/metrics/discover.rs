@@ -33,7 +33,9 @@ pub struct RunFiles {
 impl RunFiles {
     /// Is this part a rotated past of the main file?
     pub fn is_past(part: &Path) -> bool {
-        part.file_name().and_then(|n| n.to_str()).is_some_and(|n| names::file_name(n).past.is_some())
+        part.file_name()
+            .and_then(|n| n.to_str())
+            .is_some_and(|n| names::file_name(n).past.is_some())
     }
 }
 
@@ -81,7 +83,9 @@ impl Discovery {
                 Argument::Stdin => found.files.push(PathBuf::from("-")),
                 Argument::Path(p) if p.is_dir() => found.walk(p, None, &mut self.probed),
                 Argument::Path(p) => found.plain(p),
-                Argument::Glob { base, matcher } => found.walk(base, Some(matcher), &mut self.probed),
+                Argument::Glob { base, matcher } => {
+                    found.walk(base, Some(matcher), &mut self.probed)
+                }
             }
         }
         self.directories = std::mem::take(&mut found.directories);
@@ -121,7 +125,11 @@ impl Discovery {
             .collect();
         for (i, (main, own)) in fresh.iter().enumerate() {
             let free = |name: &&String| {
-                !taken.contains(*name) && fresh.iter().enumerate().all(|(k, (_, other))| k == i || !other.contains(name))
+                !taken.contains(*name)
+                    && fresh
+                        .iter()
+                        .enumerate()
+                        .all(|(k, (_, other))| k == i || !other.contains(name))
             };
             let name = own.iter().find(free).cloned().unwrap_or_else(|| main.display().to_string());
             self.names.insert(main.clone(), name);
@@ -150,10 +158,12 @@ fn argument(path: &str) -> Result<Argument> {
         return Ok(Argument::Path(PathBuf::from(path)));
     }
     let clean = path.strip_prefix("./").unwrap_or(path);
-    let glob = GlobBuilder::new(clean)
-        .literal_separator(true)
-        .build()
-        .map_err(|e| Error::Usage(format!("{path}: not a pattern ({}); quote the brackets or give the path", e.kind())))?;
+    let glob = GlobBuilder::new(clean).literal_separator(true).build().map_err(|e| {
+        Error::Usage(format!(
+            "{path}: not a pattern ({}); quote the brackets or give the path",
+            e.kind()
+        ))
+    })?;
     let fixed = Path::new(clean)
         .components()
         .take_while(|c| !matches!(c, Component::Normal(p) if p.to_string_lossy().contains(['*', '?', '[', '{'])));
@@ -191,16 +201,25 @@ impl Found {
 
     /// Looks through a directory: real ones before symlinked ones, none twice, so that a file is
     /// found under its own name and a loop ends.
-    fn walk(&mut self, top: &Path, glob: Option<&GlobMatcher>, probed: &mut HashMap<PathBuf, (u64, bool)>) {
+    fn walk(
+        &mut self,
+        top: &Path,
+        glob: Option<&GlobMatcher>,
+        probed: &mut HashMap<PathBuf, (u64, bool)>,
+    ) {
         let mut visited = HashSet::new();
         let mut linked: Vec<(PathBuf, usize)> = Vec::new();
         let mut next: Vec<(PathBuf, usize, bool)> = vec![(top.to_path_buf(), 0, glob.is_none())];
         loop {
-            let Some((dir, depth, all)) = next.pop().or_else(|| linked.pop().map(|(d, n)| (d, n, glob.is_none()))) else {
+            let Some((dir, depth, all)) =
+                next.pop().or_else(|| linked.pop().map(|(d, n)| (d, n, glob.is_none())))
+            else {
                 return;
             };
             match fs::metadata(&dir) {
-                Ok(meta) if meta.is_dir() && visited.insert(follow::id(&meta)) => self.directory(&dir),
+                Ok(meta) if meta.is_dir() && visited.insert(follow::id(&meta)) => {
+                    self.directory(&dir)
+                }
                 _ => continue,
             }
             for path in entries(&dir) {
@@ -265,7 +284,10 @@ fn name_of(path: &Path) -> FileName {
 fn entries(dir: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = match fs::read_dir(dir) {
         // A relative top of "." must not prefix every path.
-        Ok(list) => list.flatten().map(|e| if dir == Path::new(".") { PathBuf::from(e.file_name()) } else { e.path() }).collect(),
+        Ok(list) => list
+            .flatten()
+            .map(|e| if dir == Path::new(".") { PathBuf::from(e.file_name()) } else { e.path() })
+            .collect(),
         Err(_) => Vec::new(),
     };
     paths.sort();
@@ -294,13 +316,21 @@ fn group(files: Vec<PathBuf>) -> Vec<RunFiles> {
     let mut runs: Vec<RunFiles> = Vec::new();
     let (mains, rest): (Vec<&PathBuf>, Vec<&PathBuf>) = files.iter().partition(|p| is_main(p));
     for main in mains {
-        let parts = if main.as_path() == Path::new("-") { vec![main.clone()] } else { parts(main, &mut listings) };
+        let parts = if main.as_path() == Path::new("-") {
+            vec![main.clone()]
+        } else {
+            parts(main, &mut listings)
+        };
         used.extend(parts.iter().cloned());
         runs.push(RunFiles { name: String::new(), main: main.clone(), parts });
     }
     for lone in rest {
         if !used.contains(lone) {
-            runs.push(RunFiles { name: String::new(), main: lone.clone(), parts: vec![lone.clone()] });
+            runs.push(RunFiles {
+                name: String::new(),
+                main: lone.clone(),
+                parts: vec![lone.clone()],
+            });
         }
     }
     without_doubles(runs)
@@ -349,8 +379,11 @@ fn parts(main: &Path, listings: &mut HashMap<PathBuf, Vec<PathBuf>>) -> Vec<Path
 /// A console log beside the JSON lines of the same run says the same twice; of the states that
 /// checkpoints keep only the newest counts.
 fn without_doubles(runs: Vec<RunFiles>) -> Vec<RunFiles> {
-    let key = |r: &RunFiles| (r.main.parent().map(Path::to_path_buf), run_names(&r.main).first().cloned());
-    let lines: HashSet<_> = runs.iter().filter(|r| name_of(&r.main).kind == Kind::Lines).map(key).collect();
+    let key = |r: &RunFiles| {
+        (r.main.parent().map(Path::to_path_buf), run_names(&r.main).first().cloned())
+    };
+    let lines: HashSet<_> =
+        runs.iter().filter(|r| name_of(&r.main).kind == Kind::Lines).map(key).collect();
     let mut newest: HashMap<Option<PathBuf>, (u64, PathBuf)> = HashMap::new();
     for r in &runs {
         if let Some((top, step)) = checkpoint(&r.main) {
@@ -362,7 +395,8 @@ fn without_doubles(runs: Vec<RunFiles>) -> Vec<RunFiles> {
     }
     let keep = |r: &RunFiles| {
         let doubled = name_of(&r.main).kind == Kind::Console && lines.contains(&key(r));
-        let old = checkpoint(&r.main).is_some_and(|(top, _)| newest.get(&top).is_some_and(|(_, p)| *p != r.main));
+        let old = checkpoint(&r.main)
+            .is_some_and(|(top, _)| newest.get(&top).is_some_and(|(_, p)| *p != r.main));
         !doubled && !old
     };
     runs.into_iter().filter(keep).collect()
@@ -434,9 +468,20 @@ mod tests {
             ("b", vec!["b/metrics.jsonl"]),
             ("console", vec!["d/console.log"]),
             ("e", vec!["e/checkpoint-10/trainer_state.json"]),
-            ("sweep1", vec!["c/sweep1.jsonl.2", "c/sweep1.jsonl.1", "c/sweep1.jsonl", "c/sweep1.val.jsonl"]),
+            (
+                "sweep1",
+                vec![
+                    "c/sweep1.jsonl.2",
+                    "c/sweep1.jsonl.1",
+                    "c/sweep1.jsonl",
+                    "c/sweep1.val.jsonl",
+                ],
+            ),
         ];
-        let want: Vec<_> = want.iter().map(|(n, p)| (n.to_string(), p.iter().map(|s| s.to_string()).collect::<Vec<_>>())).collect();
+        let want: Vec<_> = want
+            .iter()
+            .map(|(n, p)| (n.to_string(), p.iter().map(|s| s.to_string()).collect::<Vec<_>>()))
+            .collect();
         assert_eq!(runs, want);
         assert_eq!(d.unsupported().len(), 1);
     }
@@ -457,12 +502,25 @@ mod tests {
 
     #[test]
     fn globs_files_and_their_companions() {
-        let t = tree(&[("a/x.jsonl", LINE), ("a/x.val.jsonl", LINE), ("b/y.jsonl", LINE), ("b/z.csv", "1")]);
+        let t = tree(&[
+            ("a/x.jsonl", LINE),
+            ("a/x.val.jsonl", LINE),
+            ("b/y.jsonl", LINE),
+            ("b/z.csv", "1"),
+        ]);
         let mut d = Discovery::new(&[at(t.path(), "*/*.jsonl")]).unwrap();
         let names: Vec<String> = scan(t.path(), &mut d).into_iter().map(|r| r.0).collect();
         assert_eq!(names.len(), 2, "{names:?}");
-        let mut d = Discovery::new(&[at(t.path(), "a/x.jsonl"), at(t.path(), "a/x.val.jsonl"), at(t.path(), "no/w.jsonl")]).unwrap();
-        assert_eq!(scan(t.path(), &mut d), [("x".to_string(), vec!["a/x.jsonl".to_string(), "a/x.val.jsonl".into()])]);
+        let mut d = Discovery::new(&[
+            at(t.path(), "a/x.jsonl"),
+            at(t.path(), "a/x.val.jsonl"),
+            at(t.path(), "no/w.jsonl"),
+        ])
+        .unwrap();
+        assert_eq!(
+            scan(t.path(), &mut d),
+            [("x".to_string(), vec!["a/x.jsonl".to_string(), "a/x.val.jsonl".into()])]
+        );
         assert_eq!(d.missing(), [at(t.path(), "no/w.jsonl")]);
         assert!(d.directories().contains(&t.path().to_path_buf()));
         assert!(matches!(Discovery::new(&["a[".into()]), Err(Error::Usage(_))));
@@ -474,7 +532,10 @@ mod tests {
         std::os::unix::fs::symlink(t.path().join("runs/r1"), t.path().join("runs/latest")).unwrap();
         std::os::unix::fs::symlink(t.path(), t.path().join("runs/r1/up")).unwrap();
         let mut d = Discovery::new(&[t.path().display().to_string()]).unwrap();
-        assert_eq!(scan(t.path(), &mut d), [("m".to_string(), vec!["runs/r1/m.jsonl".to_string()])]);
+        assert_eq!(
+            scan(t.path(), &mut d),
+            [("m".to_string(), vec!["runs/r1/m.jsonl".to_string()])]
+        );
     }
 
     #[test]

@@ -34,7 +34,14 @@ impl Document {
     }
 
     pub fn new(path: &Path) -> Self {
-        Document { path: path.to_path_buf(), seen: None, handed: 0, print: 0, lines: 0, problem: None }
+        Document {
+            path: path.to_path_buf(),
+            seen: None,
+            handed: 0,
+            print: 0,
+            lines: 0,
+            problem: None,
+        }
     }
 
     pub fn modified(&self) -> Option<f64> {
@@ -59,14 +66,21 @@ impl Document {
     ///
     /// # Errors
     /// What the system says; a document that is too large.
-    pub fn look(&mut self, options: &Options, out: &mut Vec<Input>) -> Result<Option<Decoder>, Error> {
+    pub fn look(
+        &mut self,
+        options: &Options,
+        out: &mut Vec<Input>,
+    ) -> Result<Option<Decoder>, Error> {
         let meta = std::fs::metadata(&self.path)?;
         let now = (follow::id(&meta), meta.len(), follow::modified(&meta));
         if self.seen == Some(now) {
             return Ok(None);
         }
         if meta.len() > LARGEST {
-            return Err(Error::new(ErrorKind::FileTooLarge, "a JSON document above 1 GiB; log JSON lines instead"));
+            return Err(Error::new(
+                ErrorKind::FileTooLarge,
+                "a JSON document above 1 GiB; log JSON lines instead",
+            ));
         }
         let bytes = std::fs::read(&self.path)?;
         let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
@@ -74,7 +88,10 @@ impl Document {
         let mut records = Vec::new();
         self.seen = Some(now);
         if let Err(e) = decoder.document(&text, &mut records) {
-            self.problem = Some(format!("the document is not whole JSON now (line {}: {e}); waiting for the next write", e.line()));
+            self.problem = Some(format!(
+                "the document is not whole JSON now (line {}: {e}); waiting for the next write",
+                e.line()
+            ));
             return Ok(None);
         }
         self.problem = None;

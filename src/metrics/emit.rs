@@ -40,7 +40,14 @@ impl Emitter {
     }
 
     /// Takes what one line said.
-    pub fn accept(&mut self, keys: &Keys, line: u64, hits: &[Hit], metric: bool, out: &mut Vec<Input>) {
+    pub fn accept(
+        &mut self,
+        keys: &Keys,
+        line: u64,
+        hits: &[Hit],
+        metric: bool,
+        out: &mut Vec<Input>,
+    ) {
         if self.settled {
             if keys.infos().len() > self.mapping.known_keys() {
                 self.mapping.extend(keys);

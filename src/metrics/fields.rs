@@ -76,105 +76,251 @@ const NAMES: &[(Role, &[&str])] = &[
     (
         Role::Step,
         &[
-            "step", "global_step", "trainer/global_step", "global_step/max_steps", "iteration",
-            "current_steps", "train/global_step", "training/global_step", "train/step", "num_updates",
-            "iter", "current_step", "steps", "optimizer_step", "update_step", "n_iter", "_step", "time/batch",
+            "step",
+            "global_step",
+            "trainer/global_step",
+            "global_step/max_steps",
+            "iteration",
+            "current_steps",
+            "train/global_step",
+            "training/global_step",
+            "train/step",
+            "num_updates",
+            "iter",
+            "current_step",
+            "steps",
+            "optimizer_step",
+            "update_step",
+            "n_iter",
+            "_step",
+            "time/batch",
             "batch_idx",
         ],
     ),
     (
         Role::Loss,
         &[
-            "loss", "lm_loss", "train_loss", "train/loss", "training_loss", "train/lm_loss", "loss/out",
-            "learning/loss", "metrics/train/loss", "metrics/loss", "ce_loss", "cross_entropy_loss",
-            "cross_entropy", "crossentropyloss", "nll_loss", "nll", "loss/train/total", "reduced_train_loss",
-            "global_avg_loss", "loss_metrics/global_avg_loss", "trl", "total_loss",
+            "loss",
+            "lm_loss",
+            "train_loss",
+            "train/loss",
+            "training_loss",
+            "train/lm_loss",
+            "loss/out",
+            "learning/loss",
+            "metrics/train/loss",
+            "metrics/loss",
+            "ce_loss",
+            "cross_entropy_loss",
+            "cross_entropy",
+            "crossentropyloss",
+            "nll_loss",
+            "nll",
+            "loss/train/total",
+            "reduced_train_loss",
+            "global_avg_loss",
+            "loss_metrics/global_avg_loss",
+            "trl",
+            "total_loss",
         ],
     ),
     (
         Role::ValLoss,
         &[
-            "val_loss", "eval_loss", "validation_loss", "valid_loss", "val/loss", "eval/loss", "validation/loss",
-            "valid/loss", "dev_loss", "val_lm_loss", "eval/lm_loss", "loss/val", "loss/eval", "test_loss", "tel",
+            "val_loss",
+            "eval_loss",
+            "validation_loss",
+            "valid_loss",
+            "val/loss",
+            "eval/loss",
+            "validation/loss",
+            "valid/loss",
+            "dev_loss",
+            "val_lm_loss",
+            "eval/lm_loss",
+            "loss/val",
+            "loss/eval",
+            "test_loss",
+            "tel",
         ],
     ),
     (
         Role::Lr,
         &[
-            "lr", "learning_rate", "optim/lr", "optim/learning_rate", "train/lr", "train/learning_rate",
-            "current_learning_rate", "actor/lr", "learning_rate_group0", "current_lr", "lr_0", "lr/group_0",
+            "lr",
+            "learning_rate",
+            "optim/lr",
+            "optim/learning_rate",
+            "train/lr",
+            "train/learning_rate",
+            "current_learning_rate",
+            "actor/lr",
+            "learning_rate_group0",
+            "current_lr",
+            "lr_0",
+            "lr/group_0",
         ],
     ),
     (
         Role::Tokens,
         &[
-            "tokens", "total_tokens", "consumed_tokens", "num_consumed_tokens", "tokens_seen",
-            "num_input_tokens_seen", "total_tokens_seen", "seen_tokens", "train_tokens", "cumulative_tokens",
-            "tokens_consumed", "processed_tokens", "n_tokens_seen", "ntokens_seen", "time/token", "num_tokens",
-            "n_tokens", "tokens_so_far", "tokens_total", "tokens_processed",
+            "tokens",
+            "total_tokens",
+            "consumed_tokens",
+            "num_consumed_tokens",
+            "tokens_seen",
+            "num_input_tokens_seen",
+            "total_tokens_seen",
+            "seen_tokens",
+            "train_tokens",
+            "cumulative_tokens",
+            "tokens_consumed",
+            "processed_tokens",
+            "n_tokens_seen",
+            "ntokens_seen",
+            "time/token",
+            "num_tokens",
+            "n_tokens",
+            "tokens_so_far",
+            "tokens_total",
+            "tokens_processed",
         ],
     ),
     (
         Role::TokensPerStep,
-        &["tokens_per_step", "num_tokens_per_step", "wpb", "tokens_this_step", "tokens_in_step", "step_tokens"],
+        &[
+            "tokens_per_step",
+            "num_tokens_per_step",
+            "wpb",
+            "tokens_this_step",
+            "tokens_in_step",
+            "step_tokens",
+        ],
     ),
     (
         Role::Samples,
         &[
-            "samples", "consumed_samples", "samples_count", "samples_seen", "num_samples", "total_samples",
-            "train_samples", "sequences_seen", "consumed_sequences", "time/sample",
+            "samples",
+            "consumed_samples",
+            "samples_count",
+            "samples_seen",
+            "num_samples",
+            "total_samples",
+            "train_samples",
+            "sequences_seen",
+            "consumed_sequences",
+            "time/sample",
         ],
     ),
     (
         Role::BatchSize,
         &[
-            "batch_size", "global_batch_size", "gloabl_batch_size", "total_batch_size", "effective_batch_size",
-            "bsz", "gbs", "train_batch_size",
+            "batch_size",
+            "global_batch_size",
+            "gloabl_batch_size",
+            "total_batch_size",
+            "effective_batch_size",
+            "bsz",
+            "gbs",
+            "train_batch_size",
         ],
     ),
     (
         Role::BatchTokens,
         &[
-            "batch_tokens", "batch_size_tokens", "batch_size_in_tokens", "global_batch_tokens",
-            "global_batch_size_tokens", "global_batch_size_in_tokens", "tokens_per_batch", "tokens_per_gbs",
+            "batch_tokens",
+            "batch_size_tokens",
+            "batch_size_in_tokens",
+            "global_batch_tokens",
+            "global_batch_size_tokens",
+            "global_batch_size_in_tokens",
+            "tokens_per_batch",
+            "tokens_per_gbs",
         ],
     ),
     (
         Role::BatchSequences,
-        &["batch_sequences", "batch_size_sequences", "global_batch_size_sequences", "sequences_per_step"],
+        &[
+            "batch_sequences",
+            "batch_size_sequences",
+            "global_batch_size_sequences",
+            "sequences_per_step",
+        ],
     ),
     (
         Role::MicroBatch,
         &[
-            "micro_batch_size", "micro_batch", "per_device_train_batch_size", "device_batch_size", "mbs",
-            "local_batch_size", "per_device_batch_size", "train_micro_batch_size_per_gpu",
+            "micro_batch_size",
+            "micro_batch",
+            "per_device_train_batch_size",
+            "device_batch_size",
+            "mbs",
+            "local_batch_size",
+            "per_device_batch_size",
+            "train_micro_batch_size_per_gpu",
         ],
     ),
     (
         Role::GradAccum,
         &[
-            "gradient_accumulation_steps", "grad_accum", "grad_accum_steps", "gradient_accumulation",
-            "accumulation_steps", "accum_steps", "num_microbatches",
+            "gradient_accumulation_steps",
+            "grad_accum",
+            "grad_accum_steps",
+            "gradient_accumulation",
+            "accumulation_steps",
+            "accum_steps",
+            "num_microbatches",
         ],
     ),
-    (Role::DataParallel, &["data_parallel_size", "data_parallel", "dp_size", "dp_degree", "dp_world_size"]),
+    (
+        Role::DataParallel,
+        &["data_parallel_size", "data_parallel", "dp_size", "dp_degree", "dp_world_size"],
+    ),
     (
         Role::SeqLen,
         &[
-            "seq_len", "seq_length", "sequence_length", "max_seq_len", "max_seq_length", "max_sequence_length",
-            "context_length", "block_size", "actual_seqlen", "seqlen", "max_target_length", "n_ctx",
+            "seq_len",
+            "seq_length",
+            "sequence_length",
+            "max_seq_len",
+            "max_seq_length",
+            "max_sequence_length",
+            "context_length",
+            "block_size",
+            "actual_seqlen",
+            "seqlen",
+            "max_target_length",
+            "n_ctx",
         ],
     ),
     (
         Role::Time,
         &[
-            "time", "timestamp", "_timestamp", "created_at", "wall_time", "time_unix", "unix_time", "datetime",
-            "date", "time_ms", "ts", "wallclock",
+            "time",
+            "timestamp",
+            "_timestamp",
+            "created_at",
+            "wall_time",
+            "time_unix",
+            "unix_time",
+            "datetime",
+            "date",
+            "time_ms",
+            "ts",
+            "wallclock",
         ],
     ),
     (
         Role::TokensPerSecond,
-        &["tokens_per_second", "tokens_per_sec", "tps", "wps", "tokens/s", "tok/s", "throughput/tokens_per_second"],
+        &[
+            "tokens_per_second",
+            "tokens_per_sec",
+            "tps",
+            "wps",
+            "tokens/s",
+            "tok/s",
+            "throughput/tokens_per_second",
+        ],
     ),
     (Role::ControlRevision, &["control_revision"]),
     (Role::RunName, &["run", "run_name"]),
@@ -183,14 +329,15 @@ const NAMES: &[(Role, &[&str])] = &[
 /// Ranks from here on: only the last part of the key fits.
 const LAST_PART: u16 = 100;
 /// Ranks from here on: the name merely looks like it.
-const LOOKS_LIKE: u16 = 1000;
+pub const LOOKS_LIKE: u16 = 1000;
 
-/// Lower case, blanks, dots, dashes and parentheses as `_`; `/` stays.
+/// Lower case; blanks, dashes and parentheses as `_`, dots as `/`.
 pub fn normal(key: &str) -> String {
     let mut out = String::with_capacity(key.len());
     for c in key.chars() {
         match c {
-            ' ' | '.' | '-' | '(' | ')' => {
+            '.' => out.push('/'),
+            ' ' | '-' | '(' | ')' => {
                 if !out.ends_with('_') && !out.is_empty() {
                     out.push('_');
                 }
@@ -206,14 +353,61 @@ pub fn normal(key: &str) -> String {
 
 /// Parts of the name that say: held-out data.
 fn is_held_out(word: &str) -> bool {
-    matches!(word, "val" | "valid" | "validation" | "eval" | "evaluation" | "test" | "dev" | "heldout" | "holdout")
+    matches!(
+        word,
+        "val"
+            | "valid"
+            | "validation"
+            | "eval"
+            | "evaluation"
+            | "test"
+            | "dev"
+            | "heldout"
+            | "holdout"
+    )
 }
 
 /// Losses that are not the language-model loss.
 const OTHER_LOSSES: &[&str] = &[
-    "scale", "aux", "kl", "pg", "vf", "value", "z", "moe", "balance", "balancing", "router", "reg", "mask", "cls",
-    "box", "rpn", "ponder", "distill", "budget", "exit", "conv", "entropy", "actor", "critic", "policy", "reward",
-    "min", "max", "std", "num", "count", "weight", "coef", "ppl", "perplexity", "best", "final", "delta", "spike",
+    "scale",
+    "aux",
+    "kl",
+    "pg",
+    "vf",
+    "value",
+    "z",
+    "moe",
+    "balance",
+    "balancing",
+    "router",
+    "reg",
+    "mask",
+    "cls",
+    "box",
+    "rpn",
+    "ponder",
+    "distill",
+    "budget",
+    "exit",
+    "conv",
+    "entropy",
+    "actor",
+    "critic",
+    "policy",
+    "reward",
+    "min",
+    "max",
+    "std",
+    "num",
+    "count",
+    "weight",
+    "coef",
+    "ppl",
+    "perplexity",
+    "best",
+    "final",
+    "delta",
+    "spike",
 ];
 
 /// The role that a key (flattened, parts joined by `/`) is fit for by its name.
@@ -256,7 +450,9 @@ fn words(name: &str) -> impl Iterator<Item = &str> {
 
 /// Do these two spellings name the same key? `optim.lr`, `optim/lr`.
 pub fn same_key(a: &str, b: &str) -> bool {
-    a == b || (a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(x, y)| x == y || (is_joint(x) && is_joint(y))))
+    a == b
+        || (a.len() == b.len()
+            && a.bytes().zip(b.bytes()).all(|(x, y)| x == y || (is_joint(x) && is_joint(y))))
 }
 
 fn is_joint(b: u8) -> bool {
@@ -302,7 +498,14 @@ mod tests {
         ] {
             assert_eq!(role(key), Some(want), "{key}");
         }
-        for key in ["loss_scale", "data/actor/pg_loss", "moe_aux_loss", "grad_norm", "total_steps", "loss scale"] {
+        for key in [
+            "loss_scale",
+            "data/actor/pg_loss",
+            "moe_aux_loss",
+            "grad_norm",
+            "total_steps",
+            "loss scale",
+        ] {
             assert_eq!(role(key), None, "{key}");
         }
     }

@@ -146,7 +146,8 @@ mod tests {
     #[test]
     fn an_over_long_line_costs_no_memory_and_not_the_next_line() {
         let long = vec![b'x'; 5000];
-        let (lines, skipped, _) = cut(1000, &[b"a\n", &long, &long, b"\nb\n", &long, b"\n", &[b'y'; 1001], b"\nc\n"]);
+        let (lines, skipped, _) =
+            cut(1000, &[b"a\n", &long, &long, b"\nb\n", &long, b"\n", &[b'y'; 1001], b"\nc\n"]);
         assert_eq!(lines, [(1, b"a".to_vec()), (3, b"b".to_vec()), (6, b"c".to_vec())]);
         assert_eq!(skipped, [2, 4, 5]);
         let mut f = Framer::with_longest(1000);

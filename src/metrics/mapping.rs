@@ -3,7 +3,7 @@
 
 use super::FieldMap;
 use super::fields::Role;
-use super::parse::{Hit, KeyId, Keys};
+use super::parse::{Hit, KeyId, KeyInfo, Keys};
 use super::presets::{PRESETS, Preset};
 
 /// The values of one line, kept until the mapping is settled.
@@ -44,7 +44,8 @@ pub struct Mapping {
 impl Mapping {
     /// From the keys seen and the sampled lines.
     pub fn settle(keys: &Keys, sample: &[Sampled]) -> Mapping {
-        let preset = PRESETS.iter().find(|p| p.keys.iter().all(|k| keys.listed().iter().any(|l| l == k)));
+        let preset =
+            PRESETS.iter().find(|p| p.keys.iter().all(|k| keys.listed().iter().any(|l| l == k)));
         let mut m = Mapping {
             role: vec![None; keys.infos().len()],
             preset: preset.map(|p| p.name),
@@ -67,6 +68,7 @@ impl Mapping {
         for (_, _, id, role) in order {
             m.offer(keys, id, role);
         }
+        m.other_losses = m.rivals(keys, sample);
         m.per_step_counter(sample);
         m.batch_unit(sample);
         m
@@ -79,14 +81,31 @@ impl Mapping {
             None => *speaker = Some(id),
             // A certain key speaks beside others of its kind, never against the user.
             Some(first) if info.certain && !keys.infos()[first as usize].stated => {}
-            Some(_) => {
-                if role == Role::Loss && self.other_losses.len() < 8 {
-                    self.other_losses.push(info.path.clone());
-                }
-                return;
-            }
+            Some(_) => return,
         }
         self.role[id as usize] = Some(role);
+    }
+
+    /// Keys that could be the training loss as well: logged about as often, with a name as good.
+    fn rivals(&self, keys: &Keys, sample: &[Sampled]) -> Vec<String> {
+        let Some(loss) = self.speaks(Role::Loss) else { return Vec::new() };
+        let logged =
+            |id: KeyId| sample.iter().filter(|s| s.hits.iter().any(|h| h.key == id)).count();
+        let often = logged(loss).div_ceil(2);
+        let rival = |(id, info): &(usize, &KeyInfo)| {
+            let id = *id as KeyId;
+            info.role == Role::Loss
+                && !info.looks_like()
+                && self.role(id).is_none()
+                && logged(id) >= often
+        };
+        keys.infos()
+            .iter()
+            .enumerate()
+            .filter(rival)
+            .take(8)
+            .map(|(_, info)| info.path.clone())
+            .collect()
     }
 
     /// Takes in keys that appeared after the settlement, where their role is still free.
@@ -127,7 +146,9 @@ impl Mapping {
     /// Would a record made under `self` differ from one made under `later`?
     pub fn differs(&self, later: &Mapping) -> bool {
         let changed = self.role.iter().zip(&later.role).any(|(a, b)| a.is_some() && a != b);
-        changed || (self.unit.is_some() && self.unit != later.unit) || (self.seq_len.is_some() && self.seq_len != later.seq_len)
+        changed
+            || (self.unit.is_some() && self.unit != later.unit)
+            || (self.seq_len.is_some() && self.seq_len != later.seq_len)
     }
 
     pub fn fields(&self, keys: &Keys) -> FieldMap {
@@ -136,7 +157,9 @@ impl Mapping {
             step: key(Role::Step),
             loss: key(Role::Loss),
             val_loss: key(Role::ValLoss),
-            tokens: key(Role::Tokens).or_else(|| key(Role::TokensPerStep)).or_else(|| key(Role::Samples)),
+            tokens: key(Role::Tokens)
+                .or_else(|| key(Role::TokensPerStep))
+                .or_else(|| key(Role::Samples)),
             batch_size: key(Role::BatchTokens)
                 .or_else(|| key(Role::BatchSequences))
                 .or_else(|| key(Role::BatchSize))
@@ -163,7 +186,10 @@ impl Mapping {
 
     /// A key called `tokens` that does not grow counts the tokens of one step.
     fn per_step_counter(&mut self, sample: &[Sampled]) {
-        let (Some(key), None) = (self.speaks(Role::Tokens), self.speaks(Role::TokensPerStep)) else { return };
+        let (Some(key), None) = (self.speaks(Role::Tokens), self.speaks(Role::TokensPerStep))
+        else {
+            return;
+        };
         let points = self.pairs(sample, key);
         let (mut up, mut flat) = (0, 0);
         for w in points.windows(2) {
@@ -219,7 +245,9 @@ impl Mapping {
 
     /// Tokens of a step over the batch size, as the counters show it.
     fn tokens_per_batch(&self, sample: &[Sampled], key: KeyId) -> Option<f64> {
-        let batch = |s: &Sampled| s.hits.iter().find(|h| h.key == key).map(|h| h.value).filter(|b| *b > 0.0);
+        let batch = |s: &Sampled| {
+            s.hits.iter().find(|h| h.key == key).map(|h| h.value).filter(|b| *b > 0.0)
+        };
         if self.speaks(Role::TokensPerStep).is_some() {
             let ratio = |s: &Sampled| Some(self.value(s, Role::TokensPerStep)? / batch(s)?);
             if let Some(r) = median(sample.iter().filter_map(ratio).collect()) {
@@ -229,19 +257,26 @@ impl Mapping {
         self.speaks(Role::Tokens)?;
         let points: Vec<(f64, f64, f64)> = sample
             .iter()
-            .filter_map(|s| Some((self.value(s, Role::Step)?, self.value(s, Role::Tokens)?, batch(s)?)))
+            .filter_map(|s| {
+                Some((self.value(s, Role::Step)?, self.value(s, Role::Tokens)?, batch(s)?))
+            })
             .collect();
         let ratios = points
             .windows(2)
             .filter(|w| w[1].0 > w[0].0 && w[1].1 > w[0].1)
             .map(|w| (w[1].1 - w[0].1) / (w[1].0 - w[0].0) / w[1].2)
             .collect();
-        median(ratios).or_else(|| points.first().filter(|p| p.0 > 0.0 && p.1 > 0.0).map(|p| p.1 / p.0 / p.2))
+        median(ratios)
+            .or_else(|| points.first().filter(|p| p.0 > 0.0 && p.1 > 0.0).map(|p| p.1 / p.0 / p.2))
     }
 }
 
 fn rates(points: &[(f64, f64)]) -> Vec<f64> {
-    points.windows(2).filter(|w| w[1].0 > w[0].0).map(|w| (w[1].1 - w[0].1) / (w[1].0 - w[0].0)).collect()
+    points
+        .windows(2)
+        .filter(|w| w[1].0 > w[0].0)
+        .map(|w| (w[1].1 - w[0].1) / (w[1].0 - w[0].0))
+        .collect()
 }
 
 fn median(mut x: Vec<f64>) -> Option<f64> {

@@ -13,7 +13,9 @@ pub fn non_numbers(line: &str) -> Option<String> {
             b'\\' if quoted => i += 1,
             b'"' => quoted = !quoted,
             b'N' | b'I' | b'-' if !quoted => {
-                let word = ["NaN", "Infinity", "-Infinity", "-NaN"].iter().find(|w| bytes[i..].starts_with(w.as_bytes()));
+                let word = ["NaN", "Infinity", "-Infinity", "-NaN"]
+                    .iter()
+                    .find(|w| bytes[i..].starts_with(w.as_bytes()));
                 if let Some(w) = word {
                     out.push_str(&line[copied..i]);
                     out.push('"');
@@ -97,7 +99,8 @@ mod tests {
     #[test]
     fn only_bare_words_are_quoted() {
         let line = r#"{"a":NaN,"NaN":"x NaN \" Infinity","b":[-Infinity,Infinity,-1],"c":-NaN}"#;
-        let want = r#"{"a":"NaN","NaN":"x NaN \" Infinity","b":["-Infinity","Infinity",-1],"c":"NaN"}"#;
+        let want =
+            r#"{"a":"NaN","NaN":"x NaN \" Infinity","b":["-Infinity","Infinity",-1],"c":"NaN"}"#;
         assert_eq!(non_numbers(line).as_deref(), Some(want));
         assert_eq!(non_numbers(r#"{"a":-1,"b":"NaN"}"#), None);
     }

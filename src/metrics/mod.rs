@@ -48,7 +48,10 @@ pub struct Options {
 impl Options {
     /// The stated fields; names that are no role are left out (see [`Options::check`]).
     pub(crate) fn roles(&self) -> Vec<(Role, String)> {
-        self.fields.iter().filter_map(|(role, key)| Some((Role::from_name(role)?, key.clone()))).collect()
+        self.fields
+            .iter()
+            .filter_map(|(role, key)| Some((Role::from_name(role)?, key.clone())))
+            .collect()
     }
 
     /// # Errors
@@ -58,7 +61,10 @@ impl Options {
             None => Ok(()),
             Some((role, key)) => {
                 let known: Vec<&str> = ROLES.iter().map(|(_, n)| *n).collect();
-                Err(Error::Usage(format!("--field {role}={key}: no field is called {role}; fields are {}", known.join(", "))))
+                Err(Error::Usage(format!(
+                    "--field {role}={key}: no field is called {role}; fields are {}",
+                    known.join(", ")
+                )))
             }
         }
     }

@@ -66,7 +66,9 @@ fn unpacked(name: &str) -> &str {
 
 /// A file that boptop and the trainer talk through, never metrics.
 pub fn is_control(name: &str) -> bool {
-    [".control.json", ".control.ack.jsonl", ".control.log.jsonl", ".control.d"].iter().any(|s| name.ends_with(s))
+    [".control.json", ".control.ack.jsonl", ".control.log.jsonl", ".control.d"]
+        .iter()
+        .any(|s| name.ends_with(s))
         || name == "control.json"
 }
 
@@ -80,7 +82,9 @@ pub fn belongs(main: &FileName, part: &FileName) -> bool {
         return false;
     }
     let joins = part.base == main.base
-        || (part.validation && VALIDATION.contains(&part.base.as_str()) && matches!(main.base.as_str(), "train" | "training" | "metrics"));
+        || (part.validation
+            && VALIDATION.contains(&part.base.as_str())
+            && matches!(main.base.as_str(), "train" | "training" | "metrics"));
     joins && part.kind == main.kind && (part.past.is_some() || part.validation)
 }
 
@@ -155,7 +159,8 @@ mod tests {
 
     #[test]
     fn control_files_are_known() {
-        for name in ["x.control.json", "x.control.ack.jsonl", "x.control.log.jsonl", "x.control.d"] {
+        for name in ["x.control.json", "x.control.ack.jsonl", "x.control.log.jsonl", "x.control.d"]
+        {
             assert!(is_control(name));
         }
         assert!(!is_control("control_run.jsonl"));

@@ -68,7 +68,10 @@ impl Read for ZstdFrames {
                 self.between = Some(file);
                 return Ok(0);
             }
-            self.frame = Some(StreamingDecoder::new(file).map_err(|e| Error::new(ErrorKind::InvalidData, e.to_string()))?);
+            self.frame = Some(
+                StreamingDecoder::new(file)
+                    .map_err(|e| Error::new(ErrorKind::InvalidData, e.to_string()))?,
+            );
         }
     }
 }
@@ -88,17 +91,24 @@ pub struct Packed {
 
 impl std::fmt::Debug for Packed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Packed").field("path", &self.path).field("packing", &self.packing).finish_non_exhaustive()
+        f.debug_struct("Packed")
+            .field("path", &self.path)
+            .field("packing", &self.packing)
+            .finish_non_exhaustive()
     }
 }
 
 impl Packed {
     pub fn new(path: &Path, packing: Packing) -> Self {
-        Packed { path: path.to_path_buf(), packing, reader: None, seen: None, handed: 0, skip: 0, cut: None }
-    }
-
-    pub fn packing(&self) -> Packing {
-        self.packing
+        Packed {
+            path: path.to_path_buf(),
+            packing,
+            reader: None,
+            seen: None,
+            handed: 0,
+            skip: 0,
+            cut: None,
+        }
     }
 
     pub fn modified(&self) -> Option<f64> {
@@ -182,7 +192,10 @@ mod tests {
     }
 
     fn zstd(text: &str) -> Vec<u8> {
-        ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
+        ruzstd::encoding::compress_to_vec(
+            text.as_bytes(),
+            ruzstd::encoding::CompressionLevel::Fastest,
+        )
     }
 
     fn all(p: &mut Packed) -> (String, bool) {
@@ -198,7 +211,8 @@ mod tests {
 
     #[test]
     fn members_appended_later_are_read_and_nothing_twice() {
-        for (packing, pack) in [(Packing::Gzip, gzip as fn(&str) -> Vec<u8>), (Packing::Zstd, zstd)] {
+        for (packing, pack) in [(Packing::Gzip, gzip as fn(&str) -> Vec<u8>), (Packing::Zstd, zstd)]
+        {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("x");
             let mut bytes = pack("first line\nsecond\n");

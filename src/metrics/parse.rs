@@ -4,7 +4,7 @@
 //! good for, so that the value of a key that plays no role is skipped unread. Nested keys are
 //! joined by `/`.
 
-use super::fields::{Role, classify, same_key};
+use super::fields::{LOOKS_LIKE, Role, classify, same_key};
 use super::{presets, values};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::collections::HashMap;
@@ -30,6 +30,13 @@ pub struct KeyInfo {
     pub stated: bool,
     /// The line's shape says the role: it competes with no other key.
     pub certain: bool,
+}
+
+impl KeyInfo {
+    /// Only the sound of the name speaks for the role.
+    pub fn looks_like(&self) -> bool {
+        self.rank >= LOOKS_LIKE
+    }
 }
 
 /// At most this many children of one object are remembered; the rest is skipped.
@@ -78,7 +85,13 @@ pub struct Keys {
 impl Keys {
     /// `stated`: roles and keys that the user named.
     pub fn new(stated: Vec<(Role, String)>) -> Self {
-        Keys { nodes: vec![Node::default()], infos: Vec::new(), listed: Vec::new(), stated, by_name: HashMap::new() }
+        Keys {
+            nodes: vec![Node::default()],
+            infos: Vec::new(),
+            listed: Vec::new(),
+            stated,
+            by_name: HashMap::new(),
+        }
     }
 
     pub fn infos(&self) -> &[KeyInfo] {
@@ -88,10 +101,6 @@ impl Keys {
     /// Every key seen, in the order of appearance (the first 200).
     pub fn listed(&self) -> &[String] {
         &self.listed
-    }
-
-    pub fn stated(&self) -> &[(Role, String)] {
-        &self.stated
     }
 
     /// The first key of the first object: torn lines are recognised by it.
@@ -125,6 +134,9 @@ impl Keys {
                 None => Use::Unknown,
             },
         };
+        if matches!(usage, Use::PivotName) {
+            self.list(&path);
+        }
         self.nodes[node].children[i].usage = usage;
         Some(i)
     }
@@ -139,13 +151,19 @@ impl Keys {
         if let Some(id) = self.infos.iter().position(|k| k.path == path) {
             return Some(id as KeyId);
         }
-        let stated = self.stated.iter().find(|(_, key)| same_key(key, path)).map(|(role, _)| *role);
+        let stated = self.stated_role(path);
         let (role, rank) = match (stated, classify(path)) {
             (Some(role), _) => (role, 0),
             (None, Some(c)) => (c.role, c.rank),
             (None, None) => (presets::role_of(path)?, 0),
         };
-        self.infos.push(KeyInfo { path: path.to_string(), role, rank, stated: stated.is_some(), certain: false });
+        self.infos.push(KeyInfo {
+            path: path.to_string(),
+            role,
+            rank,
+            stated: stated.is_some(),
+            certain: false,
+        });
         Some((self.infos.len() - 1) as KeyId)
     }
 
@@ -169,20 +187,29 @@ impl Keys {
 
     /// The same where the shape of the line says the role (a field of a console table, a setting
     /// of a preamble, an event), unless the user said another one.
-    pub fn given(&mut self, name: &str, role: Role) -> KeyId {
+    ///
+    /// `rank` orders the keys of one role for display.
+    pub fn given(&mut self, name: &str, role: Role, rank: u16) -> KeyId {
         if let Some(Some(id)) = self.by_name.get(name) {
             return *id;
         }
         self.list(name);
-        let id = match self.judge(name).filter(|id| self.infos[*id as usize].stated) {
-            Some(id) => id,
-            None => {
-                self.infos.push(KeyInfo { path: name.to_string(), role, rank: 0, stated: false, certain: true });
-                (self.infos.len() - 1) as KeyId
-            }
-        };
+        let stated = self.stated_role(name);
+        let role = stated.unwrap_or(role);
+        self.infos.push(KeyInfo {
+            path: name.to_string(),
+            role,
+            rank,
+            stated: stated.is_some(),
+            certain: true,
+        });
+        let id = (self.infos.len() - 1) as KeyId;
         self.remember(name, Some(id));
         id
+    }
+
+    fn stated_role(&self, path: &str) -> Option<Role> {
+        self.stated.iter().find(|(_, key)| same_key(key, path)).map(|(role, _)| *role)
     }
 
     fn remember(&mut self, name: &str, id: Option<KeyId>) {
@@ -240,7 +267,11 @@ impl Found {
 }
 
 /// Reads one object from `de` (as often as there are objects on the line).
-pub fn object<'de, D: Deserializer<'de>>(de: D, keys: &mut Keys, found: &mut Found) -> Result<(), D::Error> {
+pub fn object<'de, D: Deserializer<'de>>(
+    de: D,
+    keys: &mut Keys,
+    found: &mut Found,
+) -> Result<(), D::Error> {
     for n in &mut keys.nodes {
         n.next = 0;
     }

@@ -14,7 +14,11 @@ pub struct Preset {
     pub note: Option<&'static str>,
 }
 
-const fn row(name: &'static str, keys: &'static [&'static str], roles: &'static [(Role, &'static str)]) -> Preset {
+const fn row(
+    name: &'static str,
+    keys: &'static [&'static str],
+    roles: &'static [(Role, &'static str)],
+) -> Preset {
     Preset { name, keys, roles, note: None }
 }
 
@@ -33,10 +37,22 @@ pub const PRESETS: &[Preset] = &[
             "this trainer computes its total tokens from the present batch size, so its counter jumps when the batch changes",
         ),
     },
-    row("ms-swift", &["global_step/max_steps"], &[(Role::Step, "global_step/max_steps"), (Role::Loss, "loss")]),
-    row("llamafactory", &["current_steps", "total_steps"], &[(Role::Step, "current_steps"), (Role::Loss, "loss")]),
+    row(
+        "ms-swift",
+        &["global_step/max_steps"],
+        &[(Role::Step, "global_step/max_steps"), (Role::Loss, "loss")],
+    ),
+    row(
+        "llamafactory",
+        &["current_steps", "total_steps"],
+        &[(Role::Step, "current_steps"), (Role::Loss, "loss")],
+    ),
     row("maxtext", &["learning/loss"], &[(Role::Loss, "learning/loss"), (Role::Step, "step")]),
-    row("nemo-automodel", &["num_tokens_per_step", "tps_per_gpu"], &[(Role::TokensPerSecond, "tps")]),
+    row(
+        "nemo-automodel",
+        &["num_tokens_per_step", "tps_per_gpu"],
+        &[(Role::TokensPerSecond, "tps")],
+    ),
     row(
         "levanter",
         &["tracker", "event"],
@@ -54,11 +70,19 @@ pub const PRESETS: &[Preset] = &[
         &["event_name", "relative_step"],
         &[(Role::Loss, "loss_metrics/global_avg_loss"), (Role::Time, "time_us")],
     ),
-    row("torchtitan", &["loss_metrics/global_avg_loss"], &[(Role::Loss, "loss_metrics/global_avg_loss")]),
+    row(
+        "torchtitan",
+        &["loss_metrics/global_avg_loss"],
+        &[(Role::Loss, "loss_metrics/global_avg_loss")],
+    ),
     Preset {
         name: "fairseq",
         keys: &["num_updates", "wpb"],
-        roles: &[(Role::Step, "num_updates"), (Role::BatchSequences, "bsz"), (Role::TokensPerStep, "wpb")],
+        roles: &[
+            (Role::Step, "num_updates"),
+            (Role::BatchSequences, "bsz"),
+            (Role::TokensPerStep, "wpb"),
+        ],
         note: Some("this trainer logs its loss in bits; say --loss-in-bits to convert it to nats"),
     },
     row("detectron2", &["data_time", "iteration"], &[]),
@@ -74,11 +98,19 @@ pub const PRESETS: &[Preset] = &[
     row(
         "composer",
         &["loss/train/total", "time/batch"],
-        &[(Role::Loss, "loss/train/total"), (Role::Step, "time/batch"), (Role::Tokens, "time/token")],
+        &[
+            (Role::Loss, "loss/train/total"),
+            (Role::Step, "time/batch"),
+            (Role::Tokens, "time/token"),
+        ],
     ),
     row("wandb", &["_step", "_timestamp"], &[]),
     row("wandb", &["_step", "_runtime"], &[]),
-    row("hf-trainer", &["epoch", "learning_rate", "loss"], &[(Role::Loss, "loss"), (Role::Lr, "learning_rate")]),
+    row(
+        "hf-trainer",
+        &["epoch", "learning_rate", "loss"],
+        &[(Role::Loss, "loss"), (Role::Lr, "learning_rate")],
+    ),
     row("boptop", &["step", "tokens", "batch_size", "loss"], &[]),
 ];
 

@@ -300,7 +300,9 @@ impl Source {
         if let Body::Packed(p) = &self.body
             && let Some(why) = p.cut()
         {
-            self.status.notes.push(format!("the compressed file ends early or is damaged ({why}); what came before was read"));
+            self.status.notes.push(format!(
+                "the compressed file ends early or is damaged ({why}); what came before was read"
+            ));
         }
         if let Body::Document(doc) = &self.body
             && let Some(why) = doc.problem()
@@ -311,13 +313,19 @@ impl Source {
 }
 
 fn gone() -> SourceState {
-    SourceState::Failed("the file is gone; what it said is kept, and it is read again when it comes back".into())
+    SourceState::Failed(
+        "the file is gone; what it said is kept, and it is read again when it comes back".into(),
+    )
 }
 
 fn words(e: &Error) -> String {
     match e.kind() {
-        ErrorKind::PermissionDenied => "no permission to read it (check its mode and group); trying again".into(),
-        ErrorKind::StaleNetworkFileHandle => "stale file handle (the server exchanged the file); opening it again".into(),
+        ErrorKind::PermissionDenied => {
+            "no permission to read it (check its mode and group); trying again".into()
+        }
+        ErrorKind::StaleNetworkFileHandle => {
+            "stale file handle (the server exchanged the file); opening it again".into()
+        }
         _ => format!("{e}; trying again"),
     }
 }
@@ -339,11 +347,14 @@ fn unsupported_content(first: &[u8]) -> Option<&'static str> {
         return Some("wandb: a W&B run file");
     }
     // A TFRecord: length (8 bytes), its checksum (4), then the event, which names its version.
-    let event = first.len() > 40 && first[..64.min(first.len())].windows(12).any(|w| w == b"brain.Event:");
+    let event =
+        first.len() > 40 && first[..64.min(first.len())].windows(12).any(|w| w == b"brain.Event:");
     if event {
         return Some("tensorboard: a TensorBoard event file");
     }
-    let binary = first.starts_with(b"PAR1") || first.starts_with(b"SQLite format 3") || first.starts_with(b"PK\x03\x04");
+    let binary = first.starts_with(b"PAR1")
+        || first.starts_with(b"SQLite format 3")
+        || first.starts_with(b"PK\x03\x04");
     binary.then_some("binary: a table or archive, not a text log")
 }
 

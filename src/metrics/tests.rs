@@ -36,11 +36,39 @@ fn table() {
     for path in paths {
         let (s, inputs) = read(&path, &Options::default());
         let r = records(&inputs);
-        println!("{}: {} {} lines {} bad {} records {}", path.file_name().unwrap().display(), s.format, s.compression, s.lines, s.bad_count, s.records);
-        println!("    step {:?} loss {:?} val {:?} lr {:?} tokens {:?} time {:?}", last(&r, |r| r.step), last(&r, |r| r.loss), last(&r, |r| r.val_loss), last(&r, |r| r.lr), last(&r, |r| r.tokens), last(&r, |r| r.time));
-        println!("    batch {:?}t {:?}s seq {:?} micro {:?} samples {:?} per step {:?} unit {:?}", last(&r, |r| r.batch_tokens), last(&r, |r| r.batch_sequences), last(&r, |r| r.seq_len), last(&r, |r| r.micro_batch), last(&r, |r| r.samples), last(&r, |r| r.tokens_per_step), s.batch_unit);
+        println!(
+            "{}: {} {} lines {} bad {} records {}",
+            path.file_name().unwrap().display(),
+            s.format,
+            s.compression,
+            s.lines,
+            s.bad_count,
+            s.records
+        );
+        println!(
+            "    step {:?} loss {:?} val {:?} lr {:?} tokens {:?} time {:?}",
+            last(&r, |r| r.step),
+            last(&r, |r| r.loss),
+            last(&r, |r| r.val_loss),
+            last(&r, |r| r.lr),
+            last(&r, |r| r.tokens),
+            last(&r, |r| r.time)
+        );
+        println!(
+            "    batch {:?}t {:?}s seq {:?} micro {:?} samples {:?} per step {:?} unit {:?}",
+            last(&r, |r| r.batch_tokens),
+            last(&r, |r| r.batch_sequences),
+            last(&r, |r| r.seq_len),
+            last(&r, |r| r.micro_batch),
+            last(&r, |r| r.samples),
+            last(&r, |r| r.tokens_per_step),
+            s.batch_unit
+        );
         println!("    {:?}", s.fields);
-        println!("    state {:?} run {:?} restarts {:?} notes {:#?}", s.state, s.run_name, s.restarts, s.notes);
+        println!(
+            "    state {:?} run {:?} restarts {:?} notes {:#?}",
+            s.state, s.run_name, s.restarts, s.notes
+        );
         for b in &s.bad_lines {
             println!("    bad {b:?}");
         }

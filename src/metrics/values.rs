@@ -103,8 +103,10 @@ fn digits(b: &[u8], at: usize, n: usize) -> Option<i64> {
 fn date_time(b: &[u8]) -> Option<f64> {
     let (year, month, day) = (digits(b, 0, 4)?, digits(b, 5, 2)?, digits(b, 8, 2)?);
     let (hour, minute) = (digits(b, 11, 2)?, digits(b, 14, 2)?);
-    let marks = b[4] == b'-' && b[7] == b'-' && matches!(b[10], b'T' | b't' | b' ') && b[13] == b':';
-    if !marks || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 {
+    let marks =
+        b[4] == b'-' && b[7] == b'-' && matches!(b[10], b'T' | b't' | b' ') && b[13] == b':';
+    if !marks || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59
+    {
         return None;
     }
     let mut at = 16;
@@ -114,7 +116,8 @@ fn date_time(b: &[u8]) -> Option<f64> {
         at = 19;
         if matches!(b.get(19), Some(b'.' | b',')) {
             let n = b[20..].iter().take_while(|c| c.is_ascii_digit()).count();
-            let fraction = b[20..20 + n].iter().rev().fold(0.0, |x, &c| (x + f64::from(c - b'0')) / 10.0);
+            let fraction =
+                b[20..20 + n].iter().rev().fold(0.0, |x, &c| (x + f64::from(c - b'0')) / 10.0);
             second += fraction;
             at = 20 + n;
         }
@@ -198,7 +201,10 @@ mod tests {
         assert_eq!(time("2024-02-29T00:00:00Z"), Some(1_709_164_800.0));
         assert_eq!(time("0.254"), None);
         assert_eq!(time("6s"), None);
-        assert_eq!(find_time("[node7:3]: [2025-06-18 09:01:11] iteration 5"), Some(1_750_237_271.0));
+        assert_eq!(
+            find_time("[node7:3]: [2025-06-18 09:01:11] iteration 5"),
+            Some(1_750_237_271.0)
+        );
         assert_eq!(find_time("a-b-c 2025-06-xx"), None);
     }
 
