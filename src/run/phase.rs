@@ -76,14 +76,14 @@ fn filled(lr: &[f64]) -> Vec<f64> {
 
 /// One unit in the last decimal that the values are printed with; 0 where they are not rounded.
 fn printed_unit(lr: &[f64]) -> f64 {
-    let every = lr.len().div_ceil(512).max(1);
-    let sample: Vec<f64> = lr.iter().step_by(every).copied().collect();
+    let mut distinct: Vec<f64> = lr.to_vec();
+    distinct.dedup();
     for decimals in 2..=9 {
         let scale = 10f64.powi(decimals);
         let whole = |x: &f64| {
             ((x * scale) - (x * scale).round()).abs() < 1e-6 * (x * scale).abs().max(1e-3)
         };
-        if sample.iter().all(whole) {
+        if distinct.iter().all(whole) {
             return 1.0 / scale;
         }
     }
@@ -304,4 +304,140 @@ fn words(
         ));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    const TOTAL: usize = 2000;
+
+    fn seen(f: impl Fn(f64) -> f64, fraction: f64) -> Phases {
+        let n = (TOTAL as f64 * fraction) as usize;
+        let steps: Vec<f64> = (1..=n).map(|s| s as f64 * 10.0).collect();
+        let lr: Vec<f64> = steps.iter().map(|s| f(s / (TOTAL as f64 * 10.0))).collect();
+        phases(&steps, &lr, &[])
+    }
+
+    fn warm(u: f64) -> f64 {
+        (u / 0.01).min(1.0)
+    }
+
+    fn cosine(u: f64) -> f64 {
+        let x = ((u - 0.01) / 0.99).max(0.0);
+        3e-4 * warm(u) * (0.1 + 0.45 * (1.0 + (std::f64::consts::PI * x).cos()))
+    }
+
+    fn wsd(u: f64) -> f64 {
+        3e-4 * warm(u) * ((1.0 - u) / 0.2).min(1.0)
+    }
+
+    fn six_decimals(f: fn(f64) -> f64) -> impl Fn(f64) -> f64 {
+        move |u| (f(u) * 1e6).round() / 1e6
+    }
+
+    fn shape(p: &Phases) -> Vec<Phase> {
+        p.spans.iter().map(|s| s.phase).collect()
+    }
+
+    #[test]
+    fn a_plateau_with_warmup_and_decay_is_seen_at_any_time() {
+        for f in [&wsd as &dyn Fn(f64) -> f64, &six_decimals(wsd)] {
+            for fraction in [0.05, 0.2, 0.5, 0.79] {
+                let p = seen(f, fraction);
+                assert_eq!(p.schedule, Schedule::Wsd, "{}", p.why);
+                assert_eq!(shape(&p), [Phase::Warmup, Phase::Stable]);
+                assert!((p.plateau_lr.unwrap() - 3e-4).abs() < 1e-9);
+            }
+            for fraction in [0.82, 0.9, 1.0] {
+                let p = seen(f, fraction);
+                assert_eq!(shape(&p), [Phase::Warmup, Phase::Stable, Phase::Decay], "{}", p.why);
+                let from = p.spans[2].range.start;
+                assert!((1599..=1606).contains(&from), "{from}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cosine_passes_as_a_plateau_only_at_its_very_top() {
+        for f in [&cosine as &dyn Fn(f64) -> f64, &six_decimals(cosine)] {
+            for fraction in [0.08, 0.1, 0.15, 0.3, 0.6, 1.0] {
+                let p = seen(f, fraction);
+                assert_eq!(p.schedule, Schedule::Declining, "{fraction}: {}", p.why);
+                assert!(p.spans.is_empty());
+            }
+        }
+        assert!(seen(cosine, 0.6).why.contains("cosine"));
+    }
+
+    #[test]
+    fn lines_and_inverse_square_roots_decline() {
+        let line = |u: f64| 1e-3 * warm(u) * (1.01 - u).min(1.0);
+        let root = |u: f64| 1e-3 * warm(u) * (0.01 / u.max(0.01)).sqrt();
+        for fraction in [0.05, 0.2, 0.5, 1.0] {
+            assert_eq!(seen(line, fraction).schedule, Schedule::Declining, "line {fraction}");
+            assert_eq!(seen(root, fraction).schedule, Schedule::Declining, "root {fraction}");
+        }
+        assert!(seen(line, 1.0).why.contains("line"), "{}", seen(line, 1.0).why);
+        assert!(seen(root, 1.0).why.contains("square root"), "{}", seen(root, 1.0).why);
+        // A tail at the lowest rate is no plateau.
+        let tail = |u: f64| cosine((2.0 * u).min(1.0));
+        assert_eq!(seen(tail, 1.0).schedule, Schedule::Declining);
+    }
+
+    #[test]
+    fn the_last_digit_may_flicker_and_a_horizon_far_away_is_a_plateau_so_far() {
+        let flicker = |u: f64| if (u * 1000.0) as i64 % 2 == 0 { 3e-4 } else { 2.99e-4 };
+        assert_eq!(seen(flicker, 1.0).schedule, Schedule::Wsd);
+        // MLPerf's 8e-4 falls to 7.99859e-4 over the whole run.
+        let far = |u: f64| 8e-4 * (1.0 - 1.75e-4 * u * u) * warm(u);
+        let p = seen(far, 1.0);
+        assert_eq!(shape(&p), [Phase::Warmup, Phase::Stable]);
+        assert!(p.why.contains("drifted"), "{}", p.why);
+    }
+
+    #[test]
+    fn a_step_with_the_batch_size_is_a_plateau_without_it_a_decay() {
+        let steps: Vec<f64> = (1..=300).map(f64::from).collect();
+        let lr: Vec<f64> = steps.iter().map(|s| if *s <= 150.0 { 1e-3 } else { 5e-4 }).collect();
+        let with = phases(&steps, &lr, &[150]);
+        assert_eq!(shape(&with), [Phase::Stable, Phase::Stable]);
+        assert_eq!(with.spans[1].lr, Some(5e-4));
+        assert_eq!(shape(&phases(&steps, &lr, &[])), [Phase::Stable, Phase::Decay]);
+    }
+
+    #[test]
+    fn warmups_gaps_and_nothing() {
+        assert_eq!(shape(&seen(|u| u, 0.5)), [Phase::Warmup]);
+        let again = |u: f64| {
+            if (0.5..0.51).contains(&u) { 1e-3 * (u - 0.499) / 0.011 } else { 1e-3 * warm(u) }
+        };
+        let p = seen(again, 1.0);
+        assert_eq!(p.schedule, Schedule::Wsd, "{}", p.why);
+        assert!(shape(&p).iter().filter(|s| **s == Phase::Stable).count() == 2, "{:?}", p.spans);
+        let none = phases(&[1.0, 2.0], &[f64::NAN; 2], &[]);
+        assert_eq!((none.schedule, shape(&none)), (Schedule::Absent, vec![Phase::Stable]));
+        assert!(phases(&[], &[], &[]).spans.is_empty());
+        let zero = phases(&[1.0, 2.0], &[0.0; 2], &[]);
+        assert_eq!(zero.schedule, Schedule::Absent);
+        let gaps: Vec<f64> = (0..100).map(|i| if i % 10 == 0 { 1e-3 } else { f64::NAN }).collect();
+        let steps: Vec<f64> = (0..100).map(f64::from).collect();
+        assert_eq!(shape(&phases(&steps, &gaps, &[])), [Phase::Stable]);
+    }
+
+    #[test]
+    fn the_real_runs() {
+        for r in fixture::sweep("mlp_sweep") {
+            assert_eq!(r.phases.schedule, Schedule::Wsd, "{}", r.id);
+            assert_eq!(r.phases.plateau_lr, Some(0.002), "{}", r.id);
+            let decay = r.phases.spans.iter().find(|s| s.phase == Phase::Decay);
+            assert_eq!(decay.is_some(), r.id.contains("wsd"), "{}", r.id);
+            if let Some(d) = decay {
+                // Both decay over the last fifth.
+                let at = r.train.step[d.range.start] / r.step();
+                assert!((at - 0.8).abs() < 0.005, "{} {at}", r.id);
+            }
+        }
+    }
 }

@@ -308,3 +308,123 @@ pub(super) fn along(steps: &[f64], cuts: &[Cut]) -> Vec<f64> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{RunData, fixture};
+    use super::*;
+    use crate::metrics::Record;
+
+    fn run(f: impl Fn(f64, &mut Record), given: Assumptions) -> RunData {
+        let records: Vec<Record> = (1..=40)
+            .map(|i| {
+                let step = f64::from(i) * 10.0;
+                let mut r = Record { step: Some(step), loss: Some(3.0), ..Record::default() };
+                f(step, &mut r);
+                r
+            })
+            .collect();
+        fixture::made_of(&records, given)
+    }
+
+    fn given(seq_len: Option<f64>, batch_size: Option<f64>) -> Assumptions {
+        Assumptions { seq_len, batch_size }
+    }
+
+    fn check(r: &RunData, batch: BatchSource, tokens: TokensSource, size: f64) {
+        assert_eq!((r.batch_source, r.tokens_source), (batch, tokens), "{:?}", r.notes);
+        assert_eq!(r.segments.len(), 1, "{:?}", r.segments);
+        assert!((r.segments[0].batch_size / size - 1.0).abs() < 1e-9, "{:?}", r.segments);
+        assert!((r.tokens() / (400.0 * size) - 1.0).abs() < 1e-9, "{}", r.tokens());
+    }
+
+    #[test]
+    fn every_source_by_order_of_trust() {
+        use BatchSource::{Derived, Given, LoggedTokens, MicroBatches, Sequences};
+        use TokensSource::{BatchTimesStep, Logged, Samples, Summed};
+        let none = given(None, None);
+        let logged =
+            run(|s, r| (r.tokens, r.batch_tokens) = (Some(s * 64.0), Some(64.0)), none.clone());
+        check(&logged, LoggedTokens, Logged, 64.0);
+        let derived = run(|s, r| r.tokens = Some(s * 64.0), none.clone());
+        check(&derived, Derived, Logged, 64.0);
+        let sequences = |s: f64, r: &mut Record| {
+            (r.batch_sequences, r.samples) = (Some(4.0), Some(s * 4.0));
+        };
+        check(&run(sequences, given(Some(16.0), None)), Sequences, Samples, 64.0);
+        let micro = run(
+            |_, r| {
+                (r.micro_batch, r.grad_accum) = (Some(2.0), Some(4.0));
+                (r.data_parallel, r.seq_len) = (Some(8.0), Some(16.0));
+            },
+            none.clone(),
+        );
+        check(&micro, MicroBatches, BatchTimesStep, 1024.0);
+        assert!(micro.notes.iter().any(|n| n.contains("batch size x steps")));
+        check(&run(|_, _| (), given(None, Some(64.0))), Given, BatchTimesStep, 64.0);
+        let per_step = run(|_, r| r.tokens_per_step = Some(64.0), none);
+        check(&per_step, LoggedTokens, Summed, 64.0);
+    }
+
+    #[test]
+    fn what_is_missing_is_asked_for() {
+        let r = run(|_, r| r.batch_sequences = Some(4.0), given(None, None));
+        assert_eq!(
+            (r.batch_source, r.tokens_source),
+            (BatchSource::Unknown, TokensSource::Unknown)
+        );
+        assert!(r.tokens().is_nan() && r.segments.is_empty());
+        assert!(r.notes.iter().any(|n| n.contains("--seq-len")), "{:?}", r.notes);
+    }
+
+    #[test]
+    fn a_counter_recomputed_from_the_present_batch_size_is_not_believed() {
+        for logged in [false, true] {
+            let r = run(
+                |s, r| {
+                    let b = if s <= 200.0 { 64.0 } else { 128.0 };
+                    r.tokens = Some(s * b);
+                    r.batch_tokens = logged.then_some(b);
+                },
+                given(None, None),
+            );
+            assert_eq!(r.tokens_source, TokensSource::BatchTimesStep, "{:?}", r.notes);
+            assert!(r.notes.iter().any(|n| n.contains("jumps")), "{:?}", r.notes);
+            assert_eq!(r.segments.len(), 2);
+            assert_eq!(r.tokens(), 200.0 * 64.0 + 200.0 * 128.0);
+        }
+        let honest = run(
+            |s, r| r.tokens = Some(64.0 * s.min(205.0) + 128.0 * (s - 205.0).max(0.0)),
+            given(None, None),
+        );
+        assert_eq!(honest.tokens_source, TokensSource::Logged);
+        assert_eq!(honest.segments.len(), 2);
+        assert_eq!(
+            (honest.segments[1].from_step, honest.segments[1].from_tokens),
+            (205.0, 205.0 * 64.0)
+        );
+    }
+
+    #[test]
+    fn a_counter_that_began_anew_is_counted_on() {
+        let r = run(
+            |s, r| r.tokens = Some(if s <= 200.0 { s * 64.0 } else { (s - 200.0) * 64.0 }),
+            given(None, None),
+        );
+        assert!(r.notes.iter().any(|n| n.contains("went back")), "{:?}", r.notes);
+        assert_eq!(r.tokens(), 400.0 * 64.0);
+        assert_eq!(r.segments.len(), 1);
+    }
+
+    #[test]
+    fn gaps_in_the_counter_are_bridged() {
+        let r = run(
+            |s, r| {
+                r.batch_tokens = Some(64.0);
+                r.tokens = (s % 50.0 == 0.0).then_some(s * 64.0);
+            },
+            given(None, None),
+        );
+        assert!(r.train.tokens.iter().zip(&r.train.step).all(|(t, s)| *t == s * 64.0));
+    }
+}
