@@ -7,7 +7,7 @@
 use super::level::{Points, Target};
 use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
-use super::solve::{Residuals, Settings, multistart};
+use super::solve::{COLD, Residuals, Settings, WARM, multistart};
 
 /// `S_min` in steps, `E_min` in tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,6 +65,7 @@ impl CurveModel for ClassicalModel {
             upper: [ln_s + 1.0, ln_e + 1.0],
             huber: points.huber(),
             max_iterations: 60,
+            tolerance: if warm.is_some() { WARM } else { COLD },
         };
         let cold = [[ln_s - 0.3, ln_e - 0.3], [ln_s - 2.0, ln_e - 0.1], [ln_s - 0.1, ln_e - 2.0]];
         let found = match warm {

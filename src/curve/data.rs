@@ -33,7 +33,7 @@ pub struct SeriesSet {
 }
 
 /// Runs of at most this many bins: more say nothing new about a six-parameter law.
-const MOST_BINS: usize = 60;
+const MOST_BINS: usize = 40;
 
 /// The runs of a group that the constant-batch models are fitted to.
 pub fn usable(group: &Group) -> Vec<&ConstantSeries> {

@@ -9,6 +9,7 @@ use super::report::{
     FitReport, GroupFit, LawFit, LeftOutSize, LevelFit, Refused, RunUse, WindowScore,
 };
 use super::series::{ConstantSeries, Group, Observation};
+use super::trend;
 use super::uncertainty;
 use super::window::{Fitted, Window, Windows};
 use super::{GroupOptions, Law, Memory, group_runs, levels, observe};
@@ -90,7 +91,8 @@ pub fn fit_group(group: &Group, options: &FitOptions) -> GroupFit {
     let law = best.and_then(|window| law_fit(group, &windows, window, &laws, &mut refused));
     let levels = fit_levels(group, &laws, options);
     silent_levels(&levels, &mut refused);
-    GroupFit { id: group.id.clone(), lr: group.lr, runs: runs(group), law, levels, refused }
+    let notes = trend::notes(&levels);
+    GroupFit { id: group.id.clone(), lr: group.lr, runs: runs(group), law, levels, notes, refused }
 }
 
 fn runs(group: &Group) -> Vec<RunUse> {

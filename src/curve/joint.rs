@@ -11,7 +11,7 @@ use super::law::Law;
 use super::model::{AnyLaw, LossModel, Minimum, Refusal};
 use super::projection::{Columns, Projected};
 use super::report::ModelKind;
-use super::solve::{Settings, multistart};
+use super::solve::{COLD, Settings, WARM, multistart};
 
 /// Residuals beyond this many nats count linearly.
 pub(super) const HUBER_NATS: f64 = 0.01;
@@ -83,13 +83,13 @@ fn centre(set: &SeriesSet) -> Floor {
     }
 }
 
-fn settings<const N: usize>() -> Settings<N> {
+fn settings<const N: usize>(tolerance: f64) -> Settings<N> {
     let mut lower = [EXPONENT[0].ln(); N];
     let mut upper = [EXPONENT[1].ln(); N];
     if N == 3 {
         (lower[2], upper[2]) = (0.0, MOST_Q);
     }
-    Settings { lower, upper, huber: HUBER_NATS, max_iterations: 80 }
+    Settings { lower, upper, huber: HUBER_NATS, max_iterations: 80, tolerance }
 }
 
 const STARTS: [[f64; 2]; 4] = [[0.4, 0.4], [0.8, 0.4], [0.4, 1.0], [1.0, 1.0]];
@@ -114,10 +114,11 @@ fn with_q(set: &SeriesSet, warm: Option<&Law>) -> Option<Minimum<AnyLaw>> {
 }
 
 fn shape<const N: usize>(set: &SeriesSet, starts: Vec<[f64; N]>) -> Option<Minimum<AnyLaw>> {
+    let tolerance = if starts.len() > 1 { COLD } else { WARM };
     let at = centre(set);
     let (ln_steps, ln_batch) = (at.ln_steps, at.ln_batch);
     let mut problem = Projected::<_, N>::new(set, at, HUBER_NATS);
-    let found = multistart(&mut problem, starts, &settings::<N>())?;
+    let found = multistart(&mut problem, starts, &settings::<N>(tolerance))?;
     let [l_inf, a, c] = problem.linear_at(&found.p)?;
     let (alpha, gamma) = (found.p[0].exp(), found.p[1].exp());
     let q = found.p.get(2).copied().unwrap_or(0.0);

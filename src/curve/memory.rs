@@ -12,7 +12,7 @@ use super::law::{Law, Memory, MemorySource};
 use super::model::Refusal;
 use super::report::MemoryCheck;
 use super::series::SwitchedSeries;
-use super::solve::{Residuals, Settings, multistart};
+use super::solve::{COLD, Residuals, Settings, multistart};
 
 /// A bin after a switch.
 #[derive(Debug, Clone)]
@@ -163,6 +163,7 @@ fn fit(bins: &[&After]) -> Option<Memory> {
         upper: [ln + 5.0, 20f64.ln()],
         huber: HUBER_NATS,
         max_iterations: 100,
+        tolerance: COLD,
     };
     let starts = [(-1.0, 0.5), (-3.0, 1.0), (-6.0, 0.5), (1.0, 0.5)]
         .map(|(t, p): (f64, f64)| [ln + t, p.ln()]);

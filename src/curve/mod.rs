@@ -32,6 +32,7 @@ mod series;
 mod smooth;
 mod solve;
 mod three_stage;
+mod trend;
 mod uncertainty;
 mod window;
 

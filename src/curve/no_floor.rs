@@ -9,7 +9,7 @@ use super::joint::{EXPONENT, HUBER_NATS};
 use super::model::{AnyLaw, LossModel, Minimum, Refusal};
 use super::projection::{Columns, Projected};
 use super::report::ModelKind;
-use super::solve::{Settings, multistart};
+use super::solve::{COLD, Settings, WARM, multistart};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NoFloor {
@@ -115,6 +115,7 @@ impl LossModel for NoFloorModel {
             upper: [EXPONENT[1].ln(); 2],
             huber: HUBER_NATS,
             max_iterations: 80,
+            tolerance: if warm.is_some() { WARM } else { COLD },
         };
         let starts = match warm {
             Some(AnyLaw::NoFloor(w)) => vec![[w.alpha.ln(), w.beta.ln()]],

@@ -66,7 +66,8 @@ impl<'a, C: Columns<N>, const N: usize> Projected<'a, C, N> {
             let moved = (0..3).map(|k| (next[k] - c[k]).abs() / (1e-9 + c[k].abs()));
             let moved = moved.fold(0.0, f64::max);
             (c, free) = (next, next_free);
-            if moved < 1e-9 {
+            // At a minimum the cost is off by the square of this.
+            if moved < 1e-5 {
                 break;
             }
         }

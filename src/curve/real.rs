@@ -74,6 +74,9 @@ pub fn show(report: &FitReport) {
                 );
             }
         }
+        for n in &g.notes {
+            println!("NOTE {n}");
+        }
         for r in &g.refused {
             println!("REFUSED {}: {} | needs {}", r.what, r.why, r.needs);
         }

@@ -91,6 +91,8 @@ pub struct GroupFit {
     pub law: Option<LawFit>,
     /// From the highest loss to the lowest.
     pub levels: Vec<LevelFit>,
+    /// What all levels together say, in words: where the optimum goes as the loss falls.
+    pub notes: Vec<String>,
     pub refused: Vec<Refused>,
 }
 

@@ -8,7 +8,7 @@
 use super::level::{Points, Target};
 use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
-use super::solve::{Residuals, Settings, multistart};
+use super::solve::{COLD, Residuals, Settings, WARM, multistart};
 
 /// `e` in tokens, `b_c` and `b_m` in tokens a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,6 +79,7 @@ impl CurveModel for SmoothModel {
             upper: [ln_e + 1.0, best.ln() + 12.0, smallest.ln() - 1e-5],
             huber: points.huber(),
             max_iterations: 80,
+            tolerance: if warm.is_some() { WARM } else { COLD },
         };
         let cold = [(0.3, 1.0), (0.8, 4.0), (0.02, 8.0), (0.9, 0.5)]
             .map(|(m, c): (f64, f64)| [ln_e - 0.5, (best * c).ln(), (smallest * m).ln()]);

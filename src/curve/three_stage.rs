@@ -13,7 +13,7 @@
 use super::level::{Points, Target};
 use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
-use super::solve::{Residuals, Settings, multistart};
+use super::solve::{COLD, Residuals, Settings, WARM, multistart};
 
 /// Steps, tokens, and k without unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -242,6 +242,7 @@ impl CurveModel for ThreeStageModel {
             upper: [ln_s + 3.0, ln_e + 0.5, 9.0, 9.0, 5.0, 9.0],
             huber: points.huber(),
             max_iterations: 120,
+            tolerance: if warm.is_some() { WARM } else { COLD },
         };
         let found = match warm {
             Some(Curve::ThreeStage(c)) => multistart(&mut Fit(points), [c.to_free()], &settings),
