@@ -1,50 +1,78 @@
-# boptop for the Hugging Face Trainer (transformers, also under accelerate): the batch size is
-# changed through gradient accumulation. Needs boptop_control.py (boptop adapter python) beside it.
+# boptop for the Hugging Face Trainer (transformers 4.46 or newer): the batch size is changed through
+# gradient accumulation. Save as boptop_hf.py beside boptop_control.py (boptop adapter python).
 #
 #     from boptop_hf import BoptopCallback
-#     trainer.add_callback(BoptopCallback(trainer, "runs/a.jsonl", seq_len=2048))
+#     args = TrainingArguments(..., ignore_data_skip=True, logging_strategy="steps")
+#     trainer = Trainer(model, args, ...)
+#     trainer.add_callback(BoptopCallback(trainer, "runs/a.jsonl", seq_len=2048, tokens_end=10e9))
 #
-# Learning rate: the Trainer's schedule counts optimizer steps, and max_steps is computed before
-# the first one. After a bump each step sees more tokens, so warmup and decay come later in tokens:
-# train to a token budget (tokens_end below stops there) and keep the stable phase ahead of a bump.
-# lr_scale is not obeyed (can_scale_lr stays False), so boptop will not propose it.
-# Divisibility: a batch is a whole number of micro-batches over all ranks, so a multiple of
-# per_device_train_batch_size x world_size x seq_len; boptop reads that unit from `ready`.
-# Position: the number of micro-batches in an epoch does not change, the number of steps does. On
-# resume the Trainer skips steps x gradient_accumulation_steps batches: with a schedule in force
-# that is wrong after a bump, so pass ignore_data_skip=True and let your data set skip by tokens.
-# The last, shorter accumulation of an epoch is counted as a whole one here: use one epoch, or
-# drop the rest of it (dataloader_drop_last=True and a data set that never ends is best).
+# Learning rate: the Trainer's schedule counts optimizer steps, and max_steps is computed before the
+# first one. After a bump a step sees more tokens, so warmup and decay move in tokens: set max_steps
+# for the batch size you start with, stop by tokens_end, and keep the decay in a run of its own, or
+# in a schedule of yours that asks this callback for its `tokens`. lr_scale is not obeyed: `ready`
+# says so, and boptop proposes none.
+# Divisibility: a batch is a multiple of per_device_train_batch_size x world_size x seq_len (packed
+# sequences of one length); that is the unit in `ready`.
+# Position: a resume skips steps x accumulation batches, which is wrong once that has changed, hence
+# ignore_data_skip=True: let the data set resume by `tokens`. With a data set that has a length, a
+# smaller batch ends the epoch early; a streaming one with max_steps has no such limit.
+# Not for DeepSpeed, which fixes the accumulation in its own configuration.
 import json, os
+import torch.distributed as dist
 from boptop_control import Control
 from transformers import TrainerCallback
 
+class Accumulation(int):
+    """Gradient accumulation counted from the micro-batch at which it was changed."""
+    def __new__(cls, steps, base=0):
+        self = super().__new__(cls, steps)
+        self.base = base
+        return self
+    def __rmod__(self, micro):  # the Trainer syncs where (micro-batches so far) % accumulation == 0
+        return (micro - self.base) % int(self)
+    def __reduce__(self):  # saved with the arguments as a plain number
+        return int, (int(self),)
+
 class BoptopCallback(TrainerCallback):
-    def __init__(self, trainer, metrics, seq_len, tokens_end=None, **control):
-        self.trainer, self.metrics, self.tokens_end = trainer, metrics, tokens_end
+    def __init__(self, trainer, metrics, seq_len, tokens_end=None, **options):
         args = trainer.args
+        self.trainer, self.tokens_end, self.tokens, self.micro = trainer, tokens_end, 0, 0
         self.unit = args.per_device_train_batch_size * args.world_size * seq_len
-        self.tokens, self.size = 0, self.unit * args.gradient_accumulation_steps
-        self.control = Control(metrics, self.unit, self.size, **control) if args.process_index == 0 else None
+        own = self.unit * int(args.gradient_accumulation_steps)
+        self.control = Control(metrics, self.unit, own, **options) if args.process_index == 0 else None
 
     def on_train_begin(self, args, state, control, **kwargs):
-        path = os.path.join(state.best_model_checkpoint or args.output_dir, "boptop_tokens.json")
-        if state.global_step:  # resumed: tokens are kept beside the checkpoints, by step
-            with open(os.path.join(args.output_dir, "boptop_tokens.json")) as f:
-                self.tokens = json.load(f)[str(state.global_step)]
+        if state.global_step:
+            with open(self.memory(args, state)) as f: self.tokens = json.load(f)["tokens"]
         if self.control: self.control.start(state.global_step, self.tokens)
 
-    def on_step_begin(self, args, state, control, **kwargs):
-        size = self.control.batch(state.global_step, self.tokens)[0] if self.control else None
-        self.size = broadcast(size)
-        args.gradient_accumulation_steps = self.size // self.unit
-        self.trainer.accelerator.gradient_accumulation_steps = args.gradient_accumulation_steps
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.micro = 0
+        self.decide(args, state)
 
     def on_step_end(self, args, state, control, **kwargs):
-        self.tokens += self.size
+        done = self.trainer.current_gradient_accumulation_steps  # fewer in the last step of an epoch
+        self.micro, self.tokens = self.micro + done, self.tokens + done * self.unit
+        self.size = done * self.unit
         if self.tokens_end and self.tokens >= self.tokens_end: control.should_training_stop = True
+        else: self.decide(args, state)
+
+    def decide(self, args, state):  # for the next step: rank 0 says, all ranks act
+        order = [self.control.batch(state.global_step, self.tokens)[0] if self.control else None]
+        if dist.is_available() and dist.is_initialized(): dist.broadcast_object_list(order, src=0)
+        args.gradient_accumulation_steps = Accumulation(order[0] // self.unit, self.micro)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if self.control and logs and "loss" in logs:
             lr = logs.get("learning_rate", float("nan"))
             self.control.log(state.global_step, self.tokens, self.size, logs["loss"], lr)
+
+    def on_save(self, args, state, control, **kwargs):
+        if self.control:
+            with open(self.memory(args, state), "w") as f: json.dump({"tokens": self.tokens}, f)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        if self.control: self.control.end(state.global_step, self.tokens)
+
+    def memory(self, args, state):
+        return os.path.join(args.output_dir, "checkpoint-%d" % state.global_step, "boptop_tokens.json")

@@ -64,7 +64,7 @@ pub struct Status {
     pub next: Option<Entry>,
     pub limits: Option<TrainerLimits>,
     pub can_scale_lr: bool,
-    /// The id that the trainer gave in `ready`.
+    /// The id that the trainer gave in `ready`, byte for byte: not fit for a screen.
     pub run_id: Option<String>,
     pub attempts_alive: usize,
     /// Where the batch size last changed by a revision; by the metrics where the trainer is silent.

@@ -73,7 +73,7 @@ pub fn write_through(
     let paths = Paths { control: target, ..paths.clone() };
     inside(&paths.claims)?;
     inside(&paths.log)?;
-    make_claims(fs, &paths)?;
+    make_claims(fs, &paths, approval)?;
     let _lock = match options.lock.then(|| disk::lock(&paths.claims)) {
         Some(Locked::Taken) => {
             return Err(refused(fs, &paths, approval, None, "another boptop is writing to this run at this moment; look at its revision, then decide again".into()));
@@ -222,7 +222,11 @@ impl Writer<'_> {
             unknown: Default::default(),
         };
         let old = match &files.control {
-            Control::Present(_) => self.fs.read(&self.paths.control).ok(),
+            Control::Present(_) => {
+                let read = self.fs.read(&self.paths.control);
+                // Without it, keys that are not ours would be lost.
+                Some(read.map_err(|e| self.stopped(("read the former file", e)))?)
+            }
             _ => None,
         };
         let value = rewritten(old.as_deref(), &file);
@@ -448,25 +452,28 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-fn make_claims(fs: &dyn FileSystem, paths: &Paths) -> Result<()> {
-    match fs.make_dir(&paths.claims) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-            let why = format!(
-                "could not make the directory of claims: {e}; nothing changed; {}",
-                remedy(&e)
-            );
-            Err(Error::io(&paths.claims, io::Error::new(e.kind(), why)))
-        }
-        Err(_) => Ok(()),
-        Ok(()) => {
-            // Colleagues claim there too; where the group cannot be set, theirs is the error.
-            let group = std::fs::metadata(directory(&paths.control)).map(|m| m.gid());
-            if let (Ok(group), Ok(dir)) = (group, File::open(&paths.claims)) {
-                let _ = fs.set_group(&dir, group);
-            }
-            Ok(())
-        }
+/// The directory of claims, with the group of the directory that it lies in: colleagues claim
+/// there too.
+fn make_claims(fs: &dyn FileSystem, paths: &Paths, approval: &Approval) -> Result<()> {
+    if paths.claims.is_dir() {
+        return Ok(());
     }
+    if let Err(e) = fs.make_dir(&paths.claims)
+        && e.kind() != io::ErrorKind::AlreadyExists
+    {
+        let why =
+            format!("could not make the directory of claims: {e}; nothing changed; {}", remedy(&e));
+        let mut line = line(approval, Event::Refused, None);
+        line.reason = Some(why.clone());
+        let _ = append(fs, &paths.log, &line);
+        return Err(Error::io(&paths.claims, io::Error::new(e.kind(), why)));
+    }
+    let group = std::fs::metadata(directory(&paths.control)).map(|m| m.gid());
+    if let (Ok(group), Ok(dir)) = (group, File::open(&paths.claims)) {
+        // Where the group cannot be given, the directory's own is what colleagues get.
+        let _ = fs.set_group(&dir, group);
+    }
+    Ok(())
 }
 
 /// Where a symlink leads, if it is one and leads out of the directory that it lies in.

@@ -78,8 +78,7 @@ impl Trainer {
         let control = PathBuf::from(format!("{base}.control.json"));
         let ack = PathBuf::from(format!("{base}.control.ack.jsonl"));
         let text = std::fs::read_to_string(&ack).unwrap_or_default();
-        let lines: Vec<Value> =
-            text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+        let lines: Vec<Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
         let ready = lines.iter().filter(|l| l["status"] == "ready").count();
         let mut trainer = Trainer {
             control,
@@ -111,7 +110,8 @@ impl Trainer {
     /// The acknowledgements are the memory.
     fn remember(&mut self, lines: &[Value]) -> Option<(u64, &'static str)> {
         let answers = || {
-            let said = lines.iter().filter(|l| l["status"] == "accepted" || l["status"] == "rejected");
+            let said =
+                lines.iter().filter(|l| l["status"] == "accepted" || l["status"] == "rejected");
             said.filter_map(|l| Some((l["revision"].as_u64()?, l)))
         };
         self.judged = answers().map(|a| a.0).max().unwrap_or(0);
@@ -218,7 +218,8 @@ impl Trainer {
             return Some("limit");
         }
         let own = now.is_none().then_some(self.set.own);
-        let way: Vec<u64> = present.into_iter().chain(own).chain(acting.iter().map(|e| e.1)).collect();
+        let way: Vec<u64> =
+            present.into_iter().chain(own).chain(acting.iter().map(|e| e.1)).collect();
         if self.set.up_only && way.windows(2).any(|w| w[1] < w[0]) {
             return Some("direction");
         }
