@@ -27,4 +27,5 @@ pub mod error;
 pub mod metrics;
 pub mod run;
 pub mod snapshot;
+pub mod tui;
 pub mod units;
