@@ -30,4 +30,5 @@ pub mod metrics;
 pub mod report;
 pub mod run;
 pub mod snapshot;
+pub mod tui;
 pub mod units;
