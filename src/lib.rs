@@ -21,12 +21,17 @@
 
 pub mod adapters;
 pub mod advice;
+pub mod cli;
+pub mod clock;
 pub mod command;
 pub mod control;
 pub mod curve;
 pub mod demo;
 pub mod error;
 pub mod metrics;
+pub mod monitor;
+pub mod refit;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod snapshot;

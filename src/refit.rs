@@ -37,9 +37,10 @@ pub struct Outcome {
 pub fn compute(request: &Request) -> Outcome {
     let runs: Vec<RunData> = request.subjects.iter().map(|s| (*s.data).clone()).collect();
     let mut options = request.fit.clone();
-    options.group.excluded.extend(
-        request.subjects.iter().filter(|s| s.excluded).map(|s| s.data.id.clone()),
-    );
+    options
+        .group
+        .excluded
+        .extend(request.subjects.iter().filter(|s| s.excluded).map(|s| s.data.id.clone()));
     let report = curve::fit(&runs, &options);
     let plans = request.subjects.iter().map(|s| Arc::new(plan_one(s, &report, request))).collect();
     Outcome { report, plans }

@@ -153,8 +153,5 @@ fn no_file_grows_past_one_idea() {
         .filter(|(lines, _)| *lines > 400)
         .collect();
     long.sort();
-    assert!(
-        long.iter().all(|(lines, _)| *lines <= BOUND),
-        "files over 400 lines: {long:#?}"
-    );
+    assert!(long.iter().all(|(lines, _)| *lines <= BOUND), "files over 400 lines: {long:#?}");
 }

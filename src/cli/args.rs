@@ -9,9 +9,11 @@ use std::path::PathBuf;
 /// `boptop PATH...` is short for `boptop watch PATH...`.
 #[derive(Debug, Parser)]
 #[command(name = "boptop", version, max_term_width = 100, subcommand_required = true)]
-#[command(after_help = "Exit codes: 0 answered (a refusal to estimate is an answer), 1 the failure \
+#[command(
+    after_help = "Exit codes: 0 answered (a refusal to estimate is an answer), 1 the failure \
     that the command was asked to detect, 2 wrong use or unreadable input, 3 refused by a guard or \
-    by another person's revision, 130 interrupted.")]
+    by another person's revision, 130 interrupted."
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -122,6 +124,9 @@ pub struct Fit {
     /// Save the joint law, with what it rests on, for the next and larger run.
     #[arg(long, value_name = "FILE")]
     pub save_law: Option<PathBuf>,
+    /// What the saved law is of: the model, the data, the tokenizer.
+    #[arg(long, value_name = "TEXT", default_value = "", requires = "save_law")]
+    pub law_note: String,
     /// Write JSON (boptop.fit/1).
     #[arg(long)]
     pub json: bool,
@@ -208,7 +213,7 @@ pub enum Control {
     /// Write a change: with --yes, or after a typed answer at a terminal.
     Approve(ControlApprove),
     /// Go back to what was in force before the newest revision.
-    Undo(ControlApprove),
+    Undo(ControlUndo),
     /// Print the JSON Schema of the control protocol.
     Schema,
 }
@@ -244,9 +249,24 @@ pub struct ControlChange {
 }
 
 #[derive(Debug, Args)]
+pub struct ControlUndo {
+    #[command(flatten)]
+    pub on: ControlRun,
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+#[derive(Debug, Args)]
 pub struct ControlApprove {
     #[command(flatten)]
     pub change: ControlChange,
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// The approval itself.
+#[derive(Debug, Clone, Args)]
+pub struct Consent {
     /// Approve without being asked.
     #[arg(long)]
     pub yes: bool,
@@ -332,9 +352,8 @@ pub struct Demo {
 pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
     let mut args: Vec<_> = args.into_iter().collect();
     let commands = <Cli as clap::CommandFactory>::command();
-    let is_command = |word: &str| {
-        word == "help" || commands.get_subcommands().any(|c| c.get_name() == word)
-    };
+    let is_command =
+        |word: &str| word == "help" || commands.get_subcommands().any(|c| c.get_name() == word);
     let own_flags = ["-h", "--help", "-V", "--version"];
     let first = args.get(1).map(|a| a.to_string_lossy().into_owned());
     if let Some(word) = first

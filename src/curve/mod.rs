@@ -47,7 +47,7 @@ pub use report::{
     CurvePoint, FitReport, GroupFit, Interval, LawFit, LeftOutSize, LevelFit, LossKind,
     MemoryCheck, ModelFit, ModelKind, Observed, Open, Refused, RunUse, WindowScore,
 };
-pub use saved::SavedLaw;
+pub use saved::{SAVED_GROUP, SavedLaw};
 pub use series::{Bin, ConstantSeries, Group, Member, Observation, SwitchedSeries};
 pub use smooth::Smooth;
 pub use three_stage::ThreeStage;

@@ -2,9 +2,11 @@
 //! silently mixed with its own data. The caller does the reading and the writing.
 
 use super::law::{Law, Memory, MemorySource};
-use super::report::{GroupFit, LossKind};
+use super::report::{GroupFit, LawFit, LossKind};
 use serde::{Deserialize, Serialize};
 
+/// Id of the group that a saved law stands for.
+pub const SAVED_GROUP: &str = "saved law";
 const SCHEMA: &str = "boptop.law/1";
 /// Resampled laws that a file keeps.
 const DRAWS: usize = 64;
@@ -103,6 +105,33 @@ impl SavedLaw {
     /// Tau and p, as coming from a saved law.
     pub fn memory(&self) -> Memory {
         Memory { tau_steps: self.tau_steps, p: self.p, source: MemorySource::Saved }
+    }
+
+    /// The law as a group of its own without runs, for a run whose siblings cannot speak.
+    pub fn group(&self) -> GroupFit {
+        GroupFit {
+            id: SAVED_GROUP.into(),
+            lr: self.lr,
+            runs: Vec::new(),
+            law: Some(LawFit {
+                law: self.law,
+                memory: self.memory(),
+                rms_nats: self.rms_nats,
+                held_out_nats: self.held_out_nats,
+                on: self.on,
+                burn_in_steps: self.burn_in_steps,
+                batch_sizes: self.batch_sizes,
+                losses: self.losses,
+                left_out: Vec::new(),
+                rival_held_out_nats: None,
+                windows: Vec::new(),
+                memory_checks: Vec::new(),
+                draws: self.draws().collect(),
+            }),
+            levels: Vec::new(),
+            notes: Vec::new(),
+            refused: Vec::new(),
+        }
     }
 
     /// The resampled laws.

@@ -30,7 +30,7 @@ pub use defects::shown;
 pub use discover::{Discovery, RunFiles};
 pub use fields::{ROLES, Role};
 pub use source::Source;
-pub use wake::{Look, Wake};
+pub use wake::{Look, Wake, on_network};
 
 use crate::error::{Error, Result};
 use serde::Serialize;

@@ -158,6 +158,12 @@ impl Wake {
     }
 }
 
+/// Whether a path lies, or would lie, on a network file system.
+pub fn on_network(path: &Path) -> bool {
+    std::path::absolute(path)
+        .is_ok_and(|full| full.ancestors().find(|p| p.exists()).is_some_and(is_network))
+}
+
 fn is_network(dir: &Path) -> bool {
     // The type is a magic number of 32 bits whatever the width of the field.
     rustix::fs::statfs(dir).is_ok_and(|s| NETWORK_TYPES.contains(&(s.f_type as u64 & 0xffff_ffff)))

@@ -33,7 +33,12 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    pub fn new(files: &RunFiles, sources: Vec<Source>, desk: Desk, assume: &Assumptions) -> Tracked {
+    pub fn new(
+        files: &RunFiles,
+        sources: Vec<Source>,
+        desk: Desk,
+        assume: &Assumptions,
+    ) -> Tracked {
         let recorder = Recorder::new(&files.name, assume.clone());
         let data = Arc::new(recorder.data());
         Tracked {
@@ -75,7 +80,8 @@ impl Tracked {
             inputs.clear();
             let before = (self.sources[stream].status().lines, self.state_words(stream));
             more |= self.sources[stream].poll(budget, &mut inputs);
-            self.changed |= before != (self.sources[stream].status().lines, self.state_words(stream));
+            self.changed |=
+                before != (self.sources[stream].status().lines, self.state_words(stream));
             self.ingest(stream, &inputs);
         }
         more
@@ -151,9 +157,8 @@ impl Tracked {
     }
 
     pub fn live(&self, at: f64, recorded: bool) -> bool {
-        let patience = run::log_interval(&self.data).map_or(QUIET_SECONDS, |i| {
-            (i.seconds * QUIET_INTERVALS).max(QUIET_SECONDS)
-        });
+        let patience = run::log_interval(&self.data)
+            .map_or(QUIET_SECONDS, |(seconds, _)| (seconds * QUIET_INTERVALS).max(QUIET_SECONDS));
         !self.desk.ended() && self.last_write(recorded).is_some_and(|t| at - t <= patience)
     }
 

@@ -20,7 +20,7 @@ mod smoothing;
 mod tokens;
 
 pub use crossing::{Crossing, Falling, Point};
-pub use rates::{log_interval, loss_now, throughput};
+pub use rates::{log_interval, loss_now, throughput, tokens_to};
 pub use recorder::Recorder;
 pub use series::{Bucket, thin};
 pub use smoothing::{Clean, Lines, Noise, Smoothed, WINDOW, clean, noise, smooth};

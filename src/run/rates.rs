@@ -1,5 +1,6 @@
 //! Where a run stands now, and how fast it goes.
 
+use super::crossing::{Crossing, Falling, Point};
 use super::smoothing::{self, WINDOW};
 use super::{Columns, RunData};
 
@@ -22,6 +23,18 @@ pub fn loss_now(run: &RunData) -> Option<f64> {
         Some(lines.at(x).0)
     };
     value.filter(|v| v.is_finite())
+}
+
+/// Tokens at which the smoothed, falling loss of a run crosses `loss`, along its whole life; `None`
+/// where it never does. For comparing two runs as measured, whatever their schedules.
+pub fn tokens_to(run: &RunData, loss: f64) -> Option<f64> {
+    let s = smoothing::smooth(&run.train, 0..run.train.len(), WINDOW);
+    let point = |((t, l), se): ((&f64, &f64), &f64)| Point { x: t.ln(), loss: *l, se: *se };
+    let points: Vec<Point> = s.tokens.iter().zip(&s.loss).zip(&s.se).map(point).collect();
+    match Falling::new(&points).crossing(loss) {
+        Crossing::At { x, .. } => Some(x.exp()),
+        Crossing::Before | Crossing::Never => None,
+    }
 }
 
 /// First row of the last window that no batch change and no change of phase cuts.

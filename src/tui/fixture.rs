@@ -113,6 +113,8 @@ fn level(loss_level: f64) -> LevelFit {
             refused(ModelKind::ThreeStage, "7 sizes must reach the level, 6 did"),
             model(ModelKind::Joint, 1.0, 0.014),
         ],
+        curve: None,
+        draws: vec![],
     }
 }
 
@@ -134,6 +136,7 @@ fn group() -> GroupFit {
         }],
         law: None,
         levels,
+        notes: vec![],
         refused: vec![Refused {
             what: "memory".into(),
             why: "no run of this group changed its batch size".into(),

@@ -11,7 +11,27 @@ pub fn fit(report: &FitReport) -> String {
     report.groups.iter().map(group).collect::<Vec<_>>().join("\n")
 }
 
+/// The law and B_opt by level of every group, without the tables of each level.
+pub fn fit_summary(report: &FitReport) -> String {
+    report.groups.iter().map(|g| head(g)).collect::<Vec<_>>().join("\n")
+}
+
 fn group(group: &GroupFit) -> String {
+    let mut out = head(group);
+    for level in &group.levels {
+        out += "\n";
+        out += &level_text(level);
+    }
+    if !group.refused.is_empty() {
+        out += "\nNot known, and what would tell\n";
+        for r in &group.refused {
+            out += &wrap(&format!("{}: {}. Needs {}.", r.what, r.why, r.needs), "  ", 98);
+        }
+    }
+    out
+}
+
+fn head(group: &GroupFit) -> String {
     let lr = maybe(group.lr, units::learning_rate);
     let mut out = format!("Group {} (learning rate {lr}), stable phase\n\n", group.id);
     out += &runs(group);
@@ -22,16 +42,6 @@ fn group(group: &GroupFit) -> String {
     if !group.levels.is_empty() {
         out += "\nB_opt by loss level (tokens per step; 90 % intervals)\n";
         out += &summary(&group.levels);
-    }
-    for level in &group.levels {
-        out += "\n";
-        out += &level_text(level);
-    }
-    if !group.refused.is_empty() {
-        out += "\nNot known, and what would tell\n";
-        for r in &group.refused {
-            out += &wrap(&format!("{}: {}. Needs {}.", r.what, r.why, r.needs), "  ", 98);
-        }
     }
     out
 }

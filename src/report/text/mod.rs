@@ -6,7 +6,7 @@ mod inspect;
 mod plan;
 
 pub use control::{control, proposal, schedule};
-pub use fit::fit;
+pub use fit::{fit, fit_summary};
 pub use inspect::inspect;
 pub use plan::plan;
 

@@ -274,7 +274,7 @@ impl Chart<'_> {
                         |v: f64| (self.x.place(v).clamp(0.0, 1.0) * (width as f64 - 1.0)) as usize;
                     let (a, b) = (cell(*from), cell(*to));
                     let w = usize::from(text::width(self.theme, words));
-                    if b >= a + w + 1 {
+                    if b > a + w {
                         self.write(plot, (a + 1, 0), words, *role, width, taken, buf);
                     }
                 }
