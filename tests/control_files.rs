@@ -1,6 +1,8 @@
 //! Control files under fire: racing writers, writers that are killed, calls that fail, trainers
 //! that obey, forget or lie.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test falls where it is wrong")]
+
 #[path = "support/trainer.rs"]
 mod trainer;
 
@@ -751,4 +753,181 @@ fn escape_sequences_of_strangers_reach_no_screen() {
     assert!(
         log.contains("\"reason\":\"other\"") && !log.contains("u001b") && !log.contains("u202e")
     );
+}
+
+/// A trainer in Python around the printed adapter: `steps` optimizer steps from a checkpoint.
+const PYTHON: &str = r#"
+import sys, time
+from boptop_control import Control
+folder, step, tokens, until, unit, direction = sys.argv[1], *map(int, sys.argv[2:6]), sys.argv[6]
+c = Control(folder + "/a.jsonl", unit_tokens=unit, own=lambda t: 40 if t < 200 else 100, max_batch=5000,
+            direction=direction, poll_seconds=0.0)
+c.start(step, tokens)
+while tokens < until:
+    batch, lr_scale = c.batch(step, tokens)
+    step, tokens = step + 1, tokens + batch
+    c.log(step, tokens, batch, float("nan") if step == 3 else 2.0, 1e-3 * lr_scale)
+    print(tokens, flush=True)
+if "--crash" not in sys.argv:
+    c.end(step, tokens)
+"#;
+
+fn python() -> Option<&'static str> {
+    let found = Command::new("python3").arg("--version").output().is_ok_and(|o| o.status.success());
+    if !found {
+        println!("skipped: there is no python3 here");
+    }
+    found.then_some("python3")
+}
+
+fn train_in_python(dir: &Path, step: u64, tokens: u64, until: u64, more: &[&str]) -> u64 {
+    let mut args = vec!["-c".into(), PYTHON.into(), dir.display().to_string()];
+    args.extend([step, tokens, until].map(|n| n.to_string()));
+    let (unit, direction) = (more.first().unwrap_or(&"20"), more.get(1).unwrap_or(&"both"));
+    args.extend([unit.to_string(), direction.to_string()]);
+    args.extend(more.iter().skip(2).map(|s| s.to_string()));
+    let out = Command::new(python().unwrap())
+        .args(args)
+        .env("PYTHONPATH", dir)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env_remove("BOPTOP_CONTROL")
+        .env_remove("SLURM_JOB_ID")
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap().lines().last().unwrap_or("0").parse().unwrap()
+}
+
+#[test]
+fn the_printed_python_adapter_obeys() {
+    if python().is_none() {
+        return;
+    }
+    let l = Loop::new();
+    let dir = l.paths.control.parent().unwrap();
+    std::fs::write(dir.join("boptop_control.py"), boptop::adapters::text("python").unwrap())
+        .unwrap();
+    // Garbage of every kind under the control file stops nothing.
+    let huge = format!("{{\"revision\":1{}}}", "0".repeat(500));
+    let deep = "[".repeat(100_000);
+    let all = [
+        "",
+        "null",
+        "[]",
+        "{",
+        "\u{0}",
+        "{\"revision\":true}",
+        "{\"revision\":NaN}",
+        huge.as_str(),
+        deep.as_str(),
+    ];
+    let mut tokens = 0;
+    for garbage in all {
+        std::fs::write(&l.paths.control, garbage).unwrap();
+        tokens = train_in_python(dir, tokens / 40, tokens, tokens + 40, &["20", "both", "--crash"]);
+    }
+    std::fs::remove_file(&l.paths.control).unwrap();
+    let status = l.status();
+    assert_eq!((status.state, status.attempts_alive), (None, 1));
+    assert_eq!(status.limits.unwrap().max_batch_tokens, Some(5000));
+
+    // Three bumps and an undo; killed in between and resumed from an older checkpoint.
+    tokens = train_in_python(dir, 9, tokens, 1000, &[]);
+    l.approve(&[entry(0, 100), entry(1500, 200)], 100, None).unwrap();
+    tokens = train_in_python(dir, 15, tokens, 2100, &["20", "both", "--crash"]);
+    let status = l.status();
+    assert_eq!(status.state, Some(ControlState::Applied), "{status:?}");
+    l.approve(&[entry(0, 100), entry(1500, 200), entry(3000, 400)], 200, None).unwrap();
+    tokens = train_in_python(dir, 20, tokens, 3900, &["20", "both", "--crash"]);
+    assert_eq!(l.status().state, Some(ControlState::Applied));
+    // An older checkpoint: the schedule says what ran there.
+    assert!(train_in_python(dir, 15, 1300, 3900, &["20", "both", "--crash"]) >= tokens);
+    assert_eq!(l.status().state, Some(ControlState::Applied));
+    let now = Facts { lead_tokens: Some(500.0), ..facts(&l.set.metrics) };
+    let back = control::undo_schedule(&Files::read(&l.paths), &now).unwrap();
+    l.approve(&back, 400, Some(2)).unwrap();
+    tokens = train_in_python(dir, 30, now.tokens.unwrap() as u64, 6000, &[]);
+    let status = l.status();
+    assert_eq!(
+        (status.state, status.revision),
+        (Some(ControlState::Applied), Some(3)),
+        "{status:?}"
+    );
+    assert!(status.ended);
+    assert_eq!(status.history[1].state, ControlState::Undone);
+
+    // At every token count the batch size is what the accepted schedule says.
+    let metrics = std::fs::read_to_string(&l.set.metrics).unwrap();
+    let mut lines = 0;
+    for line in metrics.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let (after, size) =
+            (line["tokens"].as_u64().unwrap(), line["batch_size_tokens"].as_u64().unwrap());
+        let start = after - size;
+        let ordered = match line["control_revision"].as_u64() {
+            None => {
+                if start < 200 {
+                    40
+                } else {
+                    100
+                }
+            }
+            Some(r) => {
+                let schedule = Files::read(&l.paths).schedule(r);
+                boptop::control::protocol::entry_at(&schedule, start).unwrap().batch_size_tokens
+            }
+        };
+        assert_eq!(size, ordered, "{line}");
+        lines += 1;
+    }
+    assert!(lines > 40 && metrics.contains("\"loss\": null"));
+
+    // Every reason for which it may refuse, in the order of the codes.
+    let seen = Files::read(&l.paths).newest().unwrap();
+    let mut step = 100;
+    let wrong = [
+        ("wrong_run", "{V,\"run\":\"b\",\"schedule\":[]}"),
+        ("version", "{\"version\":2,\"run\":\"b\",R}"),
+        ("schedule", "{V,N,\"schedule\":[]}"),
+        (
+            "schedule",
+            "{V,N,\"schedule\":[{\"from_tokens\":0,\"batch_size_tokens\":20}],\"expect\":7}",
+        ),
+        ("expect", "{V,N,S20,\"expect\":{\"batch_size_tokens\":1},\"not_after\":{\"tokens\":1}}"),
+        ("expired", "{V,N,S30,\"expect\":{},\"not_after\":{\"tokens\":1}}"),
+        ("not_divisible", "{V,N,S30}"),
+        ("limit", "{V,N,S8000}"),
+        ("direction", "{V,N,S20}"),
+        (
+            "lr_scale",
+            "{V,N,\"schedule\":[{\"from_tokens\":0,\"batch_size_tokens\":4000,\"lr_scale\":2}]}",
+        ),
+    ];
+    for (i, (code, text)) in wrong.iter().enumerate() {
+        let revision = seen + 1 + i as u64;
+        let mut text = text
+            .replace('V', &format!("\"version\":1,\"revision\":{revision}.0"))
+            .replace('R', &format!("\"revision\":{revision}"))
+            .replace('N', "\"run\":\"a\"");
+        for size in [20, 30, 8000] {
+            let schedule =
+                format!("\"schedule\":[{{\"from_tokens\":0,\"batch_size_tokens\":{size}}}]");
+            text = text.replace(&format!("S{size}"), &schedule);
+        }
+        std::fs::write(&l.paths.control, &text).unwrap();
+        tokens = train_in_python(dir, step, tokens, tokens + 1, &["20", "up", "--crash"]);
+        step += 1;
+        let files = Files::read(&l.paths);
+        let said = files.acks.lines.iter().rev().find(|a| a.revision == Some(revision)).unwrap();
+        assert_eq!(said.reason.as_deref(), Some(*code), "{text}");
+    }
+    // Other nodes: what was accepted no longer fits, is rejected for good, and stays so.
+    std::fs::remove_file(&l.paths.control).unwrap();
+    for _ in 0..2 {
+        tokens = train_in_python(dir, step, tokens, tokens + 1, &["30", "both", "--crash"]);
+        assert_eq!(Files::read(&l.paths).acks.in_force(), None);
+    }
+    let rejected = std::fs::read_to_string(&l.paths.ack).unwrap();
+    assert_eq!(rejected.matches("not_divisible").count(), 2);
+    assert!(judge_by_schema(&l.paths) > 60);
 }

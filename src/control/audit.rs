@@ -180,7 +180,7 @@ pub fn record(paths: &Paths, line: &AuditLine) -> Result<()> {
 }
 
 pub(super) fn append(fs: &dyn FileSystem, log: &Path, line: &AuditLine) -> Result<()> {
-    super::write::inside(log)?;
+    super::target::inside(log)?;
     let text = serde_json::to_string(line).map_err(|e| Error::io(log, e.into()))?;
     fs.append(log, text.as_bytes()).map_err(|e| {
         let why = format!("could not add to the audit: {}; {}", e, super::disk::remedy(&e));
@@ -195,7 +195,7 @@ pub fn observed(files: &Files, status: &Status, who: &Author) -> Vec<AuditLine> 
     for seen in &status.events {
         let mut line = AuditLine::new(seen.event, &run, Some(seen.revision), who);
         line.from_tokens = seen.from_tokens;
-        line.attempt = seen.attempt.clone();
+        line.attempt = seen.attempt.as_deref().map(plain);
         line.reason = seen.reason.clone();
         line.schedule = files.schedule(seen.revision);
         lines.push(line);

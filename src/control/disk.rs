@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 /// The calls that change something on disk. The defaults are the real ones; a test replaces
 /// single methods.
@@ -87,11 +88,11 @@ pub struct Disk;
 
 impl FileSystem for Disk {}
 
-/// A lock on a directory as long as it lives: a courtesy between writers, no guarantee (some NFS
+/// A lock on a file or directory as long as it lives: a courtesy between writers, no guarantee (some NFS
 /// mounts grant it to everybody).
 #[derive(Debug)]
 pub struct Lock {
-    _dir: File,
+    _file: File,
 }
 
 /// What came of asking for a lock.
@@ -100,18 +101,31 @@ pub enum Locked {
     Mine(Lock),
     /// Another process holds it at this moment.
     Taken,
-    /// This file system has none, or the directory is not there.
+    /// This file system has none, or nothing is there to lock.
     Unknown,
 }
 
-/// Tries to lock a directory without waiting.
-pub fn lock(dir: &Path) -> Locked {
-    let Ok(file) = File::open(dir) else { return Locked::Unknown };
+/// Tries to lock a file or directory without waiting.
+pub fn lock(path: &Path) -> Locked {
+    let Ok(file) = File::open(path) else { return Locked::Unknown };
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Locked::Mine(Lock { _dir: file }),
+        Ok(()) => Locked::Mine(Lock { _file: file }),
         Err(rustix::io::Errno::WOULDBLOCK) => Locked::Taken,
         Err(_) => Locked::Unknown,
     }
+}
+
+/// [`lock`], waiting so long at most for whoever holds it. A blocking call could hang for ever on
+/// a file system whose lock service died.
+pub fn lock_within(path: &Path, limit: Duration) -> Locked {
+    const TRIES: u32 = 50;
+    for _ in 1..TRIES {
+        match lock(path) {
+            Locked::Taken => std::thread::sleep(limit / TRIES),
+            other => return other,
+        }
+    }
+    lock(path)
 }
 
 /// Device and inode, to know a file again under another name.

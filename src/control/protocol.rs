@@ -1,10 +1,11 @@
 //! Protocol version 1 as types, read tolerantly: `null` and `{}` are absent, a whole number may be
 //! written `4.19e6`, unknown keys are kept. The README specifies it for authors of trainers.
 
+pub use super::paths::Paths;
+use super::tolerant::{Keys, absent, optional_count, whole};
 pub use crate::advice::Entry;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
 
 /// The only protocol version that this program reads or writes.
 pub const VERSION: u64 = 1;
@@ -120,95 +121,11 @@ pub enum Problem {
     Key { key: &'static str, found: String, expected: &'static str },
 }
 
-/// The keys of one object, taken out one by one; what is left is unknown.
-struct Keys(Map<String, Value>);
-
-impl Keys {
-    fn of(value: Value) -> Result<Keys, Problem> {
-        match value {
-            Value::Object(map) => Ok(Keys(map)),
-            other => Err(Problem::Json(format!("found {}", shown(&other)))),
-        }
-    }
-
-    /// The value of a key; `null` and `{}` are absent.
-    fn take(&mut self, key: &str) -> Option<Value> {
-        self.0.shift_remove(key).filter(|v| !absent(v))
-    }
-
-    fn optional<T>(
-        &mut self,
-        key: &'static str,
-        expected: &'static str,
-        read: impl FnOnce(&Value) -> Option<T>,
-    ) -> Result<Option<T>, Problem> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(v) => match read(&v) {
-                Some(x) => Ok(Some(x)),
-                None => Err(Problem::Key { key, found: shown(&v), expected }),
-            },
-        }
-    }
-
-    fn required<T>(
-        &mut self,
-        key: &'static str,
-        expected: &'static str,
-        read: impl FnOnce(&Value) -> Option<T>,
-    ) -> Result<T, Problem> {
-        self.optional(key, expected, read)?.ok_or(Problem::Key {
-            key,
-            found: "nothing".into(),
-            expected,
-        })
-    }
-
-    fn count(&mut self, key: &'static str) -> Result<Option<u64>, Problem> {
-        self.optional(key, "a whole number", whole)
-    }
-
-    fn text(&mut self, key: &'static str) -> Result<Option<String>, Problem> {
-        self.optional(key, "a text", |v| v.as_str().map(str::to_string))
-    }
-
-    fn version(&mut self) -> Result<u64, Problem> {
-        match self.take("version") {
-            Some(v) if whole(&v) == Some(VERSION) => Ok(VERSION),
-            Some(v) => Err(Problem::Version(shown(&v))),
-            None => Err(Problem::Key { key: "version", found: "nothing".into(), expected: "1" }),
-        }
-    }
-}
-
-fn absent(v: &Value) -> bool {
-    v.is_null() || v.as_object().is_some_and(Map::is_empty)
-}
-
-/// A value in an error text: short, and without anything that a terminal obeys.
-fn shown(v: &Value) -> String {
-    let text = plain(&v.to_string());
-    if text.chars().count() > 60 {
-        format!("{}...", text.chars().take(60).collect::<String>())
-    } else {
-        text
-    }
-}
-
-/// A count: a JSON integer, or a float with a whole value that a double holds exactly.
-fn whole(v: &Value) -> Option<u64> {
-    v.as_u64().or_else(|| {
-        v.as_f64()
-            .filter(|x| x.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(x))
-            .map(|x| x as u64)
-    })
-}
-
 fn schedule(v: &Value) -> Option<Vec<Entry>> {
     v.as_array()?.iter().map(entry).collect()
 }
 
-fn entry(v: &Value) -> Option<Entry> {
+pub(super) fn entry(v: &Value) -> Option<Entry> {
     let map = v.as_object()?;
     let lr_scale = match map.get("lr_scale").filter(|v| !absent(v)) {
         None => None,
@@ -303,14 +220,6 @@ impl ControlFile {
     }
 }
 
-/// `Some(None)` where the key is absent, `None` where it is no count.
-fn optional_count(object: &Value, key: &str) -> Option<Option<u64>> {
-    match object.as_object()?.get(key).filter(|v| !absent(v)) {
-        None => Some(None),
-        Some(v) => whole(v).map(Some),
-    }
-}
-
 impl<'de> Deserialize<'de> for ControlFile {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         ControlFile::from_value(Value::deserialize(d)?).map_err(serde::de::Error::custom)
@@ -365,60 +274,6 @@ impl<'de> Deserialize<'de> for Ack {
     }
 }
 
-/// The text of `new` with the unknown keys of the file that it replaces: at the top, in `expect`
-/// and `not_after`, and in entries that stay as they were. Evidence belongs to its own revision.
-pub fn rewritten(old: Option<&[u8]>, new: &ControlFile) -> Value {
-    let mut out = serde_json::to_value(new).unwrap_or_default();
-    let Some(Value::Object(old)) = old.and_then(|b| serde_json::from_slice::<Value>(b).ok()) else {
-        return out;
-    };
-    let known = [
-        "version",
-        "run",
-        "revision",
-        "issued_at",
-        "issued_by",
-        "schedule",
-        "expect",
-        "not_after",
-        "evidence",
-    ];
-    if let Value::Object(map) = &mut out {
-        for (key, value) in &old {
-            if !known.contains(&key.as_str()) && !map.contains_key(key) {
-                map.insert(key.clone(), value.clone());
-            }
-        }
-        for (object, key) in [("expect", "batch_size_tokens"), ("not_after", "tokens")] {
-            keep_unknown(map.entry(object).or_insert(Value::Null), old.get(object), &[key]);
-            if map.get(object).is_some_and(absent) {
-                map.shift_remove(object);
-            }
-        }
-    }
-    let entries = old.get("schedule").and_then(Value::as_array).into_iter().flatten();
-    for before in entries {
-        let same = entry(before);
-        let now = out.get_mut("schedule").and_then(Value::as_array_mut).into_iter().flatten();
-        for e in now.filter(|e| entry(e) == same) {
-            keep_unknown(e, Some(before), &["from_tokens", "batch_size_tokens", "lr_scale"]);
-        }
-    }
-    out
-}
-
-fn keep_unknown(into: &mut Value, from: Option<&Value>, known: &[&str]) {
-    let Some(Value::Object(from)) = from else { return };
-    for (key, value) in from.iter().filter(|(k, _)| !known.contains(&k.as_str())) {
-        if into.is_null() {
-            *into = Value::Object(Map::new());
-        }
-        if let Value::Object(map) = into {
-            map.entry(key.clone()).or_insert_with(|| value.clone());
-        }
-    }
-}
-
 /// Text of a stranger made fit for a terminal: control characters and the marks that reorder or
 /// hide text become U+FFFD.
 pub fn plain(text: &str) -> String {
@@ -430,66 +285,95 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if unfit(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// The four places of one run's control.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paths {
-    /// `NAME.control.json`.
-    pub control: PathBuf,
-    /// `NAME.control.ack.jsonl`.
-    pub ack: PathBuf,
-    /// `NAME.control.log.jsonl`.
-    pub log: PathBuf,
-    /// `NAME.control.d/`.
-    pub claims: PathBuf,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
 
-impl Paths {
-    /// The files beside the metrics `NAME.jsonl` (also `NAME.jsonl.gz`, `NAME.jsonl.zst`).
-    pub fn beside(metrics: &Path) -> Paths {
-        Paths::at(&metrics.with_file_name(format!("{}.control.json", name_of(metrics))))
+    const BARE: &str = "{\"version\":1,\"run\":\"a\",\"revision\":1,\"schedule\":[{\"from_tokens\":0,\"batch_size_tokens\":8}]}";
+
+    #[test]
+    fn null_and_an_empty_object_are_absent_and_counts_may_be_floats() {
+        let text = "{\"version\":1.0,\"run\":\"a\",\"revision\":7e0,\"expect\":{},\"not_after\":null,\
+                    \"schedule\":[{\"from_tokens\":0,\"batch_size_tokens\":4.19e6,\"lr_scale\":null}],\
+                    \"evidence\":{\"runs\":null,\"b_opt\":1},\"site\":2}";
+        let file = ControlFile::parse(text.as_bytes()).unwrap();
+        assert_eq!((file.revision, file.schedule[0].batch_size_tokens), (7, 4_190_000));
+        assert_eq!((file.expect, file.not_after), (None, None));
+        assert_eq!(file.unknown.keys().collect::<Vec<_>>(), ["site"]);
+        assert_eq!(file.evidence.unwrap().b_opt, Some(1.0));
+        assert_eq!(ControlFile::parse(BARE.as_bytes()).unwrap().issued_by, "");
     }
 
-    /// From the control file itself (`--control PATH`, `{run}` already replaced).
-    pub fn at(control: &Path) -> Paths {
-        let name =
-            control.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let stem = name.strip_suffix(".json").unwrap_or(&name).to_string();
-        Paths {
-            control: control.to_path_buf(),
-            ack: control.with_file_name(format!("{stem}.ack.jsonl")),
-            log: control.with_file_name(format!("{stem}.log.jsonl")),
-            claims: control.with_file_name(format!("{stem}.d")),
+    #[test]
+    fn what_breaks_a_rule_is_named() {
+        let broken = |from: &str, to: &str| {
+            assert!(BARE.contains(from));
+            ControlFile::parse(BARE.replace(from, to).as_bytes()).unwrap_err()
+        };
+        assert!(matches!(broken("\"version\":1", "\"version\":2"), Problem::Version(_)));
+        assert!(matches!(broken("\"version\":1", "\"version\":\"1\""), Problem::Version(_)));
+        assert!(matches!(
+            broken("\"revision\":1", "\"revision\":0"),
+            Problem::Key { key: "revision", .. }
+        ));
+        assert!(matches!(broken("\"revision\":1", "\"revision\":1.5"), Problem::Key { .. }));
+        assert!(matches!(broken("\"revision\":1", "\"revision\":null"), Problem::Key { .. }));
+        assert!(matches!(
+            broken("_tokens\":8", "_tokens\":0"),
+            Problem::Key { key: "schedule", .. }
+        ));
+        assert!(matches!(
+            broken("_tokens\":8", "_tokens\":-8"),
+            Problem::Key { key: "schedule", .. }
+        ));
+        assert!(matches!(ControlFile::parse(b"[1]"), Err(Problem::Json(_))));
+        assert!(matches!(ControlFile::parse(b"{\"version\":1"), Err(Problem::Json(_))));
+    }
+
+    #[test]
+    fn the_entry_that_counts_is_the_last_at_or_below() {
+        let s = [(10, 1), (20, 2)].map(|(from_tokens, batch_size_tokens)| Entry {
+            from_tokens,
+            batch_size_tokens,
+            lr_scale: None,
+        });
+        let size = |t| entry_at(&s, t).map(|e| e.batch_size_tokens);
+        assert_eq!([9, 10, 19, 20, u64::MAX].map(size), [None, Some(1), Some(1), Some(2), Some(2)]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_at_all_make_it_fall(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = ControlFile::parse(&bytes);
+            let _ = Ack::parse(&bytes);
+        }
+
+        #[test]
+        fn what_is_written_reads_back(
+            revision in 1u64..1 << 50,
+            steps in proptest::collection::vec((1u64..1 << 40, 1u64..1 << 30, proptest::option::of((1u32..64).prop_map(|n| f64::from(n) / 8.0))), 1..6),
+            expect in proptest::option::of(1u64..1 << 30),
+        ) {
+            let mut from_tokens = 0;
+            let schedule = steps.into_iter().map(|(gap, batch_size_tokens, lr_scale)| {
+                from_tokens += gap;
+                Entry { from_tokens, batch_size_tokens, lr_scale }
+            }).collect();
+            let file = ControlFile {
+                version: 1, run: "a".into(), revision, issued_at: "t".into(), issued_by: "u@h".into(),
+                schedule, expect: expect.map(|b| Expect { batch_size_tokens: Some(b) }), not_after: None,
+                evidence: None, unknown: Map::new(),
+            };
+            let text = serde_json::to_string(&file).unwrap();
+            prop_assert_eq!(ControlFile::parse(text.as_bytes()).unwrap(), file);
+        }
+
+        #[test]
+        fn plain_text_moves_no_terminal(text in any::<String>()) {
+            let unfit = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
+            let fit = !plain(&text).chars().any(unfit);
+            prop_assert!(fit);
         }
     }
-}
-
-/// NAME of the metrics `NAME.jsonl`.
-fn name_of(metrics: &Path) -> String {
-    let name = metrics.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let open = [".gz", ".zst"].iter().find_map(|s| name.strip_suffix(s)).unwrap_or(&name);
-    open.strip_suffix(".jsonl").unwrap_or(open).to_string()
-}
-
-/// The control files of a run: beside its metrics, or where `--control` or BOPTOP_CONTROL says
-/// (`{run}` in it stands for `run_name`).
-pub fn control_path(metrics: &Path, run_name: &str, override_: Option<&str>) -> Paths {
-    match override_.filter(|o| !o.is_empty()) {
-        // A run name that holds a slash must not lead out of the directory.
-        Some(o) => Paths::at(Path::new(&o.replace("{run}", &run_name.replace('/', "_")))),
-        None => Paths::beside(metrics),
-    }
-}
-
-/// The id of a run whose trainer gave none: NAME, or its directory's name where NAME is a word
-/// that many runs share.
-pub fn default_run(metrics: &Path) -> String {
-    const GENERIC: [&str; 7] =
-        ["metrics", "train", "training", "log", "logging", "trainer_log", "history"];
-    let name = name_of(metrics);
-    if !GENERIC.contains(&name.as_str()) {
-        return name;
-    }
-    let full = std::path::absolute(metrics).unwrap_or_else(|_| metrics.to_path_buf());
-    let directory = full.parent().and_then(Path::file_name);
-    directory.map(|d| d.to_string_lossy().into_owned()).unwrap_or(name)
 }

@@ -255,7 +255,7 @@ fn regular(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 fn read_control(path: &Path, notes: &mut Vec<String>) -> Control {
-    if let Some(target) = super::write::leads_out(path) {
+    if let Some(target) = super::target::leads_out(path) {
         notes.push(format!(
             "the control file is a symlink out of the run's directory, to {}",
             plain(&target.to_string_lossy())

@@ -162,3 +162,50 @@ pub fn guard_word(name: GuardName) -> String {
         _ => format!("{name:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_row_of_the_table() {
+        use ControlState::*;
+        let none = Signs::default();
+        let written = Signs { written: true, ..none };
+        let accepted = Signs { accepted: true, seen: Some(false), ..written };
+        let due = Signs { due: true, ..accepted };
+        let rows = [
+            (none, Approved),
+            (written, Written),
+            (accepted, Accepted),
+            (due, Accepted),
+            (Signs { seen: Some(true), ..accepted }, Accepted),
+            (Signs { seen: Some(true), ..due }, Applied),
+            (Signs { late: true, ..due }, Overdue),
+            (Signs { late: true, was_seen: true, ..due }, Reverted),
+            (Signs { late: true, seen: None, ..due }, Accepted),
+            (Signs { lost: true, seen: Some(true), ..due }, Reverted),
+            (Signs { rejected: true, ..written }, Rejected),
+            (Signs { late: true, ..written }, Overdue),
+            (Signs { late: true, due: true, seen: Some(true), ..written }, Written),
+            (Signs { replaced: true, seen: Some(true), ..due }, Superseded),
+            (Signs { replaced: true, undone: true, seen: Some(true), ..due }, Undone),
+        ];
+        for (signs, state) in rows {
+            assert_eq!(state_of(&signs), state, "{signs:?}");
+        }
+    }
+
+    proptest! {
+        /// Applied is never said without both the trainer's word and the metrics.
+        #[test]
+        fn applied_needs_the_word_and_the_sight(bits in any::<[bool; 9]>(), seen in any::<Option<bool>>()) {
+            let [written, accepted, rejected, lost, due, late, was_seen, replaced, undone] = bits;
+            let signs = Signs { written, accepted, rejected, lost, due, late, seen, was_seen, replaced, undone };
+            if state_of(&signs) == ControlState::Applied {
+                prop_assert!(accepted && due && seen == Some(true) && !rejected && !lost && !replaced);
+            }
+        }
+    }
+}

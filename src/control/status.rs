@@ -3,14 +3,12 @@
 
 use super::ack::Answer;
 use super::audit::{AuditLine, Event, LogLine, code};
-use super::protocol::{Ack, AckStatus, Entry, entry_at, plain};
-use super::read::{Control, Fate, Files};
+use super::changes::changes;
+use super::protocol::{AckStatus, Entry, entry_at, plain};
+use super::read::{Fate, Files};
 use super::state::{ControlState, Signs, state_of};
+use super::words;
 use crate::advice::TrainerLimits;
-use crate::units;
-
-/// Lines of the log that a screen gets.
-const LOG_LINES: usize = 400;
 
 /// What the metrics show of the run, all counts in tokens.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -88,35 +86,6 @@ fn same(measured: f64, ordered: u64) -> bool {
     (measured / ordered as f64 - 1.0).abs() <= 0.02
 }
 
-/// The changes that `new` brings, ascending: where it first departs from `old` (from the trainer's
-/// `own` batch size where there was no schedule), and its own steps from there on. What lies below
-/// `since` (the count at which it was accepted) is past and no change.
-pub fn changes(new: &[Entry], old: &[Entry], own: Option<u64>, since: Option<u64>) -> Vec<Entry> {
-    let at = |s: &[Entry], t: u64| {
-        entry_at(s, t).map(|e| (e.batch_size_tokens, e.lr_scale.unwrap_or(1.0)))
-    };
-    // Without a schedule before, the batch size was the one that was expected; the first entry's
-    // where that is unknown.
-    let own = own.or(new.first().map(|e| e.batch_size_tokens)).map(|b| (b, 1.0));
-    let since = since.unwrap_or(0);
-    let mut marks: Vec<u64> = new.iter().chain(old).map(|e| e.from_tokens.max(since)).collect();
-    marks.sort_unstable();
-    marks.dedup();
-    let mut out: Vec<Entry> = Vec::new();
-    let mut former = None;
-    for t in marks {
-        let was = if old.is_empty() { own } else { at(old, t).or(own) };
-        let Some(is) = at(new, t) else { continue };
-        let departs = out.is_empty() && was != Some(is);
-        let steps = !out.is_empty() && former != Some(is);
-        if departs || steps {
-            out.push(Entry { from_tokens: t, batch_size_tokens: is.0, lr_scale: Some(is.1) });
-        }
-        former = Some(is);
-    }
-    out
-}
-
 /// What the files and the metrics say of one revision.
 fn signs(files: &Files, facts: &Facts, revision: u64) -> Signs {
     let acks = &files.acks;
@@ -168,13 +137,13 @@ fn signs(files: &Files, facts: &Facts, revision: u64) -> Signs {
 }
 
 /// Tokens that a change may take to show: three log lines.
-fn slack(facts: &Facts) -> f64 {
+pub(super) fn slack(facts: &Facts) -> f64 {
     facts.log_interval_tokens.or(facts.batch_size.map(|b| 10.0 * b)).unwrap_or(0.0) * 3.0
 }
 
 /// What was in force when a revision came: the highest accepted one below it, else the newest
 /// published one that the trainer did not reject.
-fn before(files: &Files, revision: u64) -> Vec<Entry> {
+pub(super) fn before(files: &Files, revision: u64) -> Vec<Entry> {
     let below = |r: &u64| *r < revision;
     let accepted = files
         .acks
@@ -264,12 +233,12 @@ pub fn status(files: &Files, facts: &Facts) -> Status {
         trainer_tokens,
         ended: acks.lines.last().is_some_and(|a| a.status == AckStatus::Ended),
         notes: files.notes.clone(),
-        log: log(files),
+        log: words::log(files),
         history: history(files, facts, revision),
         events: Vec::new(),
     };
     status.events = events(files, facts, &status);
-    remark(files, facts, signs_now.as_ref(), &mut status);
+    words::remark(files, facts, signs_now.as_ref(), &mut status);
     status
 }
 
@@ -303,101 +272,6 @@ fn history(files: &Files, facts: &Facts, newest: Option<u64>) -> Vec<Past> {
         }
     })
     .collect()
-}
-
-fn remark(files: &Files, facts: &Facts, signs: Option<&Signs>, status: &mut Status) {
-    let acks = &files.acks;
-    let notes = &mut status.notes;
-    if let Some(revision) = status.revision {
-        let said = acks
-            .lines
-            .iter()
-            .rev()
-            .find(|a| a.status == AckStatus::Applied && a.revision == Some(revision));
-        match status.state {
-            Some(ControlState::Rejected) => {
-                let line = acks.answer(revision).map(|(_, i)| &acks.lines[i]);
-                notes.push(format!("the trainer rejected revision {revision}: {}", words(line)));
-            }
-            Some(ControlState::Written) if acks.lines.is_empty() => notes.push(
-                "no acknowledgement so far: whether a trainer reads the file is unknown".into(),
-            ),
-            Some(ControlState::Overdue) => notes.push(overdue_words(facts, said)),
-            Some(ControlState::Reverted) => notes.push(format!(
-                "revision {revision} was in force and a restart lost it: the run trains at {}",
-                size_words(facts.batch_size)
-            )),
-            Some(ControlState::Accepted) if said.is_some() && facts.batch_size.is_none() => {
-                notes.push(
-                    "the trainer says applied; its metrics show no batch size to confirm it".into(),
-                );
-            }
-            _ => {}
-        }
-        if signs.is_some_and(|s| !s.accepted && !s.rejected && s.late && s.seen == Some(true)) {
-            notes.push(
-                "the metrics show the ordered batch size, the trainer acknowledged nothing".into(),
-            );
-        }
-        if files.file().is_some_and(|f| f.revision < revision) {
-            notes.push(format!(
-                "the control file carries an older revision than {revision}; the trainer ignores it"
-            ));
-        }
-        if files.control == Control::Absent {
-            notes.push("the control file is gone; the trainer keeps what it accepted".into());
-        }
-    }
-    if let Some((line, ready)) = acks.ready() {
-        let earlier = acks.lines[..line].iter().any(|a| a.tokens.is_some_and(|t| t > 0));
-        if ready.tokens == Some(0) && earlier && status.in_force_revision.is_some() {
-            notes.push(format!(
-                "this attempt started from zero and follows the schedule of revision {} all the same",
-                status.in_force_revision.unwrap_or_default()
-            ));
-        }
-    } else if status.revision.is_some() {
-        notes.push("the trainer never said ready: its unit and limits are unknown".into());
-    }
-    if let (Some(theirs), Some(ours)) = (status.trainer_tokens, facts.tokens) {
-        let theirs = theirs as f64;
-        if theirs > ours * 1.02 + slack(facts) {
-            notes.push(format!(
-                "the trainer counts {} tokens, the metrics show {}: thresholds follow the trainer's",
-                units::count(theirs),
-                units::count(ours)
-            ));
-        }
-    }
-    if status.attempts_alive > 1 {
-        notes.push(format!("{} attempts of this run are alive", status.attempts_alive));
-    }
-}
-
-fn size_words(batch_size: Option<f64>) -> String {
-    batch_size
-        .map_or("an unknown batch size".into(), |b| format!("{} tokens a step", units::count(b)))
-}
-
-fn overdue_words(facts: &Facts, said: Option<&Ack>) -> String {
-    let measured = size_words(facts.batch_size);
-    match said.and_then(|a| a.batch_size_tokens) {
-        Some(size) => format!(
-            "the trainer says that it runs at {}, the metrics show {measured}",
-            units::count(size as f64)
-        ),
-        None => format!("the run is past the change and still trains at {measured}"),
-    }
-}
-
-/// The trainer's reason, fit for a screen.
-fn words(line: Option<&Ack>) -> String {
-    let Some(a) = line else { return "no reason given".into() };
-    let reason = a.reason.as_deref().unwrap_or("no reason given");
-    match a.detail.as_deref() {
-        Some(detail) => plain(&format!("{reason} ({detail})")),
-        None => plain(reason),
-    }
 }
 
 /// What the files and the metrics show that belongs into the audit.
@@ -436,7 +310,7 @@ fn events(files: &Files, facts: &Facts, status: &Status) -> Vec<Seen> {
                 revision,
                 from.map(|e| e.from_tokens),
                 attempt,
-                Some(format!("the metrics show {}", size_words(facts.batch_size))),
+                Some(format!("the metrics show {}", words::size_words(facts.batch_size))),
             );
         }
         Some(ControlState::Overdue) => push(
@@ -444,103 +318,10 @@ fn events(files: &Files, facts: &Facts, status: &Status) -> Vec<Seen> {
             revision,
             None,
             attempt,
-            Some(format!("the metrics show {}", size_words(facts.batch_size))),
+            Some(format!("the metrics show {}", words::size_words(facts.batch_size))),
         ),
         Some(ControlState::Reverted) => push(Event::Reverted, revision, None, attempt, None),
         _ => {}
     }
     out
-}
-
-/// The audit and the trainer's lines in the order of their times.
-fn log(files: &Files) -> Vec<LogLine> {
-    let audit = files.audit.iter().filter(|a| {
-        // The trainer's own line says it better.
-        !matches!(a.event, Event::Accepted | Event::Rejected)
-    });
-    let audited = audit.map(|a| {
-        let mut text = a.reason.as_deref().map(plain).unwrap_or_default();
-        if !a.guards_overridden.is_empty() {
-            let names: Vec<String> =
-                a.guards_overridden.iter().map(|g| super::state::guard_word(*g)).collect();
-            text = format!("{text} overridden: {}", names.join(", ")).trim().to_string();
-        }
-        LogLine {
-            at: plain(&a.at),
-            event: a.event.word().into(),
-            revision: a.revision,
-            by: plain(&format!("{}@{}", a.user, a.host)),
-            text,
-        }
-    });
-    let acked = files.acks.lines.iter().map(|a| LogLine {
-        at: a.time.as_deref().map(plain).unwrap_or_default(),
-        event: match a.status {
-            AckStatus::Ready => "ready",
-            AckStatus::Accepted => "accepted",
-            AckStatus::Applied => "applied",
-            AckStatus::Rejected => "rejected",
-            AckStatus::Ended => "ended",
-        }
-        .into(),
-        revision: a.revision,
-        by: format!("trainer {}", plain(&a.attempt)),
-        text: ack_words(a),
-    });
-    let mut lines: Vec<LogLine> = audited.chain(acked).collect();
-    // By instant; within one second the order of the files stands.
-    let instant = |l: &LogLine| l.at.parse::<jiff::Timestamp>().ok().map(|t| t.as_second());
-    lines.sort_by_key(instant);
-    lines.split_off(lines.len().saturating_sub(LOG_LINES))
-}
-
-fn ack_words(a: &Ack) -> String {
-    let count = |x: Option<u64>| x.map_or("?".into(), |x| units::count(x as f64));
-    match a.status {
-        AckStatus::Rejected => words(Some(a)),
-        AckStatus::Applied => {
-            format!("{} a step at {} tokens", count(a.batch_size_tokens), count(a.tokens))
-        }
-        AckStatus::Ready => format!("unit {}, at {} tokens", count(a.unit_tokens), count(a.tokens)),
-        _ => format!("at {} tokens", count(a.tokens)),
-    }
-}
-
-/// The schedule that takes the newest revision back: without its change where that is still to
-/// come; back to the former batch size from a later count where it already acts. `None` where
-/// there is nothing to take back.
-pub fn undo_schedule(files: &Files, facts: &Facts) -> Option<Vec<Entry>> {
-    let revision = files.newest()?;
-    let newest = files.schedule(revision);
-    let file = files.revision(revision);
-    let expect = file.and_then(|f| f.expect?.batch_size_tokens);
-    let answer = files.acks.answer(revision);
-    if matches!(answer, Some((Answer::Rejected, _))) {
-        return None;
-    }
-    let own = expect.or(answer.and_then(|(_, i)| files.acks.lines[i].batch_size_tokens));
-    let former = before(files, revision);
-    let since = answer.and_then(|(_, i)| files.acks.lines[i].tokens);
-    let first = changes(&newest, &former, own, since).first().copied()?;
-    let former = match (former.is_empty(), own.or(newest.first().map(|e| e.batch_size_tokens))) {
-        (false, _) => former,
-        (true, Some(size)) => {
-            let from = newest.first().map_or(0, |e| e.from_tokens);
-            vec![Entry { from_tokens: from, batch_size_tokens: size, lr_scale: None }]
-        }
-        (true, None) => return None,
-    };
-    let trainer = files.acks.lines.iter().rev().find_map(|a| a.tokens).map(|t| t as f64);
-    let tokens = facts.tokens.into_iter().chain(trainer).fold(0.0, f64::max);
-    let lead = facts.lead_tokens.unwrap_or(2.0 * facts.log_interval_tokens.unwrap_or(0.0));
-    let from = (tokens + lead).ceil() as u64;
-    if first.from_tokens > from {
-        return Some(former);
-    }
-    // It acts, or may before the undo is seen: the past stays as it is written.
-    let mut out: Vec<Entry> = newest.iter().filter(|e| e.from_tokens < from).copied().collect();
-    let back = entry_at(&former, from)?;
-    out.push(Entry { from_tokens: from, ..back });
-    out.extend(former.iter().filter(|e| e.from_tokens > from));
-    Some(out)
 }
