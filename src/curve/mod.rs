@@ -13,6 +13,7 @@ mod law;
 mod levels;
 mod report;
 mod series;
+mod stable;
 
 pub use groups::{GroupOptions, group_runs};
 pub use law::{Law, Memory, MemorySource, Stretch};
