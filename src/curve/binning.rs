@@ -102,3 +102,49 @@ pub(super) fn drifts_upward(bins: &[Bin]) -> bool {
     let rise = last.1 - low.1;
     rise > (4.0 * last.2.hypot(low.2)).max(DRIFT) && low.0 < 0.5 * last.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bins(loss: impl Fn(f64) -> f64, se: f64) -> Vec<Bin> {
+        (0..60)
+            .map(|i| 1e6 * 1.1f64.powi(i))
+            .map(|t| Bin { steps: t / 64.0, tokens: t, loss: loss(t), se })
+            .collect()
+    }
+
+    #[test]
+    fn a_rise_is_a_drift_and_a_wander_at_the_floor_is_none() {
+        let end = 1e6 * 1.1f64.powi(59);
+        assert!(drifts_upward(&bins(|t| 2.0 + 0.1 * (t / end), 0.002)));
+        assert!(!drifts_upward(&bins(|t| 2.0 + 0.015 * (t / end), 0.002)));
+        assert!(!drifts_upward(&bins(|t| 2.0 + 0.1 * (t / end), 0.1)));
+        assert!(!drifts_upward(&bins(|t| 2.0 + 100.0 * t.powf(-0.3), 0.002)));
+        assert!(!drifts_upward(&[]));
+    }
+
+    #[test]
+    fn bins_say_how_sure_they_are() {
+        let mut c = Columns::default();
+        for i in 1..=6000 {
+            let x = f64::from(i);
+            c.step.push(x);
+            c.tokens.push(64.0 * x);
+            c.loss.push(2.0 + x.powf(-0.3) + if i % 2 == 0 { 0.05 } else { -0.05 });
+        }
+        let all = constant(&c, Window { from: 6400.0, to: 384_000.0, closed: true });
+        assert_eq!(all.len(), BINS);
+        for b in &all {
+            assert!((b.loss - 2.0 - b.steps.powf(-0.3)).abs() < 3.0 * b.se + 0.02, "{b:?}");
+            assert!((b.tokens / b.steps - 64.0).abs() < 1e-6);
+        }
+        let (first, last) = (all[0], all[BINS - 1]);
+        assert!(last.se < first.se && first.se < 0.05, "{first:?}");
+        // The stretch after a switch is fine near the switch.
+        let after =
+            after_switch(&c, Window { from: 64_000.0, to: 384_000.0, closed: false }, 1000.0);
+        assert!(after[0].steps > 1000.0 && after[0].steps < 1100.0, "{:?}", after[0]);
+        assert!(after.len() <= BINS_AFTER_SWITCH + 1);
+    }
+}

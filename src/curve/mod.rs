@@ -31,6 +31,7 @@ mod select;
 mod series;
 mod smooth;
 mod solve;
+mod stable;
 mod three_stage;
 mod trend;
 mod uncertainty;
