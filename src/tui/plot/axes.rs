@@ -44,12 +44,12 @@ impl Axis {
                 (low / factor, high * factor)
             }
         };
-        (low.is_finite() && high.is_finite() && low < high).then_some(Axis {
-            low,
-            high,
-            scale,
-            label,
-        })
+        // A range that leaves the numbers cannot be divided.
+        let drawable = match scale {
+            Scale::Linear => (high - low).is_finite(),
+            Scale::Log => low > 0.0 && (high / low).is_finite(),
+        };
+        (drawable && high.is_finite() && low < high).then_some(Axis { low, high, scale, label })
     }
 
     /// The place of a value: 0 at `low`, 1 at `high`; outside of it beyond; NaN where undefined.

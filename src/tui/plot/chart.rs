@@ -111,7 +111,7 @@ impl Widget for &Chart<'_> {
         for y in 0..canvas.height {
             for x in 0..canvas.width {
                 if let Some((c, role)) = canvas.glyph(x, y) {
-                    taken[y * canvas.width + x] = true;
+                    taken[y * canvas.width + x] = canvas.is_data(x, y);
                     if let Some(cell) = buf.cell_mut((plot.x + x as u16, plot.y + y as u16)) {
                         cell.set_char(c).set_style(self.theme.style(role));
                     }
@@ -153,7 +153,12 @@ impl Chart<'_> {
                 }
             }
             Mark::Column { x, low, high, role } => {
-                let ink = ink(*role, Dash::Solid, 1, canvas);
+                // Half of the dots: the range stays behind the line that runs through it.
+                let ink = Ink {
+                    on: 1,
+                    period: if canvas.size().1 > canvas.height { 2 } else { 1 },
+                    ..ink(*role, Dash::Solid, 1, canvas)
+                };
                 let (a, b) = (self.at([*x, *low]), self.at([*x, *high]));
                 canvas.line(a, b, ink);
             }
@@ -297,15 +302,22 @@ impl Chart<'_> {
     ) {
         let w = usize::from(text::width(self.theme, words));
         let (x, y, wi) = (x as i64, y as i64, w as i64);
+        let (near, far) = (x + 2, x - wi - 1);
         let places = [
-            (x + 2, y),
-            (x - wi - 1, y),
-            (x + 1, y - 1),
-            (x + 1, y + 1),
+            (near, y),
+            (far, y),
+            (near, y - 1),
+            (near, y + 1),
+            (far, y - 1),
+            (far, y + 1),
+            (x + 3, y),
+            (x - wi - 2, y),
+            (x + 4, y),
+            (x - wi - 3, y),
             (x - wi / 2, y - 1),
             (x - wi / 2, y + 1),
-            (x - wi, y - 1),
-            (x - wi, y + 1),
+            (x + 3, y - 2),
+            (x - wi, y + 2),
         ];
         for (lx, ly) in places {
             if lx < 0 || ly < 0 || ly >= canvas.height as i64 || lx + wi > canvas.width as i64 {

@@ -20,7 +20,8 @@ impl Widget for Dialog<'_> {
         let Dialog(scene, state) = self;
         let theme = scene.theme;
         let proposal = approve::proposal(state, scene.snapshot);
-        let width = area.width.saturating_sub(4).clamp(40, 92);
+        // On a narrow screen nothing of the view is left beside it.
+        let width = if area.width < 100 { area.width } else { 96 };
         let height = proposal.map_or(8, |p| lines(scene, state, p, width)).min(area.height);
         let title = format!("approve for {}: proposal {}", state.run, state.number);
         let inner = popup::open(buf, theme, area, (width, height), &title);
@@ -54,6 +55,8 @@ fn lines(scene: Scene<'_>, state: &Approval, p: &Proposal, width: u16) -> u16 {
 fn content(state: &Approval, p: &Proposal, pen: &mut Pen<'_>) {
     difference(p, pen);
     pen.blank();
+    guards(state, p, pen);
+    pen.blank();
     pen.text("rests on", Role::Heading);
     if p.evidence.is_empty() {
         pen.text("  nothing that was stated", Role::Warn);
@@ -65,8 +68,6 @@ fn content(state: &Approval, p: &Proposal, pen: &mut Pen<'_>) {
         pen.blank();
         worth(p, pen);
     }
-    pen.blank();
-    guards(state, p, pen);
 }
 
 /// Now and then, entry by entry.
@@ -77,16 +78,17 @@ fn difference(p: &Proposal, pen: &mut Pen<'_>) {
     if p.from.is_empty() {
         pen.text("  now   the trainer's own batch size", Role::Dim);
     }
-    for e in &p.from {
-        let (mark, role) = if gone(e) { ("- now   ", Role::Bad) } else { ("  now   ", Role::Dim) };
-        pen.spans(&[(mark, role), (&words::entry(e), role)]);
+    for e in p.from.iter().filter(|e| !gone(e)) {
+        pen.spans(&[("  stays ", Role::Dim), (&words::entry(e), Role::Dim)]);
+    }
+    for e in p.from.iter().filter(|e| gone(e)) {
+        pen.spans(&[("- now   ", Role::Bad), (&words::entry(e), Role::Bad)]);
     }
     if p.schedule.is_empty() {
         pen.text("+ then  the trainer's own batch size", Role::Good);
     }
-    for e in &p.schedule {
-        let (mark, role) = if new(e) { ("+ then  ", Role::Good) } else { ("  then  ", Role::Dim) };
-        pen.spans(&[(mark, role), (&words::entry(e), role)]);
+    for e in p.schedule.iter().filter(|e| new(e)) {
+        pen.spans(&[("+ then  ", Role::Good), (&words::entry(e), Role::Good)]);
     }
 }
 
@@ -119,9 +121,9 @@ fn guards(state: &Approval, p: &Proposal, pen: &mut Pen<'_>) {
     }
     for (i, g) in approve::blocking(p).enumerate() {
         let marked = state.overrides.contains(&g.name);
-        let lead = format!("[{}] {} ", i + 1, if marked { "overridden" } else { "blocks" });
-        let role = if marked { Role::Warn } else { Role::Bad };
-        pen.wrapped(&lead, &format!("{}: {}", words::guard(g.name), g.text), role);
+        let lead = format!("  {} {} ", i + 1, if marked { "✓" } else { "✗" });
+        let (word, role) = if marked { ("overridden", Role::Warn) } else { ("blocks", Role::Bad) };
+        pen.wrapped(&lead, &format!("{} {word}: {}", words::guard(g.name), g.text), role);
     }
     for g in p.guards.iter().filter(|g| !g.blocks) {
         pen.wrapped("  · ", &format!("{}: {}", words::guard(g.name), g.text), Role::Text);

@@ -27,8 +27,7 @@ impl Widget for Control<'_> {
         let Scene { snapshot, app, theme } = self.0;
         let Some(run) = rows::selected(app, snapshot) else { return };
         let c = &run.control;
-        let head = (8 + c.notes.len() as u16).min(area.height / 2);
-        let (top, log) = above(area, head);
+        let (top, _) = above(area, area.height * 2 / 3);
         let top = Rect { x: top.x + 2, width: top.width.saturating_sub(4), ..top };
         let mut pen = Pen::new(buf, theme, top);
         pen.spans(&[(&run.id, Role::Strong), ("  ", Role::Text), (&path(c), Role::Dim)]);
@@ -36,11 +35,12 @@ impl Widget for Control<'_> {
         pen.field("in force", 10, &words::schedule(&c.schedule), Role::Text);
         let next = c.next.map_or("nothing to come".into(), |e| words::entry(&e));
         pen.field("next", 10, &next, Role::Text);
-        pen.field("trainer", 10, &trainer(c.trainer.as_ref()), Role::Text);
+        pen.wrapped("trainer   ", &trainer(c.trainer.as_ref()), Role::Text);
         for note in &c.notes {
             pen.wrapped("note      ", note, Role::Warn);
         }
-        self.log(c, log, buf);
+        let used = pen.line.min(top.height) + 1;
+        self.log(c, above(area, used).1, buf);
     }
 }
 

@@ -34,7 +34,7 @@ impl Widget for Curve<'_> {
             return instead(scene, area, "No loss level can be compared yet.", &why, buf);
         };
         let level = &group.levels[at];
-        let panel = (area.width / 3).clamp(28, 56);
+        let panel = (area.width / 3).clamp(30, 56);
         let (left, right) = split(area, area.width - panel - 1, 1);
         let (title, plot) = above(left, 1);
         match scene.app.curve.plot {
@@ -61,8 +61,12 @@ impl Curve<'_> {
         Pen::new(buf, theme, indent(title)).text(&words, Role::Dim);
         let observed = &level.observed;
         // The window is that of the measured runs and the optimum; curves run out of it.
-        let s = observed.iter().map(|o| o.steps).chain(level.s_opt_steps.value);
-        let e = observed.iter().map(|o| o.tokens).chain(level.e_min_tokens.value);
+        // Runs that have not arrived may lie far off: they are pointed at from the edge.
+        let reached = || observed.iter().filter(|o| !o.censored);
+        let near = |o: &&Observed| o.censored && observed.len() > 1;
+        let s = reached().map(|o| o.steps).chain(level.s_opt_steps.value);
+        let e = reached().map(|o| o.tokens).chain(level.e_min_tokens.value);
+        let e = e.chain(observed.iter().filter(near).map(|o| o.tokens));
         let axes = (
             Axis::around(s, Scale::Log, 0.08, units::count),
             Axis::around(e, Scale::Log, 0.18, units::count),
@@ -74,7 +78,7 @@ impl Curve<'_> {
         };
         let mut marks = self.rays(level, &x, &y);
         marks.extend(self.models(level));
-        marks.extend(points(level));
+        marks.extend(points(level, &x));
         (&Chart { theme, x, y, marks, x_labels: true, gutter: GUTTER }).render(area, buf);
     }
 
@@ -97,6 +101,7 @@ impl Curve<'_> {
         }
         for b in level.within_2_percent.into_iter().flatten() {
             marks.push(ray(b, Role::BatchOpt, Dash::Dotted));
+            marks.push(Mark::Label { at: end(b), text: "2 %".into(), role: Role::BatchOpt });
         }
         if let Some(b) = level.b_min.value.filter(|b| *b > 0.0) {
             marks.push(ray(b, Role::Bad, Dash::Dotted));
@@ -187,10 +192,10 @@ fn indent(row: Rect) -> Rect {
 }
 
 /// Runs as points with their error bars along the ray; the optimum; those that never arrived.
-fn points(level: &LevelFit) -> Vec<Mark> {
+fn points(level: &LevelFit, x: &Axis) -> Vec<Mark> {
     let mut marks = Vec::new();
     for o in &level.observed {
-        let at = [o.steps, o.tokens];
+        let at = [o.steps.min(x.high), o.tokens];
         if o.se_ln > 0.0 && o.se_ln.is_finite() && !o.censored {
             let f = o.se_ln.exp();
             marks.push(Mark::Line {
@@ -201,7 +206,11 @@ fn points(level: &LevelFit) -> Vec<Mark> {
             });
         }
         // A run that has not arrived yet: E lies above its tokens so far.
-        let (symbol, role) = if o.censored { ('▲', Role::Warn) } else { ('●', Role::Point) };
+        let (symbol, role) = match o.censored {
+            true if o.steps > x.high => ('▸', Role::Warn),
+            true => ('▲', Role::Warn),
+            false => ('●', Role::Point),
+        };
         marks.push(Mark::Symbol { at, symbol, role });
     }
     let optimum = level.s_opt_steps.value.zip(level.e_min_tokens.value);
@@ -213,7 +222,7 @@ fn points(level: &LevelFit) -> Vec<Mark> {
     for o in &level.observed {
         let text = units::count(o.batch_size_tokens);
         let role = if o.censored { Role::Warn } else { Role::Text };
-        marks.push(Mark::Label { at: [o.steps, o.tokens], text, role });
+        marks.push(Mark::Label { at: [o.steps.min(x.high), o.tokens], text, role });
     }
     marks
 }

@@ -71,7 +71,7 @@ impl Panel<'_> {
         if pen.area.height > 24 {
             pen.blank();
         }
-        pen.text(&row("MODEL", "HELD OUT", "B_OPT"), Role::Heading);
+        pen.text(&row("MODEL", "ERROR", "B_OPT"), Role::Heading);
         for (i, m) in level.models.iter().enumerate() {
             let speaks = level.model == Some(m.model);
             let shown = self.scene.app.curve.shown.get(i).copied().unwrap_or(false);
@@ -136,7 +136,7 @@ impl Panel<'_> {
 
 /// Two blanks for the marks, then name, score and estimate in columns.
 fn row(name: &str, score: &str, b_opt: &str) -> String {
-    format!("  {name:<11} {score:>8} {b_opt:>7}")
+    format!("  {name:<11}{score:>7}{b_opt:>8}")
 }
 
 fn estimate(level: &LevelFit, pen: &mut Pen<'_>) {

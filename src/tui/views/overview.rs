@@ -60,8 +60,14 @@ fn areas(area: Rect, runs: usize) -> (Rect, Rect) {
     above(area, wanted.min(area.height - least))
 }
 
-fn places(table: Rect) -> Vec<(usize, u16, u16)> {
-    table::layout(&COLUMNS, table.x + 3, table.width.saturating_sub(4))
+/// Ids as wide as they are, within reason; the rest of the width is the verdict's.
+fn places(table: Rect, shown: &[&RunView]) -> Vec<(usize, u16, u16)> {
+    let longest = shown.iter().map(|r| r.id.chars().count() + if r.excluded { 11 } else { 0 });
+    let width = longest.max().unwrap_or(0).clamp(8, 28) as u16;
+    let mut columns = COLUMNS;
+    columns[0].width = width.min(if table.width < 100 { 16 } else { 28 });
+    columns[0].most = width;
+    table::layout(&columns, table.x + 3, table.width.saturating_sub(4))
 }
 
 impl Widget for Overview<'_> {
@@ -69,7 +75,7 @@ impl Widget for Overview<'_> {
         let Scene { snapshot, app, theme } = self.0;
         let shown = rows::rows(&app.overview, snapshot);
         let (list, strip) = areas(area, shown.len());
-        let places = places(list);
+        let places = places(list, &shown);
         let marked = SORT_COLUMN
             .iter()
             .find(|s| s.0 == app.overview.sort)
@@ -179,7 +185,8 @@ pub(crate) fn hit(area: Rect, at: Position, app: &App, snapshot: &Snapshot) -> O
     let shown = rows::rows(&app.overview, snapshot);
     let (list, _) = areas(area, shown.len());
     if at.y == list.y {
-        let column = places(list).into_iter().find(|(_, x, w)| (*x..x + w).contains(&at.x))?.0;
+        let column =
+            places(list, &shown).into_iter().find(|(_, x, w)| (*x..x + w).contains(&at.x))?.0;
         let (key, _) = SORT_COLUMN.iter().find(|s| s.1 == column)?;
         return Some(Action::SortBy(*key));
     }

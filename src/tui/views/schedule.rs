@@ -28,7 +28,7 @@ const COLUMNS: [Column; 8] = [
     column("90 %", 11, 13, false, 3),
     column("VS LEAVE", 8, 8, true, 0),
     column("STEPS", 6, 6, true, 2),
-    column("HOURS", 6, 6, true, 1),
+    column("TIME", 7, 7, true, 1),
     column("AT BUDGET", 9, 9, true, 1),
     column("MEMORY", 8, 8, false, 2),
 ];
@@ -50,7 +50,7 @@ impl Widget for Schedule<'_> {
             return instead(scene, body, "No plan for this run yet.", &why, buf);
         };
         let (list, rest) = above(body, plan.policies.len() as u16 + 2);
-        self.policies(run, plan, list, buf);
+        self.policies(plan, list, buf);
         let (left, right) = split(rest, rest.width * 11 / 20, 2);
         let chosen = plan.policies.get(scene.app.policy).or_else(|| plan.policies.first());
         self.stairs(run, plan, chosen, left, buf);
@@ -75,7 +75,7 @@ impl Schedule<'_> {
         pen.text(&format!("goal: {}{target}", words::goal(plan.goal)), Role::Dim);
     }
 
-    fn policies(&self, run: &RunView, plan: &Plan, area: Rect, buf: &mut Buffer) {
+    fn policies(&self, plan: &Plan, area: Rect, buf: &mut Buffer) {
         let theme = self.0.theme;
         let places = table::layout(&COLUMNS, area.x + 2, area.width.saturating_sub(3));
         table::header(buf, theme, &COLUMNS, &places, area.y, None);
@@ -102,13 +102,12 @@ impl Schedule<'_> {
                 (words::bounds(&p.tokens), theme.style(Role::Dim)),
                 (saves, theme.style(role)),
                 (words::count(p.steps), plain),
-                (p.hours.map_or("-".into(), hours), plain),
+                (p.hours.map_or("-".into(), |h| units::duration(h * 3600.0)), plain),
                 (words::loss(p.loss_at_budget.value), plain),
                 (words::memory(p.memory).into(), theme.style(Role::Dim)),
             ];
             table::row(buf, theme, &COLUMNS, &places, y, &cells);
         }
-        let _ = run;
     }
 
     /// The staircase of the chosen policy beside what leaving it means.
@@ -187,20 +186,19 @@ impl Schedule<'_> {
             Pen::new(buf, theme, Rect { y: at.y + 1, height: at.height.saturating_sub(1), ..at });
         let blocks = p.guards.iter().filter(|g| g.blocks).count();
         let state = match (blocks, snapshot.read_only) {
-            (_, true) => "   read only",
-            (0, _) => "   a looks at it and approves",
-            (1, _) => "   a looks at it; 1 guard blocks",
-            _ => "   a looks at it; guards block",
+            (_, true) => "read only",
+            (0, _) => "a looks at it and approves, w withdraws it",
+            (1, _) => "1 guard blocks; a looks at it, w withdraws it",
+            _ => "guards block; a looks at it, w withdraws it",
         };
         pen.spans(&[
             (&words::schedule(&p.from), Role::Dim),
             (" → ", Role::Dim),
             (&words::schedule(&p.schedule), Role::Planned),
-            (state, if blocks > 0 { Role::Warn } else { Role::Text }),
         ]);
         match &p.answer {
             Some(answer) => pen.text(answer, Role::Warn),
-            None => pen.text("w withdraws it", Role::Dim),
+            None => pen.text(state, if blocks > 0 { Role::Warn } else { Role::Text }),
         }
     }
 }
@@ -212,15 +210,6 @@ pub(crate) fn relative(leave: Option<f64>, tokens: Option<f64>) -> Option<f64> {
 
 pub(crate) fn reached(tokens: &Interval) -> String {
     tokens.value.map_or("never".into(), units::count)
-}
-
-fn hours(h: f64) -> String {
-    match h {
-        h if !h.is_finite() => "-".into(),
-        h if h < 0.1 => format!("{h:.3}"),
-        h if h < 100.0 => format!("{h:.1}"),
-        h => units::count(h),
-    }
 }
 
 fn guards(chosen: Option<&PolicyOutcome>, plan: &Plan, pen: &mut Pen<'_>) {

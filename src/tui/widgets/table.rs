@@ -81,17 +81,17 @@ pub(crate) fn header(
     marked: Option<(usize, bool)>,
 ) {
     let style = theme.style(Role::Heading);
-    let cells: Vec<(String, Style)> = columns
-        .iter()
-        .enumerate()
-        .map(|(i, c)| match marked {
-            Some((m, reversed)) if m == i => {
-                (format!("{}{}", c.title, if reversed { "▼" } else { "▲" }), style)
-            }
-            _ => (c.title.to_string(), style),
-        })
-        .collect();
+    let cells: Vec<(String, Style)> =
+        columns.iter().map(|c| (c.title.to_string(), style)).collect();
     row(buf, theme, columns, places, y, &cells);
+    // The mark stands in the gap behind its title.
+    let Some((index, reversed)) = marked else { return };
+    if let Some((i, x, w)) = places.iter().find(|p| p.0 == index) {
+        let column = &columns[*i];
+        let title = text::width(theme, column.title).min(*w);
+        let at = if column.right { x + w } else { x + title };
+        text::put(buf, theme, (at, y), 1, if reversed { "▼" } else { "▲" }, style);
+    }
 }
 
 /// Rows that are seen: `height` of `len`, with the selected one among them.
