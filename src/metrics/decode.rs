@@ -129,7 +129,8 @@ impl Decoder {
     fn text(&mut self, n: u64, text: &str, out: &mut Vec<Input>) {
         if text.starts_with('{') {
             if self.json_line(n, text, out) {
-                self.decide(Family::Json);
+                // Python's dictionaries are printed among other text.
+                self.decide(if self.python { Family::Console } else { Family::Json });
             }
             return;
         }

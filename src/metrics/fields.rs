@@ -440,7 +440,8 @@ fn looks_like(name: &str) -> Option<Candidate> {
         let rank = LOOKS_LIKE + penalty + words(name).count().min(50) as u16;
         return Some(Candidate { rank, role: if held_out { Role::ValLoss } else { Role::Loss } });
     }
-    let lr = !held_out && (last.starts_with("lr_") || last.starts_with("learning_rate"));
+    let starts = |s: &str| s.starts_with("lr_") || s.starts_with("learning_rate");
+    let lr = !held_out && (starts(last) || starts(name));
     lr.then_some(Candidate { rank: LOOKS_LIKE, role: Role::Lr })
 }
 

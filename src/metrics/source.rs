@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 const CHUNK: usize = 256 << 10;
 /// Bytes that tell what kind of file it is.
 const SNIFF: usize = 4096;
+const CUT: &str = "the compressed file ends early or is damaged";
 
 #[derive(Debug)]
 enum Body {
@@ -38,6 +39,8 @@ pub struct Source {
     buffer: Vec<u8>,
     /// Keys, records and defects at the last update of the status.
     published: (usize, u64, u64),
+    /// Something else that the status says has changed.
+    stale: bool,
 }
 
 impl Source {
@@ -86,6 +89,7 @@ impl Source {
             status,
             buffer: Vec::new(),
             published: (0, 0, 0),
+            stale: false,
         }
     }
 
@@ -184,6 +188,8 @@ impl Source {
             Body::Packed(p) => {
                 self.status.modified = p.modified();
                 self.status.bytes = p.size();
+                self.stale |=
+                    p.cut().is_some() != self.status.notes.iter().any(|n| n.starts_with(CUT));
                 self.status.state = if look.missing { gone() } else { SourceState::Open };
             }
             _ => {}
@@ -217,9 +223,13 @@ impl Source {
 
     fn document(&mut self, out: &mut Vec<Input>) {
         let Body::Document(document) = &mut self.body else { return };
+        let before = document.problem().is_some();
         match document.look(&self.options, out) {
-            Ok(Some(decoder)) => self.decoder = decoder,
-            Ok(None) => {}
+            Ok(Some(decoder)) => {
+                self.decoder = decoder;
+                self.stale = true;
+            }
+            Ok(None) => self.stale |= before != document.problem().is_some(),
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 self.status.state = gone();
                 return;
@@ -278,14 +288,12 @@ impl Source {
         let now = (d.keys.listed().len(), d.emitter.records, d.defects.count());
         self.status.records = now.1;
         self.status.bad_count = now.2;
-        if now == self.published && !settled {
+        let fresh = self.status.format == "unknown" && settled;
+        if now == self.published && !self.stale && !fresh {
             return;
         }
-        let changed = now != self.published;
         self.published = now;
-        if !changed && self.status.format != "unknown" {
-            return;
-        }
+        self.stale = false;
         if matches!(self.body, Body::Unsupported) {
             return;
         }
