@@ -19,12 +19,21 @@
 //! `run`, `curve` and `advice` are pure: no I/O, no clock, no terminal. Live, replay and headless
 //! commands run the same code.
 
+pub mod adapters;
 pub mod advice;
+pub mod cli;
+pub mod clock;
 pub mod command;
 pub mod control;
 pub mod curve;
+pub mod demo;
 pub mod error;
 pub mod metrics;
+pub mod monitor;
+pub mod refit;
+pub mod replay;
+pub mod report;
 pub mod run;
 pub mod snapshot;
+pub mod tui;
 pub mod units;

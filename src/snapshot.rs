@@ -5,6 +5,7 @@ pub use crate::advice::{
     Entry, Goal, GuardAnswer, GuardName, Now, Plan, Policy, PolicyOutcome, TrainerLimits, Verdict,
     VerdictKind,
 };
+pub use crate::control::{ControlState, LogLine};
 pub use crate::curve::{
     CurvePoint, FitReport, GroupFit, Interval, LawFit, LevelFit, LossKind, MemorySource, ModelFit,
     ModelKind, Observed, Open, Refused, RunUse,
@@ -127,22 +128,6 @@ pub struct PlotPoint {
     pub max: f64,
 }
 
-/// State of the newest revision, or of the proposal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ControlState {
-    Proposed,
-    Approved,
-    Written,
-    Accepted,
-    Applied,
-    Rejected,
-    Overdue,
-    Reverted,
-    Superseded,
-    Undone,
-}
-
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ControlView {
     /// Path of the control file; empty where the run has none (stdin without `--control`).
@@ -179,13 +164,26 @@ pub struct Proposal {
     pub answer: Option<String>,
 }
 
-/// One line of the audit, or of the acknowledgements.
+/// First and last known value of each field of a file: the `REC` of `boptop.inspect/1`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct FieldValues {
+    pub step: Option<f64>,
+    pub tokens: Option<f64>,
+    pub loss: Option<f64>,
+    pub val_loss: Option<f64>,
+    pub lr: Option<f64>,
+    pub batch_size_tokens: Option<f64>,
+    pub time: Option<f64>,
+}
+
+/// What `inspect` says of one file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LogLine {
-    /// RFC 3339, UTC.
-    pub at: String,
-    pub event: String,
-    pub revision: Option<u64>,
-    pub by: String,
-    pub text: String,
+pub struct Inspection {
+    #[serde(flatten)]
+    pub status: SourceStatus,
+    pub tokens_source: TokensSource,
+    pub batch_source: BatchSource,
+    pub schedule: Schedule,
+    pub first: FieldValues,
+    pub last: FieldValues,
 }

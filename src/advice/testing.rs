@@ -91,10 +91,14 @@ pub fn group_of(law: &Law, memory: Memory) -> GroupFit {
             burn_in_steps: 1500.0,
             batch_sizes: [16.0, 4096.0],
             losses: [law.l_inf + 0.14, law.l_inf + 0.9],
+            left_out: Vec::new(),
+            rival_held_out_nats: None,
+            windows: Vec::new(),
             memory_checks: Vec::new(),
             draws,
         }),
         levels: Vec::new(),
+        notes: Vec::new(),
         refused: Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! What a fit says: plain data, serialized as `boptop.fit/1`.
 
-use super::{Law, Memory};
+use super::{Curve, Law, Memory};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +91,8 @@ pub struct GroupFit {
     pub law: Option<LawFit>,
     /// From the highest loss to the lowest.
     pub levels: Vec<LevelFit>,
+    /// What all levels together say, in words: where the optimum goes as the loss falls.
+    pub notes: Vec<String>,
     pub refused: Vec<Refused>,
 }
 
@@ -111,11 +113,34 @@ pub struct LawFit {
     /// Range of batch sizes and losses that the fit rests on.
     pub batch_sizes: [f64; 2],
     pub losses: [f64; 2],
+    /// The error on each batch size left out.
+    pub left_out: Vec<LeftOutSize>,
+    /// The same mean error of the rival without a noise floor.
+    pub rival_held_out_nats: Option<f64>,
+    /// Every burn-in that was tried.
+    pub windows: Vec<WindowScore>,
     /// How well each memory explains the runs that switched.
     pub memory_checks: Vec<MemoryCheck>,
     /// Resampled laws: the spread of everything that is computed from the law.
     #[serde(skip)]
     pub draws: Vec<Law>,
+}
+
+/// A batch size left out of the fit of the law, and the rms error of its predicted loss.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LeftOutSize {
+    pub batch_size_tokens: f64,
+    pub rms_nats: f64,
+}
+
+/// A burn-in that was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct WindowScore {
+    pub burn_in_steps: f64,
+    /// Mean error on a batch size left out, nats, on the bins that all windows share.
+    pub held_out_nats: Option<f64>,
+    /// Cannot be told from the best one: it widens the intervals.
+    pub comparable: bool,
 }
 
 /// A run that switched, under the measured memory and under instant forgetting.
@@ -174,4 +199,11 @@ pub struct LevelFit {
     /// Batch sizes that need at most 2 % more tokens than the optimum.
     pub within_2_percent: Option<[f64; 2]>,
     pub models: Vec<ModelFit>,
+    /// The curve that speaks.
+    #[serde(skip)]
+    pub curve: Option<Curve>,
+    /// Resampled curves, and those of the models and windows that cannot be told from it: the
+    /// spread of everything that is read off the curve.
+    #[serde(skip)]
+    pub draws: Vec<Curve>,
 }

@@ -4,8 +4,71 @@
 //! was detected and what was skipped. This module reads files and writes none; it knows no phase
 //! and no fit.
 
+mod console;
+mod decode;
+mod defects;
+mod discover;
+mod document;
+mod emit;
+mod fields;
+mod follow;
+mod frame;
+mod mapping;
+mod mend;
+mod mllog;
+mod names;
+mod packed;
+mod parse;
+mod presets;
+mod source;
+#[cfg(test)]
+mod tests;
+mod values;
+mod wake;
+
+pub use defects::shown;
+pub use discover::{Discovery, RunFiles};
+pub use fields::{ROLES, Role};
+pub use source::Source;
+pub use wake::{Look, Wake, on_network};
+
+use crate::error::{Error, Result};
 use serde::Serialize;
 use std::path::PathBuf;
+
+/// What a user states about the keys of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// (role, key): `("loss", "train/lm_loss")`. The roles are those of [`ROLES`].
+    pub fields: Vec<(String, String)>,
+    /// The losses are logged in bits, not nats.
+    pub loss_in_bits: bool,
+}
+
+impl Options {
+    /// The stated fields; names that are no role are left out (see [`Options::check`]).
+    pub(crate) fn roles(&self) -> Vec<(Role, String)> {
+        self.fields
+            .iter()
+            .filter_map(|(role, key)| Some((Role::from_name(role)?, key.clone())))
+            .collect()
+    }
+
+    /// # Errors
+    /// [`Error::Usage`] for a name that is no role.
+    pub fn check(&self) -> Result<()> {
+        match self.fields.iter().find(|(role, _)| Role::from_name(role).is_none()) {
+            None => Ok(()),
+            Some((role, key)) => {
+                let known: Vec<&str> = ROLES.iter().map(|(_, n)| *n).collect();
+                Err(Error::Usage(format!(
+                    "--field {role}={key}: no field is called {role}; fields are {}",
+                    known.join(", ")
+                )))
+            }
+        }
+    }
+}
 
 /// What one line says, in the units the trainer logged. `None`: the line does not say;
 /// `Some(NAN)`: the trainer wrote NaN.

@@ -7,6 +7,24 @@
 //! Units: `step` in optimizer steps, `tokens` cumulative, `batch_size` in tokens per optimizer
 //! step, `loss` in nats per token.
 
+mod crossing;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod merge;
+mod phase;
+mod rates;
+mod recorder;
+mod segments;
+mod series;
+mod smoothing;
+mod tokens;
+
+pub use crossing::{Crossing, Falling, Point};
+pub use rates::{log_interval, loss_now, throughput, tokens_to};
+pub use recorder::Recorder;
+pub use series::{Bucket, thin};
+pub use smoothing::{Clean, Lines, Noise, Smoothed, WINDOW, clean, noise, smooth};
+
 use serde::Serialize;
 use std::ops::Range;
 

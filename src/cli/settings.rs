@@ -1,0 +1,86 @@
+//! Flags to the settings of the monitor.
+
+use super::args::{ControlArgs, Fitting, GoalArg, Input, LossArg, MemoryArg, Planning};
+use crate::advice::{self, Goal, MemoryChoice, PlanOptions};
+use crate::curve::{FitOptions, LossKind, SavedLaw};
+use crate::error::{Error, Result};
+use crate::metrics;
+use crate::monitor::Settings;
+use crate::run::Assumptions;
+use std::path::Path;
+
+pub fn sources(input: &Input) -> metrics::Options {
+    metrics::Options {
+        fields: input.fields.clone(),
+        loss_in_bits: input.loss_in_bits,
+        ..metrics::Options::default()
+    }
+}
+
+pub fn assumptions(input: &Input) -> Assumptions {
+    Assumptions { seq_len: input.seq_len, batch_size: input.assume_batch }
+}
+
+/// Everything that a monitor is told at its start.
+pub fn all(
+    input: &Input,
+    fitting: &Fitting,
+    planning: &Planning,
+    control: &ControlArgs,
+) -> Result<Settings> {
+    Ok(Settings {
+        sources: sources(input),
+        assumptions: assumptions(input),
+        fit: fit(fitting),
+        plan: plan(planning)?,
+        control: control.control.clone(),
+        lead_seconds: control.lead,
+        law: fitting.law.as_deref().map(law).transpose()?,
+        ..Settings::default()
+    })
+}
+
+pub fn fit(args: &Fitting) -> FitOptions {
+    let mut options = FitOptions { seed: args.seed, ..FitOptions::default() };
+    options.group.on = args.loss.map(|l| match l {
+        LossArg::Train => LossKind::Train,
+        LossArg::Val => LossKind::Val,
+    });
+    options.group.excluded = args.exclude.clone();
+    options.group.groups = args.groups.clone();
+    options
+}
+
+fn plan(args: &Planning) -> Result<PlanOptions> {
+    let what_if = args.what_if.as_deref().map(advice::parse_what_if).transpose();
+    Ok(PlanOptions {
+        goal: args.goal.map(|g| match g {
+            GoalArg::Stable => Goal::Stable,
+            GoalArg::Decayed => Goal::Decayed,
+            GoalArg::Interim => Goal::Interim,
+            GoalArg::Time => Goal::Time,
+        }),
+        target_loss: args.target_loss,
+        budget_tokens: args.budget_tokens,
+        unit: args.unit.map(|x| x as u64),
+        max_batch: args.max_batch.map(|x| x as u64),
+        what_if: what_if.map_err(|e| Error::Usage(format!("--what-if: {e}")))?,
+        memory: args.memory.map(|m| match m {
+            MemoryArg::Measured => MemoryChoice::Measured,
+            MemoryArg::Slow => MemoryChoice::Slow,
+            MemoryArg::Fast => MemoryChoice::Fast,
+        }),
+        ..PlanOptions::default()
+    })
+}
+
+fn law(path: &Path) -> Result<SavedLaw> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    SavedLaw::from_json(&text).map_err(|found| Error::Input {
+        path: path.into(),
+        line: None,
+        found,
+        expected: "a law written by `boptop fit --save-law`".into(),
+        remedy: "save it again".into(),
+    })
+}

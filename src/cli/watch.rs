@@ -1,0 +1,126 @@
+//! `boptop watch` and `boptop replay`: a screen or a JSON stream over snapshots.
+
+use super::args::{Input, Replay, Screen, Watch};
+use super::{output, settings};
+use crate::command::Command;
+use crate::error::{Error, ExitCode, Result};
+use crate::monitor::{self, Handle};
+use crate::report::json;
+use crate::snapshot::Snapshot;
+use crate::{replay as player, tui};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// Lines of the stream are at least this far apart.
+const STREAM_EVERY: Duration = Duration::from_millis(100);
+
+pub fn watch(args: &Watch) -> Result<ExitCode> {
+    if !args.json {
+        terminal("watch", &args.input)?;
+    }
+    let mut settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
+    settings.read_only = args.read_only;
+    let handle = monitor::spawn(&args.input.paths, settings)?;
+    if args.json { stream_live(handle) } else { screen(handle, &args.screen) }
+}
+
+pub fn replay(args: &Replay) -> Result<ExitCode> {
+    if !args.json {
+        terminal("replay", &args.input)?;
+    }
+    let control = super::args::ControlArgs::default();
+    let settings = settings::all(&args.input, &args.fitting, &args.planning, &control)?;
+    let options = player::Options { speed: args.speed, from_tokens: args.from };
+    let recording = player::Recording::load(&args.input.paths, settings)?;
+    if args.json {
+        // At full speed there is no clock to wait for; otherwise the stream is paced as the screen.
+        if args.speed.is_infinite() {
+            let mut before: Option<Arc<Snapshot>> = None;
+            recording.run_through(&options, |now| {
+                let now = Arc::new(now);
+                let line = json::watch(before.as_deref(), &now);
+                before = Some(now);
+                line.map_or(Ok(true), |line| output::line(&line))
+            })?;
+            return Ok(ExitCode::Answered);
+        }
+        return stream_live(player::spawn(recording, options)?);
+    }
+    screen(player::spawn(recording, options)?, &args.screen)
+}
+
+/// A screen needs a terminal; the error names the commands that do not.
+pub fn terminal(command: &str, input: &Input) -> Result<()> {
+    if std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    let paths = input.paths.join(" ");
+    Err(Error::Usage(format!(
+        "standard output is no terminal: `boptop {command} --json {paths}` streams the same as JSON \
+         lines; `boptop fit` and `boptop plan` answer once"
+    )))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|e| Error::io("runtime", e))
+}
+
+/// Draws until the user leaves.
+pub fn screen(handle: Handle, args: &Screen) -> Result<ExitCode> {
+    let settings = tui_settings(args);
+    let Handle { snapshots, commands, .. } = &handle;
+    let shown = show(snapshots.clone(), commands.clone(), settings);
+    let exit = runtime()?.block_on(shown)?;
+    Ok(match exit {
+        tui::Exit::Quit | tui::Exit::Ended => ExitCode::Answered,
+        tui::Exit::Signal(_) => ExitCode::Interrupted,
+    })
+}
+
+async fn show(
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    commands: mpsc::UnboundedSender<Command>,
+    settings: tui::Settings,
+) -> Result<tui::Exit> {
+    tui::run(snapshots, commands, settings).await.map_err(|e| Error::io("terminal", e))
+}
+
+fn tui_settings(args: &Screen) -> tui::Settings {
+    let mut settings = tui::Settings::from_env();
+    settings.ascii |= args.ascii;
+    settings.no_color |= args.no_color;
+    settings.mouse &= !args.no_mouse;
+    settings
+}
+
+/// One line for each change, until the reader goes away, the sender ends, or a signal comes.
+fn stream_live(handle: Handle) -> Result<ExitCode> {
+    runtime()?.block_on(async {
+        let mut snapshots = handle.snapshots.clone();
+        let mut before: Option<Arc<Snapshot>> = None;
+        loop {
+            let now = snapshots.borrow_and_update().clone();
+            if let Some(line) = json::watch(before.as_deref(), &now)
+                && !output::line(&line)?
+            {
+                return Ok(ExitCode::Answered);
+            }
+            before = Some(now);
+            let next = Instant::now() + STREAM_EVERY;
+            tokio::select! {
+                changed = snapshots.changed() => if changed.is_err() {
+                    return Ok(ExitCode::Answered);
+                },
+                signal = tokio::signal::ctrl_c() => {
+                    signal.map_err(|e| Error::io("signal", e))?;
+                    return Ok(ExitCode::Interrupted);
+                }
+            }
+            tokio::time::sleep_until(next).await;
+        }
+    })
+}

@@ -1,0 +1,116 @@
+//! What one schedule changes against another, and the schedule that takes a change back. Pure.
+
+use super::ack::Answer;
+use super::protocol::{Entry, entry_at};
+use super::read::Files;
+use super::status::{Facts, before};
+
+/// The changes that `new` brings, ascending: where it first departs from `old` (from the trainer's
+/// `own` batch size where there was no schedule), and its own steps from there on. What lies below
+/// `since` (the count at which it was accepted) is past and no change.
+pub fn changes(new: &[Entry], old: &[Entry], own: Option<u64>, since: Option<u64>) -> Vec<Entry> {
+    let at = |s: &[Entry], t: u64| {
+        entry_at(s, t).map(|e| (e.batch_size_tokens, e.lr_scale.unwrap_or(1.0)))
+    };
+    // Without a schedule before, the batch size was the one that was expected; the first entry's
+    // where that is unknown.
+    let own = own.or(new.first().map(|e| e.batch_size_tokens)).map(|b| (b, 1.0));
+    let since = since.unwrap_or(0);
+    let mut marks: Vec<u64> = new.iter().chain(old).map(|e| e.from_tokens.max(since)).collect();
+    marks.sort_unstable();
+    marks.dedup();
+    let mut out: Vec<Entry> = Vec::new();
+    let mut former = None;
+    for t in marks {
+        let was = if old.is_empty() { own } else { at(old, t).or(own) };
+        let Some(is) = at(new, t) else { continue };
+        let departs = out.is_empty() && was != Some(is);
+        let steps = !out.is_empty() && former != Some(is);
+        if departs || steps {
+            out.push(Entry { from_tokens: t, batch_size_tokens: is.0, lr_scale: Some(is.1) });
+        }
+        former = Some(is);
+    }
+    out
+}
+
+/// The schedule that takes the newest revision back: without its change where that is still to
+/// come; back to the former batch size from a later count where it already acts. `None` where
+/// there is nothing to take back.
+pub fn undo_schedule(files: &Files, facts: &Facts) -> Option<Vec<Entry>> {
+    let revision = files.newest()?;
+    let newest = files.schedule(revision);
+    let file = files.revision(revision);
+    let expect = file.and_then(|f| f.expect?.batch_size_tokens);
+    let answer = files.acks.answer(revision);
+    if matches!(answer, Some((Answer::Rejected, _))) {
+        return None;
+    }
+    let own = expect.or(answer.and_then(|(_, i)| files.acks.lines[i].batch_size_tokens));
+    let former = before(files, revision);
+    let since = answer.and_then(|(_, i)| files.acks.lines[i].tokens);
+    let first = changes(&newest, &former, own, since).first().copied()?;
+    let former = match (former.is_empty(), own.or(newest.first().map(|e| e.batch_size_tokens))) {
+        (false, _) => former,
+        (true, Some(size)) => {
+            let from = newest.first().map_or(0, |e| e.from_tokens);
+            vec![Entry { from_tokens: from, batch_size_tokens: size, lr_scale: None }]
+        }
+        (true, None) => return None,
+    };
+    let trainer = files.acks.lines.iter().rev().find_map(|a| a.tokens).map(|t| t as f64);
+    let tokens = facts.tokens.into_iter().chain(trainer).fold(0.0, f64::max);
+    let lead = facts.lead_tokens.unwrap_or(2.0 * facts.log_interval_tokens.unwrap_or(0.0));
+    let from = (tokens + lead).ceil() as u64;
+    if first.from_tokens > from {
+        return Some(former);
+    }
+    // It acts, or may before the undo is seen: the past stays as it is written.
+    let mut out: Vec<Entry> = newest.iter().filter(|e| e.from_tokens < from).copied().collect();
+    let back = entry_at(&former, from)?;
+    out.push(Entry { from_tokens: from, ..back });
+    out.extend(former.iter().filter(|e| e.from_tokens > from));
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s(entries: &[(u64, u64)]) -> Vec<Entry> {
+        let entry = |(from_tokens, batch_size_tokens): &(u64, u64)| Entry {
+            from_tokens: *from_tokens,
+            batch_size_tokens: *batch_size_tokens,
+            lr_scale: None,
+        };
+        entries.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn changes_are_what_departs_from_before_and_what_follows() {
+        let found = |new: &[(u64, u64)], old: &[(u64, u64)], own, since| {
+            let changes = changes(&s(new), &s(old), own, since);
+            changes.iter().map(|e| (e.from_tokens, e.batch_size_tokens)).collect::<Vec<_>>()
+        };
+        // The first schedule, its first entry already in force.
+        assert_eq!(found(&[(0, 2), (250, 4)], &[], Some(2), None), [(250, 4)]);
+        assert_eq!(found(&[(0, 2), (250, 4)], &[], None, None), [(250, 4)]);
+        // At once.
+        assert_eq!(found(&[(0, 4)], &[], Some(2), Some(100)), [(100, 4)]);
+        // Nothing new.
+        assert!(found(&[(0, 2), (250, 4)], &[(0, 2), (250, 4)], None, None).is_empty());
+        // Later than before: the old bump that it lacks, then its own.
+        assert_eq!(
+            found(&[(0, 2), (300, 4)], &[(0, 2), (250, 4)], None, None),
+            [(250, 2), (300, 4)]
+        );
+        // What was past when it was accepted is no change.
+        assert_eq!(found(&[(0, 1), (100, 2), (250, 4)], &[], Some(2), Some(200)), [(250, 4)]);
+        // Undo, before and after it acted.
+        assert_eq!(found(&[(0, 2)], &[(0, 2), (250, 4)], None, None), [(250, 2)]);
+        assert_eq!(
+            found(&[(0, 2), (250, 4), (270, 2)], &[(0, 2), (250, 4)], None, None),
+            [(270, 2)]
+        );
+    }
+}

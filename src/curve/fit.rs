@@ -1,0 +1,273 @@
+//! The whole estimate: runs to groups to laws and levels to a report. Pure and deterministic.
+
+use super::data::usable;
+use super::level::Points;
+use super::level_fit::{Laws, Level, WindowLaw, choose, windows_at};
+use super::memory::{self, Measured};
+use super::model::{AnyLaw, LAWS, Refusal};
+use super::report::{
+    FitReport, GroupFit, LawFit, LeftOutSize, LevelFit, Refused, RunUse, WindowScore,
+};
+use super::series::{ConstantSeries, Group, Observation};
+use super::trend;
+use super::uncertainty;
+use super::window::{Fitted, Window, Windows};
+use super::{GroupOptions, Law, Memory, group_runs, levels, observe};
+use crate::run::RunData;
+use crate::units::{self, count};
+
+/// What a person may ask of a fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FitOptions {
+    /// Loss levels to report instead of the usual ones; nats.
+    pub at_loss: Vec<f64>,
+    pub group: GroupOptions,
+    /// How many levels are chosen where none is asked for.
+    pub levels: usize,
+    /// Resampled fits behind each interval.
+    pub draws: usize,
+    pub seed: u64,
+}
+
+impl Default for FitOptions {
+    fn default() -> Self {
+        FitOptions {
+            at_loss: Vec::new(),
+            group: GroupOptions::default(),
+            levels: 12,
+            draws: 200,
+            seed: 1,
+        }
+    }
+}
+
+/// Fits all groups of runs. Never fails: what cannot be told is in `refused`, with what it needs.
+pub fn fit(runs: &[RunData], options: &FitOptions) -> FitReport {
+    let groups = group_runs(runs, &options.group);
+    let groups = groups.iter().map(|group| {
+        let mut fit = fit_group(group, options);
+        for run in &mut fit.runs {
+            if let Some(data) = runs.iter().find(|r| r.id == run.id) {
+                describe(run, data, group);
+            }
+        }
+        fit
+    });
+    FitReport { groups: groups.collect() }
+}
+
+fn describe(run: &mut RunUse, data: &RunData, group: &Group) {
+    let known = |x: f64| Some(x).filter(|x| x.is_finite());
+    run.paths.clone_from(&data.paths);
+    run.batch_size_tokens = data.batch_size().or(run.batch_size_tokens);
+    run.steps = known(data.step());
+    run.tokens = known(data.tokens());
+    run.phase = data.phase();
+    if run.loss_last.is_none() {
+        let last = group.switched.iter().find(|s| s.run == run.id).and_then(|s| s.bins.last());
+        run.loss_last =
+            last.map(|b| b.loss).or_else(|| data.train.loss.last().and_then(|l| known(*l)));
+    }
+}
+
+/// Fits one group.
+pub fn fit_group(group: &Group, options: &FitOptions) -> GroupFit {
+    let series = usable(group);
+    let windows = Windows::fit(&series);
+    let mut refused = Vec::new();
+    let best = windows.best();
+    let mut laws = Laws { rival: best.and_then(Window::rival), ..Laws::default() };
+    match joint(&windows, &series) {
+        Ok(()) => laws.windows = window_laws(&windows, options),
+        Err(refusal) => {
+            refused.push(Refused {
+                what: "joint law".into(),
+                why: refusal.has.clone(),
+                needs: refusal.needs.clone(),
+            });
+            laws.refusal = Some(refusal);
+        }
+    }
+    let law = best.and_then(|window| law_fit(group, &windows, window, &laws, &mut refused));
+    let levels = fit_levels(group, &laws, options);
+    silent_levels(&levels, &mut refused);
+    let notes = trend::notes(&levels);
+    GroupFit { id: group.id.clone(), lr: group.lr, runs: runs(group), law, levels, notes, refused }
+}
+
+fn runs(group: &Group) -> Vec<RunUse> {
+    let of = |m: &super::Member| {
+        let series = group.constant.iter().find(|s| s.run == m.run);
+        let last = series.and_then(|s| s.bins.last());
+        RunUse {
+            id: m.run.clone(),
+            paths: Vec::new(),
+            batch_size_tokens: series.map(|s| s.batch_size),
+            steps: last.map(|b| b.steps),
+            tokens: series.map(|s| s.to_tokens),
+            loss_last: last.map(|b| b.loss),
+            phase: None,
+            used: m.used,
+            why: m.why.clone(),
+        }
+    };
+    group.members.iter().map(of).collect()
+}
+
+/// Whether there is a joint law, and what it lacks where there is none.
+fn joint(windows: &Windows, series: &[&ConstantSeries]) -> Result<(), Refusal> {
+    let needed = LAWS[0].sizes_needed();
+    let mut sizes: Vec<f64> = series.iter().map(|s| s.batch_size).collect();
+    sizes.sort_by(f64::total_cmp);
+    sizes.dedup_by(|a, b| (*a / *b).ln().abs() < 1e-3);
+    let Some(window) = windows.best().filter(|w| w.set.sizes.len() >= needed) else {
+        let list: Vec<String> = sizes.iter().map(|b| count(*b)).collect();
+        let has = match list.len() {
+            0 => "no run at a constant batch size in its stable phase".to_string(),
+            n => format!("{n} of {needed} batch sizes needed: {}", list.join(", ")),
+        };
+        return Err(Refusal::new(has, more_sizes(&sizes, needed)));
+    };
+    if window.joint().is_some() {
+        return Ok(());
+    }
+    let refusal = window.laws.iter().find_map(|f| f.refusal.clone());
+    Err(refusal.unwrap_or_else(Refusal::not_finite))
+}
+
+/// Which batch sizes would help: a factor of two apart, around those there are.
+fn more_sizes(sizes: &[f64], needed: usize) -> String {
+    let missing = needed.saturating_sub(sizes.len()).max(1);
+    let (Some(&low), Some(&high)) = (sizes.first(), sizes.last()) else {
+        return format!(
+            "runs at {needed} batch sizes, each twice the one before, at one learning rate"
+        );
+    };
+    let ideas: Vec<String> = [low / 2.0, high * 2.0, low / 4.0, high * 4.0]
+        .iter()
+        .take(missing.max(2))
+        .map(|b| count(*b))
+        .collect();
+    format!("{missing} more at the same learning rate, such as {}", ideas.join(" or "))
+}
+
+/// The joint law of every window, with its share of the draws.
+fn window_laws<'a>(windows: &'a Windows, options: &FitOptions) -> Vec<WindowLaw<'a>> {
+    let fitted: Vec<(usize, &Window, &Fitted)> =
+        windows.all.iter().enumerate().filter_map(|(i, w)| Some((i, w, w.joint()?))).collect();
+    let share = options.draws / if fitted.len() > 1 { 2 } else { 1 };
+    fitted
+        .into_iter()
+        .map(|(i, window, fitted)| {
+            let seed = options.seed.wrapping_add(i as u64);
+            let draws = uncertainty::law_draws(fitted.model, &fitted.law, &window.set, share, seed);
+            WindowLaw {
+                fitted,
+                best: i == windows.best,
+                comparable: windows.comparable.contains(&i),
+                draws: draws.into_iter().map(AnyLaw::Floor).collect(),
+            }
+        })
+        .collect()
+}
+
+fn law_fit(
+    group: &Group,
+    windows: &Windows,
+    window: &Window,
+    laws: &Laws<'_>,
+    refused: &mut Vec<Refused>,
+) -> Option<LawFit> {
+    let fitted = laws.joint()?;
+    let AnyLaw::Floor(law) = fitted.law else { return None };
+    let measured = memory::measure(&law, &group.switched);
+    let (memory, memory_checks) = match measured {
+        Ok(Measured { memory, checks }) => (memory, checks),
+        Err(refusal) => {
+            refused.push(Refused {
+                what: "memory (tau, p)".into(),
+                why: refusal.has,
+                needs: refusal.needs,
+            });
+            (Memory::SLOW, Vec::new())
+        }
+    };
+    let scores = windows.all.iter().enumerate().map(|(i, w)| WindowScore {
+        burn_in_steps: w.burn_in,
+        held_out_nats: w.joint().and_then(|j| j.held_out_nats()),
+        comparable: windows.comparable.contains(&i),
+    });
+    let as_law = |l: &AnyLaw| match l {
+        AnyLaw::Floor(law) => Some(*law),
+        AnyLaw::NoFloor(_) => None,
+    };
+    let told_apart = |w: &&WindowLaw<'_>| w.best || w.comparable;
+    let draws = laws.windows.iter().filter(told_apart).flat_map(|w| &w.draws);
+    let draws: Vec<Law> = draws.filter_map(as_law).collect();
+    let left_out = fitted.left_out.iter();
+    Some(LawFit {
+        law,
+        memory,
+        rms_nats: fitted.rms_nats,
+        held_out_nats: fitted.held_out_nats(),
+        on: group.on,
+        burn_in_steps: window.burn_in,
+        batch_sizes: [*window.set.sizes.first()?, *window.set.sizes.last()?],
+        losses: window.set.losses(),
+        left_out: left_out
+            .map(|l| LeftOutSize { batch_size_tokens: l.batch_size, rms_nats: l.rms_nats })
+            .collect(),
+        rival_held_out_nats: laws.rival.and_then(|r| r.held_out_nats()),
+        windows: scores.collect(),
+        memory_checks,
+        draws,
+    })
+}
+
+fn fit_levels(group: &Group, laws: &Laws<'_>, options: &FitOptions) -> Vec<LevelFit> {
+    let mut at: Vec<f64> = options.at_loss.iter().copied().filter(|l| l.is_finite()).collect();
+    if at.is_empty() {
+        at = levels(group, options.levels);
+    }
+    at.sort_by(|a, b| b.total_cmp(a));
+    at.dedup();
+    let observed: Vec<Vec<Observation>> = at.iter().map(|&l| observe(group, l)).collect();
+    let points: Vec<Points> = observed.iter().map(|o| Points::pool(o)).collect();
+    let windows = windows_at(&at, &points, &laws.windows);
+    let fitted: Vec<Level> = at
+        .iter()
+        .zip(observed)
+        .zip(points)
+        .zip(windows)
+        .map(|(((loss, observed), points), windows)| {
+            Level::fit(*loss, observed, points, windows, laws)
+        })
+        .collect();
+    let choices = choose(&fitted);
+    fitted
+        .into_iter()
+        .zip(choices)
+        .enumerate()
+        .map(|(i, (l, c))| l.finish(i, c, laws, group.on, options.draws, options.seed))
+        .collect()
+}
+
+/// Levels at which nothing speaks, said once for each reason.
+fn silent_levels(levels: &[LevelFit], refused: &mut Vec<Refused>) {
+    for level in levels.iter().filter(|l| l.model.is_none()) {
+        let (why, needs) = level.why.split_once("; needs ").unwrap_or((&level.why, "more runs"));
+        refused.push(Refused {
+            what: format!("B_opt at loss {}", units::loss(level.loss)),
+            why: why.to_string(),
+            needs: needs.to_string(),
+        });
+    }
+    if levels.is_empty() {
+        refused.push(Refused {
+            what: "B_opt".into(),
+            why: "no loss was reached by two runs within their stable phase".into(),
+            needs: "runs at several batch sizes and one constant learning rate, past their warmup"
+                .into(),
+        });
+    }
+}

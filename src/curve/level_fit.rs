@@ -1,0 +1,516 @@
+//! One loss level: every model fitted and scored, one of them speaking, its numbers with intervals.
+
+use super::evidence::Evidence;
+use super::level::Points;
+use super::model::{AnyLaw, Curve, CurveModel, MODELS, Refusal};
+use super::report::{
+    CurvePoint, Interval, LevelFit, LossKind, ModelFit, ModelKind, Observed, Open,
+};
+use super::select::{self, Candidate, Choice, LeftOutError, Score};
+use super::series::Observation;
+use super::uncertainty::{self, LEVEL, interval};
+use super::window::Fitted;
+use crate::units::{self, count};
+
+/// Batch sizes that must have reached a level for a law over all levels to speak there.
+const LAW_SIZES: usize = 3;
+const SLACK: f64 = 0.02;
+
+/// The joint law of one fit window.
+#[derive(Debug, Clone)]
+pub(super) struct WindowLaw<'a> {
+    pub fitted: &'a Fitted,
+    /// The window that predicts the loss best.
+    pub best: bool,
+    /// By its error on the loss it cannot be told from the best one.
+    pub comparable: bool,
+    /// Resampled laws.
+    pub draws: Vec<AnyLaw>,
+}
+
+/// What the laws over all levels bring to each level.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Laws<'a> {
+    pub windows: Vec<WindowLaw<'a>>,
+    pub rival: Option<&'a Fitted>,
+    /// Why there is no joint law.
+    pub refusal: Option<Refusal>,
+}
+
+impl<'a> Laws<'a> {
+    pub fn joint(&self) -> Option<&'a Fitted> {
+        self.windows.iter().find(|w| w.best).map(|w| w.fitted)
+    }
+}
+
+/// A model at the level.
+#[derive(Debug, Clone)]
+struct Entry {
+    kind: ModelKind,
+    curve: Result<Curve, Refusal>,
+}
+
+/// A level before any model speaks.
+#[derive(Debug)]
+pub(super) struct Level {
+    loss: f64,
+    observed: Vec<Observation>,
+    points: Points,
+    evidence: Option<Evidence>,
+    entries: Vec<Entry>,
+    pub scores: Vec<Score>,
+    /// Which window's joint law speaks here, and which cannot be told from it.
+    windows: Vec<usize>,
+}
+
+/// Windows whose error in ln E is at most this much larger than that of the best one are shown to
+/// be no worse by so few sizes.
+const NO_WORSE: f64 = 1.25;
+
+/// Which windows' laws hold at each level, the one that speaks first: a law holds only after its
+/// burn-in, so high losses may ask for a shorter one than the loss as a whole does.
+pub(super) fn windows_at(
+    losses: &[f64],
+    points: &[Points],
+    windows: &[WindowLaw<'_>],
+) -> Vec<Vec<usize>> {
+    let errors: Vec<Vec<Option<f64>>> = windows
+        .iter()
+        .map(|w| {
+            let at = |(l, p): (&f64, &Points)| score_law(ModelKind::Joint, w.fitted, *l, p).rms();
+            losses.iter().zip(points).map(at).collect()
+        })
+        .collect();
+    let pooled = |w: usize, level: usize| {
+        let near = (0..losses.len()).filter(|l| l.abs_diff(level) <= 2);
+        let (sum, weight) = near
+            .filter_map(|l| Some((errors[w][l]?, 0.5f64.powi(l.abs_diff(level) as i32))))
+            .fold((0.0, 0.0), |(s, n), (e, weight)| (s + weight * e * e, n + weight));
+        (weight > 0.0).then(|| (sum / weight).sqrt())
+    };
+    let best = windows.iter().position(|w| w.best).unwrap_or(0);
+    (0..losses.len())
+        .map(|level| {
+            let scores: Vec<Option<f64>> = (0..windows.len()).map(|w| pooled(w, level)).collect();
+            let least = scores.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+            if !least.is_finite() {
+                let mut all: Vec<usize> =
+                    (0..windows.len()).filter(|&w| windows[w].comparable || w == best).collect();
+                all.sort_by_key(|&w| w != best);
+                return all;
+            }
+            let good = |w: &usize| scores[*w].is_some_and(|s| s <= NO_WORSE * least);
+            let mut held: Vec<usize> = (0..windows.len()).filter(good).collect();
+            held.sort_by(|&a, &b| {
+                (a != best).cmp(&(b != best)).then_with(|| {
+                    scores[a].unwrap_or(f64::MAX).total_cmp(&scores[b].unwrap_or(f64::MAX))
+                })
+            });
+            held
+        })
+        .collect()
+}
+
+/// Errors in ln E of a law at the sizes that were left out of its fit.
+fn score_law(kind: ModelKind, fitted: &Fitted, loss: f64, points: &Points) -> Score {
+    let errors: Vec<LeftOutError> = (0..points.len())
+        .filter_map(|i| {
+            let b = points[i].batch_size;
+            let out = fitted.left_out.iter().find(|l| (l.batch_size / b).ln().abs() < 1e-3)?;
+            let curve = out.law.curve(loss);
+            Some(select::error_at(curve.as_ref(), points, i))
+        })
+        .collect();
+    Score { kind, errors }
+}
+
+impl Level {
+    pub fn fit(
+        loss: f64,
+        observed: Vec<Observation>,
+        points: Points,
+        windows: Vec<usize>,
+        laws: &Laws<'_>,
+    ) -> Level {
+        let joint = windows.first().and_then(|&w| laws.windows.get(w)).map(|w| w.fitted);
+        let mut level = Level {
+            loss,
+            evidence: Evidence::of(&points),
+            observed,
+            points,
+            entries: Vec::new(),
+            scores: Vec::new(),
+            windows,
+        };
+        for model in MODELS {
+            level.one_level(model, laws);
+        }
+        level.law(ModelKind::Joint, joint, laws.refusal.as_ref());
+        level.law(ModelKind::NoFloor, laws.rival, None);
+        level
+    }
+
+    fn one_level(&mut self, model: &dyn CurveModel, laws: &Laws<'_>) {
+        let kind = model.kind();
+        let curve = match self.gate(model.sizes_needed(), laws) {
+            Some(refusal) => Err(refusal),
+            None => model.fit(&self.points, None),
+        };
+        if let Ok(curve) = &curve
+            && let Some(score) = select::score_one_level(model, &self.points, curve)
+        {
+            self.scores.push(score);
+        }
+        self.entries.push(Entry { kind, curve });
+    }
+
+    fn law(&mut self, kind: ModelKind, fitted: Option<&Fitted>, refusal: Option<&Refusal>) {
+        let reached = self.points.reached().count();
+        let curve = match fitted {
+            None => Err(refusal.cloned().unwrap_or_else(|| {
+                Refusal::new("too few batch sizes", "4 batch sizes in the stable phase")
+            })),
+            Some(Fitted { refusal: Some(refusal), .. }) => Err(refusal.clone()),
+            Some(_) if reached < LAW_SIZES => Err(Refusal::new(
+                format!("{reached} batch sizes reached {}", units::loss(self.loss)),
+                format!("{LAW_SIZES} that did"),
+            )),
+            Some(f) => f.law.curve(self.loss).filter(|c| c.e_min().is_some()).ok_or_else(|| {
+                Refusal::new("the law never comes down to this loss", "a higher loss")
+            }),
+        };
+        if curve.is_ok()
+            && let Some(fitted) = fitted
+            && !fitted.left_out.is_empty()
+        {
+            self.scores.push(score_law(kind, fitted, self.loss, &self.points));
+        }
+        self.entries.push(Entry { kind, curve });
+    }
+
+    /// Why a model that needs `needed` sizes may not be fitted: which reached the level, and how far
+    /// the others are from it.
+    fn gate(&self, needed: usize, laws: &Laws<'_>) -> Option<Refusal> {
+        let reached: Vec<f64> = self.points.reached().map(|p| p.batch_size).collect();
+        if reached.len() >= needed {
+            return None;
+        }
+        let list = |b: &[f64]| b.iter().map(|b| count(*b)).collect::<Vec<_>>().join(", ");
+        let mut has = format!(
+            "{} of {needed} batch sizes needed reached {}",
+            reached.len(),
+            units::loss(self.loss)
+        );
+        if !reached.is_empty() {
+            has = format!("{has}: {}", list(&reached));
+        }
+        let law = laws.joint().and_then(|j| j.law.curve(self.loss));
+        let mut near: Vec<String> = Vec::new();
+        for p in self.points.iter().filter(|p| p.censored) {
+            let so_far = p.ln_tokens().exp();
+            near.push(match law.map(|c| c.tokens(p.batch_size)) {
+                Some(Some(e)) if e > so_far => {
+                    format!("{} about {} more tokens", count(p.batch_size), count(e - so_far))
+                }
+                Some(None) => format!("{} never gets there by the law", count(p.batch_size)),
+                _ => format!("{} more than its {} tokens", count(p.batch_size), count(so_far)),
+            });
+        }
+        let missing = needed - reached.len();
+        let needs = if near.is_empty() {
+            format!("{missing} more batch sizes trained to this loss")
+        } else {
+            format!("{missing} more that reach it ({})", near.join(", "))
+        };
+        Some(Refusal::new(has, needs))
+    }
+
+    fn candidates(&self) -> Vec<Candidate> {
+        // A smaller size clearly needed more tokens (or never arrived): there is an inner optimum.
+        let inner = self.evidence.is_some_and(|e| e.above.is_some());
+        self.entries
+            .iter()
+            .filter(|e| e.curve.is_ok())
+            .map(|e| {
+                let monotone = matches!(e.kind, ModelKind::Classical | ModelKind::NoFloor);
+                Candidate { kind: e.kind, contradicted: inner && monotone }
+            })
+            .collect()
+    }
+
+    fn curve_of(&self, kind: ModelKind) -> Option<Curve> {
+        self.entries.iter().find(|e| e.kind == kind)?.curve.as_ref().ok().copied()
+    }
+
+    /// The finished level, number `index`, where `choice` speaks.
+    pub fn finish(
+        self,
+        index: usize,
+        choice: Option<Choice>,
+        laws: &Laws<'_>,
+        on: LossKind,
+        draws: usize,
+        seed: u64,
+    ) -> LevelFit {
+        let mut models = Vec::new();
+        let mut speaking: Vec<Curve> = Vec::new();
+        for (k, entry) in self.entries.iter().enumerate() {
+            let spread = match (&entry.curve, entry.kind) {
+                (Err(_), _) => Vec::new(),
+                (Ok(_), ModelKind::Joint) => self.law_draws(laws),
+                (Ok(_), ModelKind::NoFloor) => Vec::new(),
+                (Ok(curve), _) => match MODELS.iter().find(|m| m.kind() == entry.kind) {
+                    Some(model) => {
+                        let seed = seed.wrapping_add(7919 * (index as u64 + 1) + k as u64);
+                        uncertainty::curve_draws(*model, curve, &self.points, draws, seed)
+                    }
+                    None => Vec::new(),
+                },
+            };
+            models.push(self.model_fit(entry, &spread));
+            if choice.as_ref().is_some_and(|c| c.best == entry.kind) {
+                speaking = spread;
+            }
+        }
+        self.assemble(choice, speaking, models, laws, on)
+    }
+
+    /// Resampled laws of the windows that hold here.
+    fn law_draws(&self, laws: &Laws<'_>) -> Vec<Curve> {
+        let windows = self.windows.iter().filter_map(|&w| laws.windows.get(w));
+        windows.flat_map(|w| &w.draws).filter_map(|law| law.curve(self.loss)).collect()
+    }
+
+    fn model_fit(&self, entry: &Entry, spread: &[Curve]) -> ModelFit {
+        let score = self.scores.iter().find(|s| s.kind == entry.kind);
+        let curve = match &entry.curve {
+            Ok(curve) => curve,
+            Err(refusal) => {
+                return ModelFit {
+                    model: entry.kind,
+                    b_min: Interval::UNKNOWN,
+                    b_opt: Interval::UNKNOWN,
+                    e_min_tokens: Interval::UNKNOWN,
+                    held_out_ln_e: None,
+                    refused: Some(refusal.to_string()),
+                    curve: Vec::new(),
+                };
+            }
+        };
+        let span = span(curve, spread, &[]);
+        ModelFit {
+            model: entry.kind,
+            b_min: of(curve, spread, |c| Some(c.b_min())),
+            b_opt: self
+                .evidence
+                .map_or(Interval::UNKNOWN, |e| e.b_opt(curve.b_opt().or(Some(0.0)), span)),
+            e_min_tokens: of(curve, spread, Curve::e_min),
+            held_out_ln_e: score.and_then(Score::rms),
+            refused: None,
+            curve: self.drawn(curve),
+        }
+    }
+
+    /// The curve over the tested sizes and a little beyond, ascending in steps.
+    fn drawn(&self, curve: &Curve) -> Vec<CurvePoint> {
+        let Some(evidence) = self.evidence else { return Vec::new() };
+        let (from, to) = (evidence.smallest / 3.0, evidence.largest * 3.0);
+        let from = from.max(curve.b_min() * 1.01);
+        if !(from > 0.0 && from < to && to.is_finite()) {
+            return Vec::new();
+        }
+        (0..=60)
+            .rev()
+            .map(|i| from * (to / from).powf(f64::from(i) / 60.0))
+            .filter_map(|b| curve.steps(b).map(|steps| CurvePoint { steps, tokens: steps * b }))
+            .collect()
+    }
+
+    fn assemble(
+        self,
+        choice: Option<Choice>,
+        mut draws: Vec<Curve>,
+        models: Vec<ModelFit>,
+        laws: &Laws<'_>,
+        on: LossKind,
+    ) -> LevelFit {
+        let observed = self.observed.iter().map(observed).collect();
+        let mut level = LevelFit {
+            loss: self.loss,
+            on,
+            observed,
+            model: None,
+            why: String::new(),
+            b_min: Interval::UNKNOWN,
+            b_opt: Interval::UNKNOWN,
+            e_min_tokens: Interval::UNKNOWN,
+            s_opt_steps: Interval::UNKNOWN,
+            within_2_percent: None,
+            models,
+            curve: None,
+            draws: Vec::new(),
+        };
+        let spoken = choice.and_then(|c| self.curve_of(c.best).map(|curve| (c, curve)));
+        let (Some((choice, curve)), Some(evidence)) = (spoken, self.evidence) else {
+            level.why = self.silence(laws);
+            if let Some(evidence) = self.evidence.filter(|_| self.points.reached().count() > 1) {
+                level.b_opt = evidence.b_opt(None, [0.0, f64::INFINITY]);
+                level.why.insert_str(0, "only the points bound the optimum: ");
+            }
+            return level;
+        };
+        let mut others: Vec<Curve> =
+            choice.comparable.iter().filter_map(|k| self.curve_of(*k)).collect();
+        if choice.comparable.contains(&ModelKind::Joint) {
+            let windows = self.windows.iter().filter_map(|&w| laws.windows.get(w));
+            others.extend(windows.filter_map(|w| w.fitted.law.curve(self.loss)));
+        }
+        let spread = span(&curve, &draws, &others);
+        level.b_opt = evidence.b_opt(curve.b_opt().or(Some(0.0)), spread);
+        level.why = choice.why;
+        if choice.comparable.len() > 1 {
+            let names: Vec<&str> = choice
+                .comparable
+                .iter()
+                .filter(|k| **k != choice.best)
+                .map(|k| select::name(*k))
+                .collect();
+            if !names.is_empty() {
+                level.why.push_str(&format!("; cannot be told from: {}", names.join(", ")));
+            }
+        }
+        if let Some(words) = evidence.words(&level.b_opt) {
+            level.why.push_str("; ");
+            level.why.push_str(&words);
+        }
+        // Windows and models that cannot be told from the best one belong to the spread.
+        draws.extend(others);
+        level.model = Some(choice.best);
+        level.b_min = of(&curve, &draws, |c| Some(c.b_min()));
+        level.e_min_tokens = of(&curve, &draws, Curve::e_min);
+        level.s_opt_steps = steps_at(&level, &curve, &draws);
+        level.within_2_percent = curve.within(SLACK).and_then(|[low, high]| {
+            let tested = self.points.iter().map(|p| p.batch_size);
+            let low = low.max(evidence.above.unwrap_or(evidence.smallest));
+            let high = high.min(tested.fold(evidence.largest, f64::max));
+            (low < high).then_some([low, high])
+        });
+        level.curve = Some(curve);
+        level.draws = draws;
+        level
+    }
+
+    fn silence(&self, laws: &Laws<'_>) -> String {
+        self.gate(3, laws).map_or_else(
+            || "no model is held by the data at this loss".into(),
+            |refusal| refusal.to_string(),
+        )
+    }
+}
+
+/// Which model speaks at each level. B_min and B_opt rise as the loss falls; a one-level model whose
+/// numbers do not (between neighbouring levels its noise is independent) leaves the word to the law
+/// over all levels.
+pub(super) fn choose(levels: &[Level]) -> Vec<Option<Choice>> {
+    let scores: Vec<Vec<Score>> = levels.iter().map(|l| l.scores.clone()).collect();
+    let mut choices: Vec<Option<Choice>> = levels
+        .iter()
+        .enumerate()
+        .map(|(i, l)| select::choose(i, &scores, &l.candidates()))
+        .collect();
+    // Each pass moves at least one level to the law, or ends.
+    for _ in 0..levels.len() {
+        let Some(falling) = first_fall(levels, &choices) else { break };
+        for i in falling {
+            if let Some(c) = &mut choices[i] {
+                c.why = format!(
+                    "the {} predicts left-out sizes better here, but its optimum does not rise as \
+                     the loss falls; the joint law speaks",
+                    select::name(c.best)
+                );
+                c.comparable.push(ModelKind::Joint);
+                c.best = ModelKind::Joint;
+            }
+        }
+    }
+    choices
+}
+
+/// Neighbouring levels at which B_opt or B_min falls with the loss: those of the two that can leave
+/// the word to the law.
+fn first_fall(levels: &[Level], choices: &[Option<Choice>]) -> Option<Vec<usize>> {
+    let speaking: Vec<(usize, Curve)> = choices
+        .iter()
+        .enumerate()
+        .filter_map(|(i, c)| Some((i, levels[i].curve_of(c.as_ref()?.best)?)))
+        .collect();
+    speaking.windows(2).find_map(|w| {
+        let [(i, upper), (j, lower)] = [w[0], w[1]];
+        let falls = |a: f64, b: f64| b < a * (1.0 - 1e-6);
+        let b_opt = |c: &Curve| c.b_opt().unwrap_or(0.0);
+        if !falls(b_opt(&upper), b_opt(&lower)) && !falls(upper.b_min(), lower.b_min()) {
+            return None;
+        }
+        let movable = |&k: &usize| {
+            choices[k].as_ref().is_some_and(|c| c.best != ModelKind::Joint)
+                && levels[k].curve_of(ModelKind::Joint).is_some()
+        };
+        let both: Vec<usize> = [i, j].into_iter().filter(movable).collect();
+        (!both.is_empty()).then_some(both)
+    })
+}
+
+/// S_opt is read at the optimum: unknown where that is not inside the tested sizes.
+fn steps_at(level: &LevelFit, curve: &Curve, draws: &[Curve]) -> Interval {
+    let mut steps = of(curve, draws, Curve::s_opt);
+    if level.b_opt.open != Open::None {
+        // A smaller batch takes more steps: what is open below for B is open above for S.
+        let flip = match level.b_opt.open {
+            Open::Low => Open::High,
+            Open::High => Open::Low,
+            other => other,
+        };
+        steps.open = flip;
+        if matches!(flip, Open::High | Open::Both) {
+            steps.high = None;
+        }
+        if matches!(flip, Open::Low | Open::Both) {
+            steps.low = None;
+        }
+        if level.b_opt.value.is_none() {
+            steps.value = None;
+        }
+    }
+    steps
+}
+
+/// 90 % of the draws of B_opt, and all of the curves that cannot be told from the best one; 0 where
+/// a curve has no inner optimum.
+fn span(curve: &Curve, draws: &[Curve], others: &[Curve]) -> [f64; 2] {
+    let b_opt = |c: &Curve| c.b_opt().unwrap_or(0.0);
+    let own = b_opt(curve);
+    let [low, high] =
+        uncertainty::quantiles(draws.iter().map(b_opt).collect()).unwrap_or([own, own]);
+    let others = || others.iter().map(b_opt);
+    [others().fold(low.min(own), f64::min), others().fold(high.max(own), f64::max)]
+}
+
+fn of(curve: &Curve, draws: &[Curve], f: impl Fn(&Curve) -> Option<f64>) -> Interval {
+    let value = f(curve);
+    let spread: Vec<f64> = draws.iter().filter_map(&f).collect();
+    if spread.is_empty() {
+        return Interval { value, low: None, high: None, level: LEVEL, open: Open::Both };
+    }
+    interval(value, spread)
+}
+
+fn observed(o: &Observation) -> Observed {
+    Observed {
+        run: o.run.clone(),
+        batch_size_tokens: o.batch_size,
+        steps: o.steps,
+        tokens: o.tokens,
+        se_ln: if o.se_ln.is_finite() { o.se_ln } else { 0.0 },
+        censored: o.censored,
+    }
+}

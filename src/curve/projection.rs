@@ -1,0 +1,187 @@
+//! Variable projection for laws `L = l_0 + c_1 x_1(theta) + c_2 x_2(theta)`.
+//!
+//! Given the shape theta, the three linear parameters are the minimum of a convex problem (Huber
+//! loss, c_1 and c_2 and l_0 not negative), solved by reweighting. What is left is a problem in
+//! theta alone (Golub and Pereyra 1973), whose Jacobian is taken in Kaufman's form (1975): the
+//! derivative of the columns projected off their span. Its gradient is exact.
+
+use super::data::{LawPoint, SeriesSet};
+use super::solve::{Residuals, cholesky_solve, huber_weight};
+
+/// The two columns of a law and their derivatives by the `N` shape parameters.
+pub(super) trait Columns<const N: usize> {
+    fn at(&self, point: &LawPoint, theta: &[f64; N]) -> ([f64; 2], [[f64; N]; 2]);
+}
+
+/// A law on a set, reduced to its shape parameters.
+#[derive(Debug)]
+pub(super) struct Projected<'a, C, const N: usize> {
+    set: &'a SeriesSet,
+    columns: C,
+    huber: f64,
+    x: Vec<[f64; 3]>,
+    dx: Vec<[[f64; N]; 2]>,
+    /// l_0, c_1, c_2 of the latest evaluation.
+    pub linear: [f64; 3],
+}
+
+impl<'a, C: Columns<N>, const N: usize> Projected<'a, C, N> {
+    pub fn new(set: &'a SeriesSet, columns: C, huber: f64) -> Self {
+        let n = set.points.len();
+        Projected {
+            set,
+            columns,
+            huber,
+            x: vec![[1.0; 3]; n],
+            dx: vec![[[0.0; N]; 2]; n],
+            linear: [0.0; 3],
+        }
+    }
+
+    /// The linear parameters at `theta`.
+    pub fn linear_at(&mut self, theta: &[f64; N]) -> Option<[f64; 3]> {
+        self.fill(theta);
+        self.reweighted().map(|(linear, _)| linear)
+    }
+
+    fn fill(&mut self, theta: &[f64; N]) {
+        for (i, point) in self.set.points.iter().enumerate() {
+            let (x, d) = self.columns.at(point, theta);
+            self.x[i] = [1.0, x[0], x[1]];
+            self.dx[i] = d;
+        }
+    }
+
+    fn residual(&self, i: usize, c: &[f64; 3]) -> f64 {
+        let x = &self.x[i];
+        c[0] * x[0] + c[1] * x[1] + c[2] * x[2] - self.set.points[i].loss
+    }
+
+    /// Huber minimum over the linear parameters, and which of them are free there.
+    fn reweighted(&self) -> Option<([f64; 3], [bool; 3])> {
+        let start = self.linear.iter().any(|c| *c != 0.0).then_some(self.linear);
+        let (mut c, mut free) = self.weighted(start.as_ref())?;
+        for _ in 0..40 {
+            let (next, next_free) = self.weighted(Some(&c))?;
+            let moved = (0..3).map(|k| (next[k] - c[k]).abs() / (1e-9 + c[k].abs()));
+            let moved = moved.fold(0.0, f64::max);
+            (c, free) = (next, next_free);
+            // At a minimum the cost is off by the square of this.
+            if moved < 1e-5 {
+                break;
+            }
+        }
+        Some((c, free))
+    }
+
+    /// Least squares with the Huber weights of the residuals under `c`, none negative.
+    fn weighted(&self, c: Option<&[f64; 3]>) -> Option<([f64; 3], [bool; 3])> {
+        let (mut a, mut b) = ([[0.0; 3]; 3], [0.0; 3]);
+        for (i, point) in self.set.points.iter().enumerate() {
+            let h = c.map_or(1.0, |c| huber_weight(self.residual(i, c), self.huber));
+            let (w, x) = (point.weight * h, &self.x[i]);
+            for k in 0..3 {
+                b[k] += w * x[k] * point.loss;
+                for l in 0..=k {
+                    a[k][l] += w * x[k] * x[l];
+                }
+            }
+        }
+        non_negative(&a, &b)
+    }
+}
+
+/// Minimum of `x^T A x / 2 - b^T x` over x >= 0 (A by its lower triangle): of three parameters all
+/// the sets that may be free are tried.
+fn non_negative(a: &[[f64; 3]; 3], b: &[f64; 3]) -> Option<([f64; 3], [bool; 3])> {
+    let mut best: Option<(f64, [f64; 3], [bool; 3])> = None;
+    // All free first: nearly always the answer.
+    for mask in (1..8u8).rev() {
+        let free: [bool; 3] = std::array::from_fn(|k| mask & (1 << k) != 0);
+        let Some(x) = solve_free(a, b, &free) else { continue };
+        if x.iter().any(|v| *v < 0.0) {
+            continue;
+        }
+        let value = -0.5 * (0..3).map(|k| b[k] * x[k]).sum::<f64>();
+        if best.is_none_or(|(v, ..)| value < v) {
+            best = Some((value, x, free));
+        }
+        if mask == 7 {
+            break;
+        }
+    }
+    best.map(|(_, x, free)| (x, free))
+}
+
+fn solve_free(a: &[[f64; 3]; 3], b: &[f64; 3], free: &[bool; 3]) -> Option<[f64; 3]> {
+    let (mut a, mut b) = (*a, *b);
+    for k in 0..3 {
+        if free[k] {
+            // Columns that are nearly parallel must not break the factorisation.
+            a[k][k] *= 1.0 + 1e-13;
+            continue;
+        }
+        for l in 0..k {
+            a[k][l] = 0.0;
+        }
+        for row in a.iter_mut().skip(k + 1) {
+            row[k] = 0.0;
+        }
+        (a[k][k], b[k]) = (1.0, 0.0);
+    }
+    cholesky_solve(a, b)
+}
+
+impl<C: Columns<N>, const N: usize> Residuals<N> for Projected<'_, C, N> {
+    fn count(&self) -> usize {
+        self.set.points.len()
+    }
+
+    fn weight(&self, i: usize) -> f64 {
+        self.set.points[i].weight
+    }
+
+    fn evaluate(&mut self, theta: &[f64; N], r: &mut [f64], j: &mut [[f64; N]]) -> bool {
+        self.fill(theta);
+        let Some((c, free)) = self.reweighted() else { return false };
+        self.linear = c;
+        let (mut a, mut along) = ([[0.0; 3]; 3], [[0.0; 3]; N]);
+        for i in 0..r.len() {
+            r[i] = self.residual(i, &c);
+            let w = self.weight(i) * huber_weight(r[i], self.huber);
+            let (x, d) = (&self.x[i], &self.dx[i]);
+            j[i] = std::array::from_fn(|n| c[1] * d[0][n] + c[2] * d[1][n]);
+            for k in 0..3 {
+                for l in 0..=k {
+                    a[k][l] += w * x[k] * x[l];
+                }
+                for n in 0..N {
+                    along[n][k] += w * x[k] * j[i][n];
+                }
+            }
+        }
+        for n in 0..N {
+            let Some(off) = solve_free(&a, &along[n], &free) else { return false };
+            for (row, x) in j.iter_mut().zip(&self.x) {
+                row[n] -= off[0] * x[0] + off[1] * x[1] + off[2] * x[2];
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn non_negative_least_squares_finds_the_corner() {
+        // Free minimum at (1, -2, 3) with A = I: the nearest non-negative point is (1, 0, 3).
+        let a = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        let (x, free) = non_negative(&a, &[1.0, -2.0, 3.0]).unwrap();
+        assert!((x[0] - 1.0).abs() < 1e-9 && x[1] == 0.0 && (x[2] - 3.0).abs() < 1e-9);
+        assert_eq!(free, [true, false, true]);
+        let (x, _) = non_negative(&a, &[1.0, 2.0, 3.0]).unwrap();
+        assert!((x[1] - 2.0).abs() < 1e-9);
+    }
+}

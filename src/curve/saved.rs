@@ -1,0 +1,191 @@
+//! A law as text and back (`boptop.law/1`), with where it came from: a prior for another run, never
+//! silently mixed with its own data. The caller does the reading and the writing.
+
+use super::law::{Law, Memory, MemorySource};
+use super::report::{GroupFit, LawFit, LossKind};
+use serde::{Deserialize, Serialize};
+
+/// Id of the group that a saved law stands for.
+pub const SAVED_GROUP: &str = "saved law";
+const SCHEMA: &str = "boptop.law/1";
+/// Resampled laws that a file keeps.
+const DRAWS: usize = 64;
+
+/// A joint law with its provenance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SavedLaw {
+    pub schema: String,
+    #[serde(flatten)]
+    pub law: Law,
+    pub tau_steps: f64,
+    pub p: f64,
+    /// Whether tau and p were measured in the sweep or assumed.
+    pub memory_measured: bool,
+    /// Learning rate of the plateau that it holds at.
+    pub lr: Option<f64>,
+    pub on: LossKind,
+    /// Batch sizes (tokens a step) and losses (nats) that it rests on.
+    pub batch_sizes: [f64; 2],
+    pub losses: [f64; 2],
+    pub burn_in_steps: f64,
+    pub rms_nats: f64,
+    pub held_out_nats: Option<f64>,
+    /// The runs that it was fitted to.
+    pub runs: Vec<String>,
+    /// What the person who saved it said: the model, the data, the tokenizer.
+    pub note: String,
+    /// Resampled laws: [l_inf, a, alpha, c, gamma, q] each.
+    #[serde(default)]
+    pub draws: Vec<[f64; 6]>,
+}
+
+impl SavedLaw {
+    /// The law of a group; `None` where it has none.
+    pub fn from_group(group: &GroupFit, note: &str) -> Option<SavedLaw> {
+        let fit = group.law.as_ref()?;
+        let every = fit.draws.len().div_ceil(DRAWS).max(1);
+        let draws = fit.draws.iter().step_by(every);
+        Some(SavedLaw {
+            schema: SCHEMA.into(),
+            law: fit.law,
+            tau_steps: fit.memory.tau_steps,
+            p: fit.memory.p,
+            memory_measured: fit.memory.source == MemorySource::Measured,
+            lr: group.lr,
+            on: fit.on,
+            batch_sizes: fit.batch_sizes,
+            losses: fit.losses,
+            burn_in_steps: fit.burn_in_steps,
+            rms_nats: fit.rms_nats,
+            held_out_nats: fit.held_out_nats,
+            runs: group.runs.iter().filter(|r| r.used).map(|r| r.id.clone()).collect(),
+            note: note.to_string(),
+            draws: draws.map(|l| [l.l_inf, l.a, l.alpha, l.c, l.gamma, l.q]).collect(),
+        })
+    }
+
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// Reads and checks; the error says what was found and what was expected.
+    pub fn from_json(text: &str) -> Result<SavedLaw, String> {
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|e| {
+            format!("found text that is not JSON ({e}), expected a law saved by boptop")
+        })?;
+        let schema = value.get("schema").and_then(|s| s.as_str()).unwrap_or("none");
+        if schema != SCHEMA {
+            let schema: String = schema.chars().filter(|c| !c.is_control()).take(40).collect();
+            return Err(format!(
+                "found schema {schema:?}, expected {SCHEMA:?}; save the law again with this version"
+            ));
+        }
+        let law: SavedLaw = serde_json::from_value(value)
+            .map_err(|e| format!("the saved law is not complete: {e}"))?;
+        law.check()?;
+        Ok(law)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let l = &self.law;
+        let positive =
+            [("a", l.a), ("alpha", l.alpha), ("c", l.c), ("gamma", l.gamma), ("p", self.p)];
+        if let Some((name, x)) = positive.iter().find(|(_, x)| !(x.is_finite() && *x > 0.0)) {
+            return Err(format!("found {name} = {x}, expected a number above 0"));
+        }
+        if !l.l_inf.is_finite() || !(0.0..1.0).contains(&l.q) || !(self.tau_steps >= 0.0) {
+            return Err(
+                "found l_inf, q or tau_steps out of range, expected 0 <= q < 1 and tau_steps >= 0"
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Tau and p, as coming from a saved law.
+    pub fn memory(&self) -> Memory {
+        Memory { tau_steps: self.tau_steps, p: self.p, source: MemorySource::Saved }
+    }
+
+    /// The law as a group of its own without runs, for a run whose siblings cannot speak.
+    pub fn group(&self) -> GroupFit {
+        GroupFit {
+            id: SAVED_GROUP.into(),
+            lr: self.lr,
+            runs: Vec::new(),
+            law: Some(LawFit {
+                law: self.law,
+                memory: self.memory(),
+                rms_nats: self.rms_nats,
+                held_out_nats: self.held_out_nats,
+                on: self.on,
+                burn_in_steps: self.burn_in_steps,
+                batch_sizes: self.batch_sizes,
+                losses: self.losses,
+                left_out: Vec::new(),
+                rival_held_out_nats: None,
+                windows: Vec::new(),
+                memory_checks: Vec::new(),
+                draws: self.draws().collect(),
+            }),
+            levels: Vec::new(),
+            notes: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// The resampled laws.
+    pub fn draws(&self) -> impl Iterator<Item = Law> + '_ {
+        self.draws.iter().map(|&[l_inf, a, alpha, c, gamma, q]| Law {
+            l_inf,
+            a,
+            alpha,
+            c,
+            gamma,
+            q,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved() -> SavedLaw {
+        SavedLaw {
+            schema: SCHEMA.into(),
+            law: Law { l_inf: 1.9, a: 200.0, alpha: 0.8, c: 2.1, gamma: 0.4, q: 0.1 },
+            tau_steps: 1500.0,
+            p: 0.4,
+            memory_measured: true,
+            lr: Some(2e-3),
+            on: LossKind::Train,
+            batch_sizes: [16.0, 4096.0],
+            losses: [2.1, 2.9],
+            burn_in_steps: 1500.0,
+            rms_nats: 0.012,
+            held_out_nats: Some(0.014),
+            runs: vec!["a".into()],
+            note: "a proxy".into(),
+            draws: vec![[1.9, 190.0, 0.79, 2.2, 0.41, 0.1]],
+        }
+    }
+
+    #[test]
+    fn a_law_survives_being_text() {
+        let law = saved();
+        assert_eq!(SavedLaw::from_json(&law.to_json()).unwrap(), law);
+        assert_eq!(law.draws().count(), 1);
+        assert_eq!(law.memory().source, MemorySource::Saved);
+    }
+
+    #[test]
+    fn another_schema_and_numbers_out_of_range_are_named() {
+        assert!(SavedLaw::from_json("no").unwrap_err().contains("not JSON"));
+        let other = saved().to_json().replace(SCHEMA, "boptop.law/9");
+        assert!(SavedLaw::from_json(&other).unwrap_err().contains("boptop.law/9"));
+        let mut law = saved();
+        law.law.gamma = -1.0;
+        assert!(SavedLaw::from_json(&law.to_json()).unwrap_err().contains("gamma"));
+    }
+}

@@ -1,0 +1,269 @@
+//! The WSD curve of three stages (Zhou et al., arXiv 2601.05034) at one loss level:
+//!
+//! ```text
+//! E(S) = B_-1/(S - S_min) + B_0      S_min < S < S_1    inverse-linear
+//!      = C (S - S_opt)^2 + E_min     S_1  <= S < S_2    quadratic
+//!      = A_1 S + A_0                 S >= S_2           linear
+//! ```
+//! C0 and C1 at the joints leave six parameters, S_min < S_1 < S_opt < S_2, E_min and 0 < k < 1:
+//! `C = k E_min / (S_2^2 - S_opt^2)`, `B_-1 = 2 C (S_opt - S_1)(S_1 - S_min)^2`,
+//! `A_1 = 2 C (S_2 - S_opt)`, `A_0 = (1 - k) E_min`. Then E is convex and E/S falls from infinity to
+//! A_1 = B_min, so each ray `E = B S` above it meets the curve once. `B_opt = E_min / S_opt`.
+
+use super::level::{Points, Target};
+use super::model::{Curve, CurveModel, Minimum, Refusal};
+use super::report::ModelKind;
+use super::solve::{COLD, Residuals, Settings, WARM, multistart};
+
+/// Steps, tokens, and k without unit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ThreeStage {
+    pub s_min: f64,
+    pub s_1: f64,
+    pub s_opt: f64,
+    pub s_2: f64,
+    pub e_min: f64,
+    pub k: f64,
+}
+
+fn logistic(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn logit(x: f64) -> f64 {
+    (x / (1.0 - x)).ln()
+}
+
+impl ThreeStage {
+    /// The ordering holds whatever the parameters are:
+    /// `[ln S_opt, ln E_min, logit S_1/S_opt, logit S_min/S_1, ln(S_2/S_opt - 1), logit k]`.
+    pub(super) fn from_free(u: &[f64; 6]) -> Self {
+        let s_opt = u[0].exp();
+        let s_1 = s_opt * logistic(u[2]);
+        ThreeStage {
+            s_min: s_1 * logistic(u[3]),
+            s_1,
+            s_opt,
+            s_2: s_opt * (1.0 + u[4].exp()),
+            e_min: u[1].exp(),
+            k: logistic(u[5]),
+        }
+    }
+
+    pub(super) fn to_free(self) -> [f64; 6] {
+        [
+            self.s_opt.ln(),
+            self.e_min.ln(),
+            logit(self.s_1 / self.s_opt),
+            logit(self.s_min / self.s_1),
+            (self.s_2 / self.s_opt - 1.0).ln(),
+            logit(self.k),
+        ]
+    }
+
+    /// Curvature of the quadratic stage.
+    pub fn c(&self) -> f64 {
+        self.k * self.e_min / (self.s_2 * self.s_2 - self.s_opt * self.s_opt)
+    }
+
+    fn b_minus_1(&self) -> f64 {
+        2.0 * self.c() * (self.s_opt - self.s_1) * (self.s_1 - self.s_min).powi(2)
+    }
+
+    fn b_0(&self) -> f64 {
+        self.c() * (self.s_1 - self.s_opt).powi(2) + self.e_min
+            - self.b_minus_1() / (self.s_1 - self.s_min)
+    }
+
+    /// Slope of the linear stage: below this batch size the level is never reached.
+    pub fn b_min(&self) -> f64 {
+        2.0 * self.c() * (self.s_2 - self.s_opt)
+    }
+
+    pub fn b_opt(&self) -> f64 {
+        self.e_min / self.s_opt
+    }
+
+    /// Tokens at `s` steps, for s above S_min.
+    pub fn tokens_at(&self, s: f64) -> Option<f64> {
+        if s.is_nan() || s <= self.s_min {
+            return None;
+        }
+        Some(if s < self.s_1 {
+            self.b_minus_1() / (s - self.s_min) + self.b_0()
+        } else if s < self.s_2 {
+            self.c() * (s - self.s_opt).powi(2) + self.e_min
+        } else {
+            self.b_min() * s + (1.0 - self.k) * self.e_min
+        })
+    }
+
+    /// Steps along the ray of batch size `b`, closed form in each stage; `None` at or below B_min.
+    pub fn steps(&self, b: f64) -> Option<f64> {
+        if b.is_nan() || b <= self.b_min() {
+            return None;
+        }
+        let c = self.c();
+        let at = |s: f64| c * (s - self.s_opt).powi(2) + self.e_min;
+        let s = if b < at(self.s_2) / self.s_2 {
+            (1.0 - self.k) * self.e_min / (b - self.b_min())
+        } else if b <= at(self.s_1) / self.s_1 {
+            // Smaller root of C S^2 - (2 C S_opt + B) S + C S_opt^2 + E_min, without cancellation.
+            let h = 2.0 * c * self.s_opt + b;
+            let rest = c * self.s_opt * self.s_opt + self.e_min;
+            2.0 * rest / (h + (h * h - 4.0 * c * rest).max(0.0).sqrt())
+        } else {
+            // x = S - S_min: B x^2 + (B S_min - B_0) x - B_-1 = 0, its positive root.
+            let h = self.b_0() - b * self.s_min;
+            let root = (h * h + 4.0 * b * self.b_minus_1()).sqrt();
+            let x =
+                if h >= 0.0 { (h + root) / (2.0 * b) } else { 2.0 * self.b_minus_1() / (root - h) };
+            self.s_min + x
+        };
+        (s.is_finite() && s > 0.0).then_some(s)
+    }
+
+    /// dE/dS at `s`.
+    pub(super) fn slope(&self, s: f64) -> f64 {
+        if s < self.s_1 {
+            -self.b_minus_1() / (s - self.s_min).powi(2)
+        } else if s < self.s_2 {
+            2.0 * self.c() * (s - self.s_opt)
+        } else {
+            self.b_min()
+        }
+    }
+
+    /// dE at fixed `s` by (S_min, S_1, S_opt, S_2, E_min, k).
+    fn partials(&self, s: f64) -> [f64; 6] {
+        let (c, width) = (self.c(), self.s_2 * self.s_2 - self.s_opt * self.s_opt);
+        // dC by S_opt, S_2, E_min, k.
+        let dc =
+            [2.0 * c * self.s_opt / width, -2.0 * c * self.s_2 / width, c / self.e_min, c / self.k];
+        if s >= self.s_2 {
+            let by_c = 2.0 * (self.s_2 - self.s_opt) * s;
+            return [
+                0.0,
+                0.0,
+                dc[0] * by_c - 2.0 * c * s,
+                dc[1] * by_c + 2.0 * c * s,
+                dc[2] * by_c + 1.0 - self.k,
+                dc[3] * by_c - self.e_min,
+            ];
+        }
+        if s >= self.s_1 {
+            let by_c = (s - self.s_opt).powi(2);
+            return [
+                0.0,
+                0.0,
+                dc[0] * by_c - 2.0 * c * (s - self.s_opt),
+                dc[1] * by_c,
+                dc[2] * by_c + 1.0,
+                dc[3] * by_c,
+            ];
+        }
+        // E = D h + C (S_1 - S_opt)^2 + E_min with D = B_-1, h = 1/(S - S_min) - 1/(S_1 - S_min).
+        let (d, u, v) = (self.b_minus_1(), s - self.s_min, self.s_1 - self.s_min);
+        let gap = self.s_opt - self.s_1;
+        let h = 1.0 / u - 1.0 / v;
+        let by_c = d / c * h + gap * gap;
+        [
+            -4.0 * c * gap * v * h + d * (1.0 / (u * u) - 1.0 / (v * v)),
+            2.0 * c * (2.0 * gap * v - v * v) * h + d / (v * v) - 2.0 * c * gap,
+            dc[0] * by_c + 2.0 * c * v * v * h + 2.0 * c * gap,
+            dc[1] * by_c,
+            dc[2] * by_c + 1.0,
+            dc[3] * by_c,
+        ]
+    }
+
+    /// d ln S by the free parameters, at `s` on the ray of `b`: E(S) - B S = 0 differentiated.
+    fn d_ln_steps(&self, s: f64, b: f64) -> [f64; 6] {
+        let e = self.partials(s);
+        let (f1, f2) = (self.s_1 / self.s_opt, self.s_min / self.s_1);
+        let by_s_1 = e[1] * self.s_1 + e[0] * self.s_min;
+        let free = [
+            e[2] * self.s_opt + e[3] * self.s_2 + by_s_1,
+            e[4] * self.e_min,
+            by_s_1 * (1.0 - f1),
+            e[0] * self.s_min * (1.0 - f2),
+            e[3] * (self.s_2 - self.s_opt),
+            e[5] * self.k * (1.0 - self.k),
+        ];
+        let by = -1.0 / ((self.slope(s) - b) * s);
+        free.map(|x| x * by)
+    }
+}
+
+pub(super) struct Fit<'a>(pub &'a Points);
+
+impl Residuals<6> for Fit<'_> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn evaluate(&mut self, p: &[f64; 6], r: &mut [f64], j: &mut [[f64; 6]]) -> bool {
+        let curve = ThreeStage::from_free(p);
+        for (i, point) in self.0.iter().enumerate() {
+            let target = match curve.steps(point.batch_size) {
+                Some(s) => Target::At(s.ln(), curve.d_ln_steps(s, point.batch_size)),
+                None => Target::Never,
+            };
+            if matches!(target, Target::Never) && !point.censored {
+                return false;
+            }
+            (r[i], j[i]) = point.residual(target);
+        }
+        true
+    }
+}
+
+#[derive(Debug)]
+pub struct ThreeStageModel;
+
+impl CurveModel for ThreeStageModel {
+    fn kind(&self) -> ModelKind {
+        ModelKind::ThreeStage
+    }
+
+    fn sizes_needed(&self) -> usize {
+        7
+    }
+
+    fn parameters(&self) -> usize {
+        6
+    }
+
+    fn minimum(&self, points: &Points, warm: Option<&Curve>) -> Option<Minimum<Curve>> {
+        let best = points.best()?;
+        let (ln_s, ln_e) = (best.ln_steps, best.ln_steps + best.batch_size.ln());
+        let settings = Settings {
+            lower: [ln_s - 3.0, ln_e - 1.5, -9.0, -9.0, -7.0, -9.0],
+            upper: [ln_s + 3.0, ln_e + 0.5, 9.0, 9.0, 5.0, 9.0],
+            huber: points.huber(),
+            max_iterations: 120,
+            tolerance: if warm.is_some() { WARM } else { COLD },
+        };
+        let found = match warm {
+            Some(Curve::ThreeStage(c)) => multistart(&mut Fit(points), [c.to_free()], &settings),
+            _ => {
+                let shapes = [
+                    (-1.0, 1.0, 0.0, 0.0),
+                    (0.8, 0.0, 1.0, -1.0),
+                    (0.0, 2.0, -1.0, 1.0),
+                    (1.5, 1.5, 0.5, 1.5),
+                    // B_min far below the sizes tested.
+                    (0.5, 1.0, 2.0, -2.0),
+                ];
+                let starts = shapes.iter().flat_map(|&(s_1, s_min, s_2, k)| {
+                    [-0.3, 0.3].map(|shift| [ln_s + shift, ln_e, s_1, s_min, s_2, k])
+                });
+                multistart(&mut Fit(points), starts, &settings)
+            }
+        };
+        let found = found?;
+        let refusal = (found.at_bound[0] || found.at_bound[1])
+            .then(|| Refusal::at_bound("S_opt", "the level on both sides of the best batch size"));
+        Some(Minimum { found: Curve::ThreeStage(ThreeStage::from_free(&found.p)), refusal })
+    }
+}

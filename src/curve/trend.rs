@@ -1,0 +1,97 @@
+//! What the levels say together: whether the tested sizes bracket the optimum, and where it goes as
+//! the loss falls.
+
+use super::level::{Point, Points};
+use super::report::{LevelFit, Observed, Open};
+use super::series::Observation;
+use crate::units::{count, loss};
+
+/// Notes for a group, from the highest loss to the lowest.
+pub(super) fn notes(levels: &[LevelFit]) -> Vec<String> {
+    let mut notes = Vec::new();
+    notes.extend(edge(levels, Open::Low));
+    notes.extend(edge(levels, Open::High));
+    notes.extend(moves(levels));
+    notes
+}
+
+/// The best size is at the edge of the tested ones: at which levels, and how its lead over the next
+/// size changes.
+fn edge(levels: &[LevelFit], side: Open) -> Option<String> {
+    let leads: Vec<(f64, f64, f64, f64)> = levels
+        .iter()
+        .filter(|l| l.b_opt.open == side)
+        .filter_map(|l| lead(l, side).map(|(edge, next, ratio)| (l.loss, edge, next, ratio)))
+        .collect();
+    let (first, last) = (leads.first()?, leads.last()?);
+    // One story only while the same two sizes are compared.
+    let from = leads.iter().find(|x| x.1 == last.1 && x.2 == last.2).unwrap_or(first);
+    let (which, beyond) = match side {
+        Open::Low => ("smallest", "below"),
+        _ => ("largest", "above"),
+    };
+    let levels_said = if leads.len() == levels.len() {
+        "at every level".to_string()
+    } else {
+        format!("at {} of {} levels", leads.len(), levels.len())
+    };
+    let mut text = format!(
+        "{levels_said} the {which} batch size that got there, {} at {}, needed the fewest tokens: \
+         the optimum is at it or {beyond}",
+        count(last.1),
+        loss(last.0)
+    );
+    if from.0 != last.0 {
+        text.push_str(&format!(
+            "; it needed {:.2} of the tokens of {} at {} and {:.2} at {}",
+            from.3,
+            count(last.2),
+            loss(from.0),
+            last.3,
+            loss(last.0)
+        ));
+        if side == Open::Low && last.3 > from.3 + 0.02 {
+            text.push_str(
+                ": its lead closes, the optimum is near it and growing as the loss falls",
+            );
+        }
+    }
+    Some(text)
+}
+
+/// The size at the edge, its neighbour, and E(edge)/E(neighbour).
+fn lead(level: &LevelFit, side: Open) -> Option<(f64, f64, f64)> {
+    let back = |o: &Observed| Observation {
+        run: String::new(),
+        batch_size: o.batch_size_tokens,
+        steps: o.steps,
+        tokens: o.tokens,
+        se_ln: o.se_ln,
+        censored: o.censored,
+    };
+    let observed: Vec<Observation> = level.observed.iter().map(back).collect();
+    let points = Points::pool(&observed);
+    let reached: Vec<&Point> = points.reached().collect();
+    let (edge, next) = match side {
+        Open::Low => (reached.first()?, reached.get(1)?),
+        _ => (reached.last()?, reached.get(reached.len().checked_sub(2)?)?),
+    };
+    let is_best = points.best().is_some_and(|b| b.batch_size == edge.batch_size);
+    is_best.then(|| (edge.batch_size, next.batch_size, (edge.ln_tokens() - next.ln_tokens()).exp()))
+}
+
+/// B_opt at the highest and the lowest level that have a value.
+fn moves(levels: &[LevelFit]) -> Option<String> {
+    let valued: Vec<(f64, f64)> =
+        levels.iter().filter_map(|l| Some((l.loss, l.b_opt.value?))).collect();
+    let (&(high, from), &(low, to)) = (valued.first()?, valued.last()?);
+    (high > low).then(|| {
+        format!(
+            "B_opt goes from {} at loss {} to {} at {}",
+            count(from),
+            loss(high),
+            count(to),
+            loss(low)
+        )
+    })
+}

@@ -1,0 +1,238 @@
+//! The fit window of the laws, and their scores on batch sizes left out.
+//!
+//! The laws hold after a burn-in that no theory gives: on real sweeps B_opt moves by a factor of two
+//! with it. So each burn-in of a geometric grid (powers of two from the end of the warmup) is scored
+//! by leaving out one batch size at a time and predicting its loss, always on the same bins; the
+//! best one is shown, and those that cannot be told from it widen the interval.
+
+use super::data::SeriesSet;
+use super::model::{AnyLaw, LAWS, LossModel, Refusal};
+use super::series::ConstantSeries;
+
+/// Bins that each batch size must keep after the burn-in, and the factor of tokens they must span.
+const LEAST_BINS: usize = 8;
+const LEAST_SPAN: f64 = 2.5;
+const MOST_WINDOWS: usize = 8;
+
+/// A batch size left out of a fit.
+#[derive(Debug, Clone)]
+pub(super) struct LeftOut {
+    /// Tokens a step.
+    pub batch_size: f64,
+    /// The law fitted to the others.
+    pub law: AnyLaw,
+    /// Rms error of its prediction, nats, where every window is scored.
+    pub rms_nats: f64,
+}
+
+/// One law on one window.
+#[derive(Debug, Clone)]
+pub(super) struct Fitted {
+    pub model: &'static dyn LossModel,
+    pub law: AnyLaw,
+    pub refusal: Option<Refusal>,
+    /// Rms of the fit, nats, every batch size with the same weight.
+    pub rms_nats: f64,
+    /// Empty where there are too few sizes to leave one out.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Fitted {
+    /// Mean over the batch sizes of the error on the one left out, nats.
+    pub fn held_out_nats(&self) -> Option<f64> {
+        let n = self.left_out.len();
+        (n > 0).then(|| self.left_out.iter().map(|l| l.rms_nats).sum::<f64>() / n as f64)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Window {
+    /// Steps.
+    pub burn_in: f64,
+    pub set: SeriesSet,
+    /// In the order of [`LAWS`]; those without enough batch sizes are absent.
+    pub laws: Vec<Fitted>,
+}
+
+impl Window {
+    /// The joint law that speaks: with q only where it predicts left-out sizes better.
+    pub fn joint(&self) -> Option<&Fitted> {
+        let floors = || {
+            self.laws.iter().filter(|f| matches!(f.law, AnyLaw::Floor(_)) && f.refusal.is_none())
+        };
+        let plain = floors().find(|f| f.model.parameters() == 5);
+        let with_q = floors().find(|f| f.model.parameters() == 6);
+        match (plain, with_q) {
+            (Some(p), Some(w)) => match (p.held_out_nats(), w.held_out_nats()) {
+                (Some(a), Some(b)) if b < 0.98 * a => Some(w),
+                _ => Some(p),
+            },
+            (p, w) => p.or(w),
+        }
+    }
+
+    pub fn rival(&self) -> Option<&Fitted> {
+        self.laws.iter().find(|f| matches!(f.law, AnyLaw::NoFloor(_)))
+    }
+}
+
+/// The windows tried, the index of the one that predicts best, and those that cannot be told from
+/// it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Windows {
+    pub all: Vec<Window>,
+    pub best: usize,
+    pub comparable: Vec<usize>,
+}
+
+impl Windows {
+    pub fn best(&self) -> Option<&Window> {
+        self.all.get(self.best)
+    }
+
+    pub fn fit(series: &[&ConstantSeries]) -> Windows {
+        let burn_ins = burn_ins(series);
+        // Every window is judged where all of them look.
+        let scored_from = burn_ins.last().copied().unwrap_or(0.0);
+        let mut all: Vec<Window> = Vec::new();
+        for &burn_in in &burn_ins {
+            let set = SeriesSet::new(series, burn_in);
+            let before = all.last().map(|w: &Window| w.laws.clone()).unwrap_or_default();
+            let laws =
+                LAWS.iter().filter_map(|m| fit_law(*m, &set, scored_from, &before)).collect();
+            all.push(Window { burn_in, set, laws });
+        }
+        let mut windows = Windows { all, best: 0, comparable: Vec::new() };
+        windows.choose();
+        windows
+    }
+
+    fn choose(&mut self) {
+        let errors: Vec<Option<Vec<f64>>> = self
+            .all
+            .iter()
+            .map(|w| w.joint().filter(|j| !j.left_out.is_empty()))
+            .map(|j| j.map(|j| j.left_out.iter().map(|l| l.rms_nats).collect()))
+            .collect();
+        let mean = |e: &[f64]| e.iter().sum::<f64>() / e.len() as f64;
+        let scored = errors.iter().enumerate().filter_map(|(i, e)| Some((i, mean(e.as_ref()?))));
+        match scored.min_by(|a, b| a.1.total_cmp(&b.1)) {
+            Some((best, _)) => {
+                self.best = best;
+                let reference = errors[best].clone().unwrap_or_default();
+                self.comparable = (0..self.all.len())
+                    .filter(|&i| errors[i].as_ref().is_some_and(|e| not_worse(e, &reference)))
+                    .collect();
+            }
+            None => {
+                // Nothing to judge by: the middle one speaks and all of them widen.
+                let held = |w: &Window| w.joint().is_some();
+                let usable: Vec<usize> =
+                    (0..self.all.len()).filter(|&i| held(&self.all[i])).collect();
+                self.best = usable.get(usable.len() / 2).copied().unwrap_or(0);
+                self.comparable = usable;
+            }
+        }
+    }
+}
+
+/// Whether errors are within one standard error of the best ones, paired by batch size.
+fn not_worse(errors: &[f64], best: &[f64]) -> bool {
+    if errors.len() != best.len() {
+        return false;
+    }
+    let d: Vec<f64> = errors.iter().zip(best).map(|(a, b)| a - b).collect();
+    let (mean, se) = mean_and_error(&d);
+    mean <= se + 1e-9
+}
+
+/// Mean of some values and its standard error.
+pub(super) fn mean_and_error(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    if n == 0.0 {
+        return (0.0, 0.0);
+    }
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, (variance / n).sqrt())
+}
+
+/// The grid: powers of two from the end of the longest warmup, as far as every batch size keeps
+/// enough of its run.
+fn burn_ins(series: &[&ConstantSeries]) -> Vec<f64> {
+    let first = |s: &&ConstantSeries| {
+        s.bins.iter().map(|b| b.steps).find(|s| *s > 0.0).unwrap_or(f64::INFINITY)
+    };
+    let earliest = series.iter().map(first).fold(f64::INFINITY, f64::min);
+    let stable = series.iter().map(|s| s.stable_from_steps).filter(|s| s.is_finite());
+    let start = stable.fold(1.0, f64::max).max(if earliest.is_finite() { earliest } else { 1.0 });
+    let sizes = SeriesSet::new(series, start).sizes;
+    let keeps = |burn_in: f64| {
+        sizes.iter().all(|&b| {
+            series.iter().filter(|s| (s.batch_size / b).ln().abs() <= 1e-3).any(|s| {
+                let left = s.bins.iter().filter(|bin| bin.steps >= burn_in);
+                let last = s.bins.last().map_or(0.0, |bin| bin.steps);
+                left.count() >= LEAST_BINS && last >= LEAST_SPAN * burn_in
+            })
+        })
+    };
+    let mut grid = vec![start];
+    while grid.len() < 40 && keeps(grid[grid.len() - 1] * 2.0) {
+        grid.push(grid[grid.len() - 1] * 2.0);
+    }
+    grid.drain(..grid.len().saturating_sub(MOST_WINDOWS));
+    grid
+}
+
+fn fit_law(
+    model: &'static dyn LossModel,
+    set: &SeriesSet,
+    scored_from: f64,
+    before: &[Fitted],
+) -> Option<Fitted> {
+    if set.sizes.len() < model.sizes_needed() {
+        return None;
+    }
+    let near = before.iter().find(|f| f.model.name() == model.name()).map(|f| &f.law);
+    let found = near
+        .and_then(|law| model.minimum(set, Some(law)))
+        .filter(|m| m.refusal.is_none())
+        .or_else(|| model.minimum(set, None))?;
+    let mut fitted = Fitted {
+        model,
+        law: found.found,
+        refusal: found.refusal,
+        rms_nats: rms(&found.found, set),
+        left_out: Vec::new(),
+    };
+    if set.sizes.len() > model.sizes_needed() {
+        for size in 0..set.sizes.len() {
+            let others = set.without(size);
+            let Some(m) = model.minimum(&others, Some(&found.found)) else { continue };
+            let rms_nats = prediction_error(&m.found, set, size, scored_from);
+            fitted.left_out.push(LeftOut { batch_size: set.sizes[size], law: m.found, rms_nats });
+        }
+    }
+    Some(fitted)
+}
+
+/// Weighted rms of a law on a set, nats.
+pub(super) fn rms(law: &AnyLaw, set: &SeriesSet) -> f64 {
+    let (mut sum, mut weight) = (0.0, 0.0);
+    for p in &set.points {
+        let r = law.loss(p.ln_steps.exp(), p.ln_batch.exp()) - p.loss;
+        sum += p.weight * r * r;
+        weight += p.weight;
+    }
+    (sum / weight.max(f64::MIN_POSITIVE)).sqrt()
+}
+
+fn prediction_error(law: &AnyLaw, set: &SeriesSet, size: usize, from: f64) -> f64 {
+    let points = set.points.iter().filter(|p| p.size == size && p.ln_steps >= from.ln());
+    let (mut sum, mut n) = (0.0, 0.0);
+    for p in points {
+        sum += (law.loss(p.ln_steps.exp(), p.ln_batch.exp()) - p.loss).powi(2);
+        n += 1.0;
+    }
+    if n > 0.0 { (sum / n).sqrt() } else { 0.0 }
+}

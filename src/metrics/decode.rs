@@ -1,0 +1,513 @@
+//! Lines of any known shape to records: JSON objects, Python dictionaries, JSON behind a text
+//! prefix, MLPerf events, console tables, settings of a preamble; everything else is counted.
+
+use super::console;
+use super::defects::Defects;
+use super::emit::Emitter;
+use super::fields::Role;
+use super::mapping::Unit;
+use super::mend;
+use super::mllog::{MARK, Mllog};
+use super::parse::{Found, Hit, Keys, object};
+use super::presets::Shape;
+use super::{Input, Options, values};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+
+/// Text lines kept until it is known whether text is normal in this file.
+const KEPT_TEXT: usize = 20;
+/// Places where a whole object is looked for in a damaged line.
+const MAX_RESCUES: usize = 8;
+/// The key under which the time at the start of a line is listed.
+const LINE_TIME: &str = "(time at the start of the line)";
+
+/// Rank of what a preamble or a line's prefix says: shown only where nothing better is.
+const SETTING: u16 = 50;
+
+/// What the lines of a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Family {
+    #[default]
+    Undecided,
+    /// One JSON object a line; other text is a defect.
+    Json,
+    /// A console log; other text is normal.
+    Console,
+}
+
+/// Reads the lines of one source.
+#[derive(Debug)]
+pub struct Decoder {
+    pub keys: Keys,
+    pub emitter: Emitter,
+    pub defects: Defects,
+    pub run_name: Option<String>,
+    /// Text lines of a console log that carry no metrics.
+    pub text_lines: u64,
+    found: Found,
+    mllog: Mllog,
+    family: Family,
+    shape: Option<&'static Shape>,
+    waiting: Vec<(u64, String)>,
+    waiting_count: u64,
+    /// Bare NaN was seen: look for it before parsing.
+    non_numbers: bool,
+    prefixed: bool,
+    python: bool,
+    is_mllog: bool,
+    /// Counts were printed with three digits.
+    rounded: bool,
+    /// The line has no end: what does not parse is half a line.
+    last: bool,
+}
+
+impl Decoder {
+    pub fn new(options: &Options) -> Self {
+        Decoder {
+            keys: Keys::new(options.roles()),
+            emitter: Emitter::new(options.loss_in_bits),
+            defects: Defects::default(),
+            run_name: None,
+            text_lines: 0,
+            found: Found::default(),
+            mllog: Mllog::default(),
+            family: Family::default(),
+            shape: None,
+            waiting: Vec::new(),
+            waiting_count: 0,
+            non_numbers: false,
+            prefixed: false,
+            python: false,
+            is_mllog: false,
+            rounded: false,
+            last: false,
+        }
+    }
+
+    /// One line without its end.
+    pub fn line(&mut self, n: u64, bytes: &[u8], out: &mut Vec<Input>) {
+        let bytes = trimmed(bytes);
+        if bytes.is_empty() {
+            return;
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.text(n, text, out),
+            Err(e) => {
+                self.defects.add(n, e.valid_up_to() as u64 + 1, "bad_utf8", bytes);
+                self.text(n, &String::from_utf8_lossy(bytes), out);
+            }
+        }
+    }
+
+    /// A line whose end never came: it counts if it can be read. True: it could.
+    pub fn last_line(&mut self, n: u64, bytes: &[u8], out: &mut Vec<Input>) -> bool {
+        let bad = self.defects.count();
+        self.last = true;
+        self.line(n, bytes, out);
+        self.last = false;
+        bad == self.defects.count()
+    }
+
+    pub fn too_long(&mut self, n: u64, head: &[u8]) {
+        self.defects.add(n, 0, "too_long", head);
+    }
+
+    /// Hands out what was kept to settle the mapping.
+    pub fn flush(&mut self, out: &mut Vec<Input>) {
+        self.emitter.flush(&self.keys, out);
+    }
+
+    /// No more lines will come: text of which nothing became clear is counted as bad.
+    pub fn finish(&mut self, out: &mut Vec<Input>) {
+        self.flush(out);
+        if self.family == Family::Undecided {
+            self.decide(Family::Json);
+            self.family = Family::Undecided;
+        }
+    }
+
+    fn text(&mut self, n: u64, text: &str, out: &mut Vec<Input>) {
+        if text.starts_with('{') {
+            if self.json_line(n, text, out) {
+                self.decide(Family::Json);
+            }
+            return;
+        }
+        let plain = console::plain(text);
+        // Progress bars overwrite themselves; the metrics stand in one of the pieces.
+        let mut used = false;
+        for piece in plain.split('\r').filter(|p| !p.trim().is_empty()) {
+            used |= self.console_line(n, piece, out);
+        }
+        if !used {
+            self.other(n, text);
+        }
+    }
+
+    /// A line that begins like an object. True: one was read.
+    fn json_line(&mut self, n: u64, text: &str, out: &mut Vec<Input>) -> bool {
+        let python = text[1..].trim_start().starts_with('\'');
+        let mended = if python {
+            Some(mend::python(text))
+        } else if self.non_numbers {
+            mend::non_numbers(text)
+        } else {
+            None
+        };
+        let (mut read, mut error) = self.objects(n, mended.as_deref().unwrap_or(text), 0, out);
+        if error.is_some()
+            && mended.is_none()
+            && let Some(again) = mend::non_numbers(text)
+        {
+            self.non_numbers = true;
+            let (more, e) = self.objects(n, &again, read, out);
+            read += more;
+            error = e;
+        }
+        self.python |= python && read > 0;
+        let Some(e) = error else { return true };
+        if read == 0 && self.rescue(n, text, out) {
+            self.defects.add(n, 1, "torn_line", text.as_bytes());
+            return true;
+        }
+        let kind = match e.classify() {
+            Category::Eof => "half_line",
+            _ if read > 0 => "trailing_text",
+            _ => "not_json",
+        };
+        self.defects.add(n, e.column() as u64, kind, text.as_bytes());
+        read > 0
+    }
+
+    /// All objects of a text, of which the first `skip` were taken before. Returns how many were
+    /// taken now, and what stopped it.
+    fn objects(
+        &mut self,
+        n: u64,
+        text: &str,
+        skip: usize,
+        out: &mut Vec<Input>,
+    ) -> (usize, Option<serde_json::Error>) {
+        let text = text.strip_suffix(',').unwrap_or(text);
+        let mut de = serde_json::Deserializer::from_str(text);
+        let mut read = 0;
+        loop {
+            self.found.clear();
+            if let Err(e) = object(&mut de, &mut self.keys, &mut self.found) {
+                return (read.max(skip) - skip, Some(e));
+            }
+            read += 1;
+            if read > skip {
+                self.take(n, true, out);
+            }
+            if de.end().is_ok() {
+                return (read.max(skip) - skip, None);
+            }
+        }
+    }
+
+    /// What was found goes on to become a record.
+    fn take(&mut self, n: u64, metric: bool, out: &mut Vec<Input>) {
+        if self.run_name.is_none() {
+            self.run_name = self.found.run_name.take();
+        }
+        self.emitter.accept(&self.keys, n, &self.found.hits, metric, out);
+    }
+
+    /// A writer that died within a line, and its successor that went on in the same line: the
+    /// last whole object is told by the first key of the file.
+    fn rescue(&mut self, n: u64, text: &str, out: &mut Vec<Input>) -> bool {
+        let Some(first) = self.keys.first() else { return false };
+        let mark = format!("{{\"{first}\"");
+        let places: Vec<usize> =
+            text.match_indices(&mark).map(|(i, _)| i).filter(|i| *i > 0).collect();
+        places.into_iter().take(MAX_RESCUES).any(|at| {
+            let rest = mend::non_numbers(&text[at..]).unwrap_or_else(|| text[at..].to_string());
+            whole(&rest) && self.objects(n, &rest, 0, out).1.is_none()
+        })
+    }
+
+    fn console_line(&mut self, n: u64, line: &str, out: &mut Vec<Input>) -> bool {
+        if let Some(at) = line.find(MARK) {
+            return self.event(n, line[at + MARK.len()..].trim(), out);
+        }
+        if let Some(at) = line.find("{\"").or_else(|| line.find("{'"))
+            && self.prefixed(n, line, at, out)
+        {
+            return true;
+        }
+        self.found.clear();
+        if let Some((_, shape)) = console::shape(line) {
+            self.table(line, shape);
+            self.decide(Family::Console);
+            self.shape.get_or_insert(shape);
+            self.take(n, true, out);
+            return true;
+        }
+        let Decoder { keys, found, .. } = self;
+        console::settings(line, |name, role, value| {
+            found.hits.push(Hit { key: keys.given(name, role, SETTING), value })
+        });
+        if found.hits.is_empty() {
+            return false;
+        }
+        self.take(n, false, out);
+        // A setting alone does not make a console log.
+        self.text_lines += 1;
+        true
+    }
+
+    fn table(&mut self, line: &str, shape: &Shape) {
+        let Decoder { keys, found, rounded, .. } = self;
+        if let Some(value) = values::find_time(line) {
+            found.hits.push(Hit { key: keys.given(LINE_TIME, Role::Time, SETTING), value });
+        }
+        console::fields(shape, line, |name, value, was_rounded| {
+            let known = shape.roles.iter().find(|(_, k)| *k == name);
+            let key = match known {
+                Some((role, _)) => Some(keys.given(name, *role, 0)),
+                None => keys.named(name),
+            };
+            if let Some(key) = key {
+                *rounded |= was_rounded && known.is_some();
+                found.hits.push(Hit { key, value });
+            }
+        });
+    }
+
+    fn event(&mut self, n: u64, json: &str, out: &mut Vec<Input>) -> bool {
+        self.found.clear();
+        let Decoder { keys, found, mllog, .. } = self;
+        let read = mllog.read(json, |name, role, value| {
+            found.hits.push(Hit { key: keys.given(name, role, 0), value })
+        });
+        match read {
+            Ok(metric) => {
+                self.is_mllog = true;
+                self.decide(Family::Console);
+                self.take(n, metric, out);
+            }
+            Err(e) => {
+                let kind = if e.classify() == Category::Eof { "half_line" } else { "not_json" };
+                self.defects.add(n, e.column() as u64, kind, json.as_bytes());
+            }
+        }
+        true
+    }
+
+    /// `INFO:name:{...}`, `2021-03-08 12:31:36 | INFO | train | {...}`.
+    fn prefixed(&mut self, n: u64, line: &str, at: usize, out: &mut Vec<Input>) -> bool {
+        let text = line[at..].trim_end();
+        let python = text.starts_with("{'");
+        let mended = if python { Some(mend::python(text)) } else { mend::non_numbers(text) };
+        let text = mended.as_deref().unwrap_or(text);
+        if !whole(text) {
+            return false;
+        }
+        self.found.clear();
+        if let Some(value) = values::find_time(&line[..at]) {
+            self.found
+                .hits
+                .push(Hit { key: self.keys.given(LINE_TIME, Role::Time, SETTING), value });
+        }
+        let mut de = serde_json::Deserializer::from_str(text);
+        if object(&mut de, &mut self.keys, &mut self.found).is_err() {
+            return false;
+        }
+        self.prefixed = true;
+        self.python |= python;
+        self.decide(Family::Console);
+        self.take(n, true, out);
+        true
+    }
+
+    /// Text that carries nothing.
+    fn other(&mut self, n: u64, text: &str) {
+        match self.family {
+            Family::Json => self.bad_text(n, text),
+            Family::Console => self.text_lines += 1,
+            Family::Undecided => {
+                self.waiting_count += 1;
+                if self.waiting.len() < KEPT_TEXT {
+                    let short: String = text.chars().take(200).collect();
+                    self.waiting.push((n, short));
+                }
+            }
+        }
+    }
+
+    fn bad_text(&mut self, n: u64, text: &str) {
+        let kind = if self.last { "half_line" } else { "not_json" };
+        self.defects.add(n, 1, kind, text.as_bytes());
+    }
+
+    fn decide(&mut self, family: Family) {
+        if self.family != Family::Undecided {
+            return;
+        }
+        self.family = family;
+        let count = std::mem::take(&mut self.waiting_count);
+        if family == Family::Console {
+            self.waiting.clear();
+            self.text_lines += count;
+            return;
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        let kept = waiting.len() as u64;
+        for (n, text) in waiting {
+            self.bad_text(n, &text);
+        }
+        for _ in kept..count {
+            self.defects.add(0, 0, "not_json", b"");
+        }
+    }
+
+    /// Name of the trainer or of the shape.
+    pub fn format(&self) -> String {
+        if self.is_mllog {
+            return "mllog".into();
+        }
+        if let Some(shape) = self.shape {
+            return shape.name.into();
+        }
+        if let Some(preset) = self.emitter.mapping.preset {
+            return preset.into();
+        }
+        let name = match self.family {
+            Family::Undecided => "unknown",
+            _ if self.python => "python-dict",
+            _ if self.prefixed => "prefixed-json",
+            _ => "jsonl",
+        };
+        name.into()
+    }
+
+    /// A whole document that holds its records in a list: `log_history` of an object, or the
+    /// document itself.
+    ///
+    /// # Errors
+    /// The document is no JSON (a half-written one).
+    pub fn document(&mut self, text: &str, out: &mut Vec<Input>) -> Result<(), serde_json::Error> {
+        let mended = mend::non_numbers(text);
+        let mut de = serde_json::Deserializer::from_str(mended.as_deref().unwrap_or(text));
+        let mut n = 0;
+        Document { decoder: self, n: &mut n, out }.deserialize(&mut de)?;
+        de.end()?;
+        self.family = Family::Json;
+        self.flush(out);
+        Ok(())
+    }
+
+    /// What a person should know about this file.
+    pub fn notes(&self) -> Vec<String> {
+        let m = &self.emitter.mapping;
+        let mut notes: Vec<String> = Vec::new();
+        notes.extend(m.preset_note.map(String::from));
+        notes.extend(self.shape.filter(|_| self.rounded).and_then(|s| s.note).map(String::from));
+        if self.text_lines > 0 {
+            notes.push(format!("{} lines of other text", self.text_lines));
+        }
+        if !self.keys.listed().is_empty() && self.emitter.records > 0 {
+            self.missing_fields(&mut notes);
+        }
+        match m.unit.filter(|_| m.speaks(Role::BatchSize).is_some()) {
+            Some(Unit::AssumedTokens) => notes.push("nothing in the log tells the unit of the batch size; taken as tokens because it is large: say --field batch_tokens=KEY or batch_sequences=KEY".into()),
+            Some(Unit::AssumedSequences) => notes.push("nothing in the log tells the unit of the batch size; taken as sequences: say --field batch_tokens=KEY or batch_sequences=KEY".into()),
+            _ => {}
+        }
+        if let Some(seq_len) = m.seq_len {
+            notes.push(format!("sequence length {seq_len} tokens, from the token counter"));
+        }
+        if !m.other_losses.is_empty() && m.speaks(Role::Loss).is_some() {
+            let others = m.other_losses.join(", ");
+            notes.push(format!(
+                "other keys that could be the training loss: {others} (say --field loss=KEY)"
+            ));
+        }
+        if self.emitter.non_finite > 0 {
+            notes.push(format!("{} losses are NaN or infinite", self.emitter.non_finite));
+        }
+        notes
+    }
+
+    fn missing_fields(&self, notes: &mut Vec<String>) {
+        let m = &self.emitter.mapping;
+        if m.speaks(Role::Loss).is_none() && m.speaks(Role::ValLoss).is_none() {
+            notes.push("no key looks like a loss: say --field loss=KEY".into());
+        }
+        if m.speaks(Role::Step).is_none() {
+            notes.push("no key looks like a step: say --field step=KEY".into());
+        }
+    }
+}
+
+/// Without blanks, and without the NUL bytes that a crash leaves in a file.
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    let blank = |b: &u8| b.is_ascii_whitespace() || *b == 0;
+    let Some(start) = bytes.iter().position(|b| !blank(b)) else { return &[] };
+    let end = bytes.iter().rposition(|b| !blank(b)).map_or(start, |e| e + 1);
+    &bytes[start..end]
+}
+
+/// Is the text one whole JSON value?
+fn whole(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+struct Document<'a> {
+    decoder: &'a mut Decoder,
+    n: &'a mut u64,
+    out: &'a mut Vec<Input>,
+}
+
+impl<'de> DeserializeSeed<'de> for Document<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Document<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object with a list of records, or a list of records")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Document { decoder, n, out } = self;
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "log_history" => map.next_value_seed(Document { decoder, n, out })?,
+                // Per device; stands before or behind the list, so it is no setting to rely on.
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Document { decoder, n, out } = self;
+        while seq.next_element_seed(Element { decoder, n, out })?.is_some() {}
+        Ok(())
+    }
+}
+
+struct Element<'a> {
+    decoder: &'a mut Decoder,
+    n: &'a mut u64,
+    out: &'a mut Vec<Input>,
+}
+
+impl<'de> DeserializeSeed<'de> for Element<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        *self.n += 1;
+        self.decoder.found.clear();
+        object(d, &mut self.decoder.keys, &mut self.decoder.found)?;
+        self.decoder.take(*self.n, true, self.out);
+        Ok(())
+    }
+}

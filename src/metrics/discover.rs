@@ -1,0 +1,549 @@
+//! PATH arguments to runs: files, directories, globs, `-`. Looks again whenever it is asked.
+
+use super::names::{self, FileName, Kind};
+use super::source::unsupported_name;
+use super::{Options, Source, follow};
+use crate::error::{Error, Result};
+use globset::{GlobBuilder, GlobMatcher};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// Directories within directories that are looked into.
+const DEPTH: usize = 5;
+/// Bytes of a file that are read to see whether it holds metrics.
+const PROBE: usize = 1 << 20;
+/// JSON lines without any known field after which a file is something else.
+const FOREIGN_LINES: u64 = 20;
+
+/// The files of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFiles {
+    /// NAME, or its directory's name where NAME is generic; unique.
+    pub name: String,
+    pub main: PathBuf,
+    /// In reading order, each a stream of its own: the rotated past (oldest first), `main`, then
+    /// validation files that join by step.
+    ///
+    /// The past is for the first sight of a run: when a file that is being followed is rotated,
+    /// its follower has read it, and the new past must not be read again.
+    pub parts: Vec<PathBuf>,
+}
+
+impl RunFiles {
+    /// Is this part a rotated past of the main file?
+    pub fn is_past(part: &Path) -> bool {
+        part.file_name()
+            .and_then(|n| n.to_str())
+            .is_some_and(|n| names::file_name(n).past.is_some())
+    }
+}
+
+#[derive(Debug)]
+enum Argument {
+    Stdin,
+    Path(PathBuf),
+    Glob { base: PathBuf, matcher: GlobMatcher },
+}
+
+/// The PATH arguments of a command.
+#[derive(Debug)]
+pub struct Discovery {
+    arguments: Vec<Argument>,
+    /// Names by main file: a run keeps its name.
+    names: HashMap<PathBuf, String>,
+    /// Runs in the order in which they were first found.
+    order: Vec<PathBuf>,
+    /// What was found out about files in directories, and at which size.
+    probed: HashMap<PathBuf, (u64, bool)>,
+    directories: Vec<PathBuf>,
+    unsupported: Vec<PathBuf>,
+}
+
+impl Discovery {
+    /// # Errors
+    /// [`Error::Usage`]: a glob that is none.
+    pub fn new(paths: &[String]) -> Result<Discovery> {
+        let arguments = paths.iter().map(|p| argument(p)).collect::<Result<_>>()?;
+        Ok(Discovery {
+            arguments,
+            names: HashMap::new(),
+            order: Vec::new(),
+            probed: HashMap::new(),
+            directories: Vec::new(),
+            unsupported: Vec::new(),
+        })
+    }
+
+    /// Everything that matches now; runs found before come first, in their old order.
+    pub fn scan(&mut self) -> Vec<RunFiles> {
+        let mut found = Found::default();
+        for a in &self.arguments {
+            match a {
+                Argument::Stdin => found.files.push(PathBuf::from("-")),
+                Argument::Path(p) if p.is_dir() => found.walk(p, None, &mut self.probed),
+                Argument::Path(p) => found.plain(p),
+                Argument::Glob { base, matcher } => {
+                    found.walk(base, Some(matcher), &mut self.probed)
+                }
+            }
+        }
+        self.directories = std::mem::take(&mut found.directories);
+        self.unsupported = std::mem::take(&mut found.unsupported);
+        let mut runs = group(found.files);
+        self.name(&mut runs);
+        runs.sort_by_key(|r| self.order.iter().position(|m| *m == r.main));
+        runs
+    }
+
+    /// Plain paths that do not exist.
+    pub fn missing(&self) -> Vec<String> {
+        let absent = |a: &Argument| match a {
+            Argument::Path(p) if !p.exists() => Some(p.display().to_string()),
+            _ => None,
+        };
+        self.arguments.iter().filter_map(absent).collect()
+    }
+
+    /// Directories in which something may change, as of the last scan.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.directories.clone()
+    }
+
+    /// Files met in directories that boptop recognises but does not read (`.wandb`, event files).
+    pub fn unsupported(&self) -> &[PathBuf] {
+        &self.unsupported
+    }
+
+    /// Names the new runs; one that is taken gets a directory more.
+    fn name(&mut self, runs: &mut [RunFiles]) {
+        let taken: HashSet<String> = self.names.values().cloned().collect();
+        let fresh: Vec<(PathBuf, Vec<String>)> = runs
+            .iter()
+            .filter(|r| !self.names.contains_key(&r.main))
+            .map(|r| (r.main.clone(), run_names(&r.main)))
+            .collect();
+        for (i, (main, own)) in fresh.iter().enumerate() {
+            let free = |name: &&String| {
+                !taken.contains(*name)
+                    && fresh
+                        .iter()
+                        .enumerate()
+                        .all(|(k, (_, other))| k == i || !other.contains(name))
+            };
+            let name = own.iter().find(free).cloned().unwrap_or_else(|| main.display().to_string());
+            self.names.insert(main.clone(), name);
+            self.order.push(main.clone());
+        }
+        for r in runs {
+            if let Some(name) = self.names.get(&r.main) {
+                r.name.clone_from(name);
+            }
+        }
+    }
+}
+
+fn run_names(main: &Path) -> Vec<String> {
+    if main == Path::new("-") {
+        return vec!["stdin".into()];
+    }
+    names::candidates(&std::path::absolute(main).unwrap_or_else(|_| main.to_path_buf()))
+}
+
+fn argument(path: &str) -> Result<Argument> {
+    if path == "-" {
+        return Ok(Argument::Stdin);
+    }
+    if !path.contains(['*', '?', '[', '{']) || Path::new(path).exists() {
+        return Ok(Argument::Path(PathBuf::from(path)));
+    }
+    let clean = path.strip_prefix("./").unwrap_or(path);
+    let glob = GlobBuilder::new(clean).literal_separator(true).build().map_err(|e| {
+        Error::Usage(format!(
+            "{path}: not a pattern ({}); quote the brackets or give the path",
+            e.kind()
+        ))
+    })?;
+    let fixed = Path::new(clean)
+        .components()
+        .take_while(|c| !matches!(c, Component::Normal(p) if p.to_string_lossy().contains(['*', '?', '[', '{'])));
+    let mut base: PathBuf = fixed.collect();
+    if base.as_os_str().is_empty() {
+        base.push(".");
+    }
+    Ok(Argument::Glob { base, matcher: glob.compile_matcher() })
+}
+
+#[derive(Default)]
+struct Found {
+    files: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
+    unsupported: Vec<PathBuf>,
+}
+
+impl Found {
+    fn plain(&mut self, path: &Path) {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // A path that does not exist yet is waited for in the nearest directory that does.
+        if let Some(dir) = parent.ancestors().find(|d| d.is_dir()).or(Some(Path::new("."))) {
+            self.directory(dir);
+        }
+        if path.exists() {
+            self.files.push(path.to_path_buf());
+        }
+    }
+
+    fn directory(&mut self, dir: &Path) {
+        if !self.directories.iter().any(|d| d == dir) {
+            self.directories.push(dir.to_path_buf());
+        }
+    }
+
+    /// Looks through a directory: real ones before symlinked ones, none twice, so that a file is
+    /// found under its own name and a loop ends.
+    fn walk(
+        &mut self,
+        top: &Path,
+        glob: Option<&GlobMatcher>,
+        probed: &mut HashMap<PathBuf, (u64, bool)>,
+    ) {
+        let mut visited = HashSet::new();
+        let mut linked: Vec<(PathBuf, usize)> = Vec::new();
+        let mut next: Vec<(PathBuf, usize, bool)> = vec![(top.to_path_buf(), 0, glob.is_none())];
+        loop {
+            let Some((dir, depth, all)) =
+                next.pop().or_else(|| linked.pop().map(|(d, n)| (d, n, glob.is_none())))
+            else {
+                return;
+            };
+            match fs::metadata(&dir) {
+                Ok(meta) if meta.is_dir() && visited.insert(follow::id(&meta)) => {
+                    self.directory(&dir)
+                }
+                _ => continue,
+            }
+            for path in entries(&dir) {
+                let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+                if names::is_hidden(name) || names::is_control(name) {
+                    continue;
+                }
+                let clean = path.strip_prefix(".").unwrap_or(&path);
+                let matched = glob.is_some_and(|g| g.is_match(clean) || g.is_match(&path));
+                let link = path.is_symlink();
+                if path.is_dir() {
+                    if depth < DEPTH && link && !(all || matched) {
+                        linked.push((path, depth + 1));
+                    } else if depth < DEPTH && link {
+                        linked.insert(0, (path, depth + 1));
+                    } else if depth < DEPTH {
+                        next.push((path, depth + 1, all || matched));
+                    }
+                } else if all {
+                    let kind = name_of(clean).kind;
+                    self.consider(path, kind, probed);
+                } else if matched {
+                    self.files.push(path);
+                }
+            }
+        }
+    }
+
+    /// A file in a directory: a run only if it looks like metrics.
+    fn consider(&mut self, path: PathBuf, kind: Kind, probed: &mut HashMap<PathBuf, (u64, bool)>) {
+        if unsupported_name(&path).is_some() {
+            if self.unsupported.len() < 20 {
+                self.unsupported.push(path);
+            }
+            return;
+        }
+        let size = fs::metadata(&path).map_or(0, |m| m.len());
+        let holds = match kind {
+            Kind::State => true,
+            Kind::Other => false,
+            Kind::Lines | Kind::Console => match probed.get(&path) {
+                // What once held metrics does; what did not may have grown them.
+                Some((_, true)) => true,
+                Some((then, false)) if *then == size || *then > PROBE as u64 => false,
+                _ => {
+                    let holds = holds_metrics(&path, kind);
+                    probed.insert(path.clone(), (size, holds));
+                    holds
+                }
+            },
+        };
+        if holds {
+            self.files.push(path);
+        }
+    }
+}
+
+fn name_of(path: &Path) -> FileName {
+    names::file_name(&path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default())
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = match fs::read_dir(dir) {
+        // A relative top of "." must not prefix every path.
+        Ok(list) => list
+            .flatten()
+            .map(|e| if dir == Path::new(".") { PathBuf::from(e.file_name()) } else { e.path() })
+            .collect(),
+        Err(_) => Vec::new(),
+    };
+    paths.sort();
+    paths
+}
+
+/// Reads the beginning of a file as the followers would.
+fn holds_metrics(path: &Path, kind: Kind) -> bool {
+    let mut source = Source::file(path, &Options::default());
+    let mut out = Vec::new();
+    source.poll(PROBE, &mut out);
+    let s = source.status();
+    let f = &s.fields;
+    let known = f.loss.is_some() || f.val_loss.is_some();
+    match kind {
+        Kind::Lines => known || f.tokens.is_some() || f.step.is_some() || s.lines < FOREIGN_LINES,
+        _ => known,
+    }
+}
+
+/// Puts files together to runs.
+fn group(files: Vec<PathBuf>) -> Vec<RunFiles> {
+    let files = once(files);
+    let mut listings: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
+    let mut used: HashSet<PathBuf> = HashSet::new();
+    let mut runs: Vec<RunFiles> = Vec::new();
+    let (mains, rest): (Vec<&PathBuf>, Vec<&PathBuf>) = files.iter().partition(|p| is_main(p));
+    for main in mains {
+        let parts = if main.as_path() == Path::new("-") {
+            vec![main.clone()]
+        } else {
+            parts(main, &mut listings)
+        };
+        used.extend(parts.iter().cloned());
+        runs.push(RunFiles { name: String::new(), main: main.clone(), parts });
+    }
+    for lone in rest {
+        if !used.contains(lone) {
+            runs.push(RunFiles {
+                name: String::new(),
+                main: lone.clone(),
+                parts: vec![lone.clone()],
+            });
+        }
+    }
+    without_doubles(runs)
+}
+
+fn is_main(path: &Path) -> bool {
+    let name = name_of(path);
+    name.past.is_none() && !name.validation
+}
+
+/// Every file once, whatever names lead to it.
+fn once(files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut seen = HashSet::new();
+    files
+        .into_iter()
+        .filter(|p| match fs::metadata(p) {
+            Ok(meta) => seen.insert(follow::id(&meta)),
+            Err(_) => p.as_path() == Path::new("-"),
+        })
+        .collect()
+}
+
+fn parts(main: &Path, listings: &mut HashMap<PathBuf, Vec<PathBuf>>) -> Vec<PathBuf> {
+    let dir = main.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let listing = listings.entry(dir.to_path_buf()).or_insert_with(|| entries(dir));
+    let own = name_of(main);
+    let mut past: Vec<(u32, PathBuf)> = Vec::new();
+    let mut validation: Vec<PathBuf> = Vec::new();
+    for path in listing.iter().filter(|p| p.as_path() != main) {
+        let name = name_of(path);
+        if names::is_control(&path.to_string_lossy()) || !names::belongs(&own, &name) {
+            continue;
+        }
+        match name.past {
+            Some(n) if !name.validation => past.push((n, path.clone())),
+            None if name.validation => validation.push(path.clone()),
+            // The past of a validation file would need an order of its own; it is left out.
+            _ => {}
+        }
+    }
+    past.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+    let past = past.into_iter().map(|(_, p)| p);
+    past.chain([main.to_path_buf()]).chain(validation).collect()
+}
+
+/// A console log beside the JSON lines of the same run says the same twice; of the states that
+/// checkpoints keep only the newest counts.
+fn without_doubles(runs: Vec<RunFiles>) -> Vec<RunFiles> {
+    let key = |r: &RunFiles| {
+        (r.main.parent().map(Path::to_path_buf), run_names(&r.main).first().cloned())
+    };
+    let lines: HashSet<_> =
+        runs.iter().filter(|r| name_of(&r.main).kind == Kind::Lines).map(key).collect();
+    let mut newest: HashMap<Option<PathBuf>, (u64, PathBuf)> = HashMap::new();
+    for r in &runs {
+        if let Some((top, step)) = checkpoint(&r.main) {
+            let entry = newest.entry(top).or_insert((step, r.main.clone()));
+            if step > entry.0 {
+                *entry = (step, r.main.clone());
+            }
+        }
+    }
+    let keep = |r: &RunFiles| {
+        let doubled = name_of(&r.main).kind == Kind::Console && lines.contains(&key(r));
+        let old = checkpoint(&r.main)
+            .is_some_and(|(top, _)| newest.get(&top).is_some_and(|(_, p)| *p != r.main));
+        !doubled && !old
+    };
+    runs.into_iter().filter(keep).collect()
+}
+
+/// `run/checkpoint-500/trainer_state.json`: the run's directory and 500.
+fn checkpoint(path: &Path) -> Option<(Option<PathBuf>, u64)> {
+    if name_of(path).kind != Kind::State {
+        return None;
+    }
+    let dir = path.parent()?;
+    let step = dir.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok()?;
+    Some((dir.parent().map(Path::to_path_buf), step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "{\"step\":1,\"loss\":2.5,\"tokens\":64}\n";
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    fn scan(dir: &Path, d: &mut Discovery) -> Vec<(String, Vec<String>)> {
+        let short = |p: &PathBuf| p.strip_prefix(dir).unwrap_or(p).display().to_string();
+        d.scan().into_iter().map(|r| (r.name, r.parts.iter().map(short).collect())).collect()
+    }
+
+    fn at(dir: &Path, path: &str) -> String {
+        dir.join(path).display().to_string()
+    }
+
+    #[test]
+    fn a_directory_gives_its_runs_and_nothing_else() {
+        let text = "some text\n".repeat(50);
+        let foreign = "{\"text\":\"a sentence\"}\n".repeat(50);
+        let t = tree(&[
+            ("a/metrics.jsonl", LINE),
+            ("b/metrics.jsonl", LINE),
+            ("b/train.log", "completed step: 1, loss: 2.5\n"),
+            ("c/sweep1.jsonl", LINE),
+            ("c/sweep1.val.jsonl", "{\"step\":1,\"val_loss\":2.5}\n"),
+            ("c/sweep1.jsonl.1", LINE),
+            ("c/sweep1.jsonl.2", LINE),
+            ("c/sweep1.control.json", "{}"),
+            ("c/sweep1.control.ack.jsonl", LINE),
+            ("c/sweep1.control.log.jsonl", LINE),
+            ("c/.hidden.jsonl", LINE),
+            ("c/notes.txt", &text),
+            ("c/corpus.jsonl", &foreign),
+            ("d/console.log", "completed step: 1, loss: 2.5\n"),
+            ("e/checkpoint-5/trainer_state.json", "{\"log_history\":[]}"),
+            ("e/checkpoint-10/trainer_state.json", "{\"log_history\":[]}"),
+            ("f/run.wandb", "?"),
+        ]);
+        let mut d = Discovery::new(&[t.path().display().to_string()]).unwrap();
+        let mut runs = scan(t.path(), &mut d);
+        runs.sort();
+        let want = [
+            ("a", vec!["a/metrics.jsonl"]),
+            ("b", vec!["b/metrics.jsonl"]),
+            ("console", vec!["d/console.log"]),
+            ("e", vec!["e/checkpoint-10/trainer_state.json"]),
+            (
+                "sweep1",
+                vec![
+                    "c/sweep1.jsonl.2",
+                    "c/sweep1.jsonl.1",
+                    "c/sweep1.jsonl",
+                    "c/sweep1.val.jsonl",
+                ],
+            ),
+        ];
+        let want: Vec<_> = want
+            .iter()
+            .map(|(n, p)| (n.to_string(), p.iter().map(|s| s.to_string()).collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(runs, want);
+        assert_eq!(d.unsupported().len(), 1);
+    }
+
+    #[test]
+    fn names_are_unique_and_stay() {
+        let t = tree(&[("x/a/metrics.jsonl", LINE)]);
+        let mut d = Discovery::new(&[t.path().display().to_string()]).unwrap();
+        assert_eq!(scan(t.path(), &mut d)[0].0, "a");
+        fs::create_dir_all(t.path().join("b/a")).unwrap();
+        fs::write(t.path().join("b/a/metrics.jsonl"), LINE).unwrap();
+        let names: Vec<String> = scan(t.path(), &mut d).into_iter().map(|r| r.0).collect();
+        assert_eq!(names, ["a", "b/a"]);
+        let mut new = Discovery::new(&[t.path().display().to_string()]).unwrap();
+        let names: Vec<String> = scan(t.path(), &mut new).into_iter().map(|r| r.0).collect();
+        assert_eq!(names, ["x/a", "b/a"].into_iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn globs_files_and_their_companions() {
+        let t = tree(&[
+            ("a/x.jsonl", LINE),
+            ("a/x.val.jsonl", LINE),
+            ("b/y.jsonl", LINE),
+            ("b/z.csv", "1"),
+        ]);
+        let mut d = Discovery::new(&[at(t.path(), "*/*.jsonl")]).unwrap();
+        let names: Vec<String> = scan(t.path(), &mut d).into_iter().map(|r| r.0).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        let mut d = Discovery::new(&[
+            at(t.path(), "a/x.jsonl"),
+            at(t.path(), "a/x.val.jsonl"),
+            at(t.path(), "no/w.jsonl"),
+        ])
+        .unwrap();
+        assert_eq!(
+            scan(t.path(), &mut d),
+            [("x".to_string(), vec!["a/x.jsonl".to_string(), "a/x.val.jsonl".into()])]
+        );
+        assert_eq!(d.missing(), [at(t.path(), "no/w.jsonl")]);
+        assert!(d.directories().contains(&t.path().to_path_buf()));
+        assert!(matches!(Discovery::new(&["a[".into()]), Err(Error::Usage(_))));
+    }
+
+    #[test]
+    fn symlinks_lead_to_no_second_run_and_to_no_loop() {
+        let t = tree(&[("runs/r1/m.jsonl", LINE)]);
+        std::os::unix::fs::symlink(t.path().join("runs/r1"), t.path().join("runs/latest")).unwrap();
+        std::os::unix::fs::symlink(t.path(), t.path().join("runs/r1/up")).unwrap();
+        let mut d = Discovery::new(&[t.path().display().to_string()]).unwrap();
+        assert_eq!(
+            scan(t.path(), &mut d),
+            [("m".to_string(), vec!["runs/r1/m.jsonl".to_string()])]
+        );
+    }
+
+    #[test]
+    fn a_log_that_grows_metrics_is_found_later() {
+        let t = tree(&[("j.log", "starting\n")]);
+        let mut d = Discovery::new(&[t.path().display().to_string()]).unwrap();
+        assert!(d.scan().is_empty());
+        fs::write(t.path().join("j.log"), "starting\ncompleted step: 1, loss: 2.5\n").unwrap();
+        assert_eq!(d.scan().len(), 1);
+    }
+}

@@ -1,0 +1,389 @@
+//! One followed file, or the standard input: bytes to records, and its status.
+
+use super::decode::Decoder;
+use super::document::Document;
+use super::follow::{Follower, Look};
+use super::frame::{Framer, Piece};
+use super::packed::{Packed, Packing};
+use super::{FieldMap, Input, Options, SourceState, SourceStatus};
+use std::fs::File;
+use std::io::{Error, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+
+/// Bytes read and parsed at once.
+const CHUNK: usize = 256 << 10;
+/// Bytes that tell what kind of file it is.
+const SNIFF: usize = 4096;
+
+#[derive(Debug)]
+enum Body {
+    /// Its kind is not known yet: it does not exist, or is empty.
+    Unknown,
+    Plain(Follower),
+    Packed(Packed),
+    Document(Document),
+    Stdin(Receiver<Vec<u8>>),
+    Unsupported,
+}
+
+/// One followed file, or the standard input.
+#[derive(Debug)]
+pub struct Source {
+    body: Body,
+    options: Options,
+    framer: Framer,
+    decoder: Decoder,
+    status: SourceStatus,
+    buffer: Vec<u8>,
+    /// Keys, records and defects at the last update of the status.
+    published: (usize, u64, u64),
+}
+
+impl Source {
+    /// Follows a file. Never fails: a missing path is [`SourceState::Waiting`].
+    pub fn file(path: &Path, options: &Options) -> Source {
+        Source::new(path.to_path_buf(), Body::Unknown, options, SourceState::Waiting)
+    }
+
+    /// Follows the standard input, which a thread reads. Its path is `-`.
+    pub fn stdin(options: &Options) -> Source {
+        Source::stdin_notify(options, || {})
+    }
+
+    /// The same; `notify` is called (from that thread) whenever there is something to poll for.
+    pub fn stdin_notify(options: &Options, notify: impl Fn() + Send + 'static) -> Source {
+        let (send, receive) = sync_channel(16);
+        std::thread::spawn(move || read_stdin(&send, notify));
+        Source::new(PathBuf::from("-"), Body::Stdin(receive), options, SourceState::Open)
+    }
+
+    fn new(path: PathBuf, body: Body, options: &Options, state: SourceState) -> Source {
+        let status = SourceStatus {
+            path,
+            state,
+            format: "unknown".into(),
+            compression: "none".into(),
+            lines: 0,
+            bytes: 0,
+            records: 0,
+            bad_lines: Vec::new(),
+            bad_count: 0,
+            keys: Vec::new(),
+            fields: FieldMap::default(),
+            batch_unit: None,
+            notes: Vec::new(),
+            run_name: None,
+            restarts: Vec::new(),
+            modified: None,
+            at_end: false,
+        };
+        Source {
+            body,
+            options: options.clone(),
+            framer: Framer::default(),
+            decoder: Decoder::new(options),
+            status,
+            buffer: Vec::new(),
+            published: (0, 0, 0),
+        }
+    }
+
+    pub fn status(&self) -> &SourceStatus {
+        &self.status
+    }
+
+    /// Reads at most about `budget` bytes of what is new and appends what they mean to `out`.
+    /// True: there is more to read now.
+    pub fn poll(&mut self, budget: usize, out: &mut Vec<Input>) -> bool {
+        if matches!(self.body, Body::Unknown) {
+            self.recognise();
+        }
+        let mut left = budget.max(1);
+        let more = loop {
+            let (read, more) = self.step(left.min(CHUNK), out);
+            left = left.saturating_sub(read);
+            if !more || left == 0 {
+                break more;
+            }
+        };
+        self.decoder.flush(out);
+        self.status.at_end = !more && self.status.state == SourceState::Open;
+        self.publish(!more);
+        more
+    }
+
+    /// The end of a file that nobody follows: a last line without a newline counts if it can be
+    /// read, else it is half a line.
+    pub fn finish(&mut self, out: &mut Vec<Input>) {
+        let Source { framer, decoder, status, .. } = self;
+        framer.end(|n, piece| {
+            let read = match piece {
+                Piece::Line(line) => decoder.last_line(n, line, out),
+                Piece::TooLong(head) => {
+                    decoder.too_long(n, head);
+                    false
+                }
+            };
+            status.lines += u64::from(read);
+        });
+        self.decoder.finish(out);
+        self.publish(true);
+    }
+
+    /// One read. Returns the bytes it took and whether there may be more.
+    fn step(&mut self, budget: usize, out: &mut Vec<Input>) -> (usize, bool) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let result = match &mut self.body {
+            Body::Unknown | Body::Unsupported => Ok(Look::default()),
+            Body::Plain(f) => f.look(budget, &mut buffer),
+            Body::Packed(p) => p.look(budget, &mut buffer),
+            Body::Document(_) => {
+                self.document(out);
+                Ok(Look::default())
+            }
+            Body::Stdin(receive) => Ok(receive_some(receive, budget, &mut buffer)),
+        };
+        let look = match result {
+            Ok(look) => {
+                self.found(look);
+                look
+            }
+            Err(e) => {
+                self.status.state = SourceState::Failed(words(&e));
+                Look::default()
+            }
+        };
+        if look.restarted {
+            self.restart(out);
+        }
+        let n = buffer.len();
+        if n > 0 {
+            self.lines(&buffer, out);
+        }
+        if matches!(self.body, Body::Plain(_) | Body::Stdin(_)) {
+            self.status.bytes += n as u64;
+        }
+        buffer.clear();
+        if !look.more {
+            buffer.shrink_to(4096);
+        }
+        self.buffer = buffer;
+        // A restart may have read little; the next step goes on at once.
+        (n.max(1), look.more && (n > 0 || look.restarted || matches!(self.body, Body::Packed(_))))
+    }
+
+    fn found(&mut self, look: Look) {
+        match &self.body {
+            Body::Plain(f) => {
+                self.status.modified = f.modified().or(self.status.modified);
+                let state = if look.missing { gone() } else { SourceState::Open };
+                self.status.state = state;
+            }
+            Body::Packed(p) => {
+                self.status.modified = p.modified();
+                self.status.bytes = p.size();
+                self.status.state = if look.missing { gone() } else { SourceState::Open };
+            }
+            _ => {}
+        }
+    }
+
+    fn lines(&mut self, bytes: &[u8], out: &mut Vec<Input>) {
+        let Source { framer, decoder, status, .. } = self;
+        framer.push(bytes, |n, piece| {
+            status.lines += 1;
+            match piece {
+                Piece::Line(line) => decoder.line(n, line, out),
+                Piece::TooLong(head) => decoder.too_long(n, head),
+            }
+        });
+    }
+
+    /// The content starts anew. A line that had no end yet is over.
+    fn restart(&mut self, out: &mut Vec<Input>) {
+        let Source { framer, decoder, .. } = self;
+        framer.end(|n, piece| match piece {
+            Piece::Line(line) => {
+                decoder.last_line(n, line, out);
+            }
+            Piece::TooLong(head) => decoder.too_long(n, head),
+        });
+        self.decoder.flush(out);
+        self.decoder.emitter.restarted();
+        out.push(Input::Restarted);
+    }
+
+    fn document(&mut self, out: &mut Vec<Input>) {
+        let Body::Document(document) = &mut self.body else { return };
+        match document.look(&self.options, out) {
+            Ok(Some(decoder)) => self.decoder = decoder,
+            Ok(None) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                self.status.state = gone();
+                return;
+            }
+            Err(e) => {
+                self.status.state = SourceState::Failed(words(&e));
+                return;
+            }
+        }
+        self.status.state = SourceState::Open;
+        self.status.modified = document.modified();
+        self.status.bytes = document.size();
+        self.status.lines = document.lines();
+    }
+
+    /// Tells the kind of the file by its name and first bytes.
+    fn recognise(&mut self) {
+        let path = self.status.path.clone();
+        if let Some(words) = unsupported_name(&path) {
+            self.unsupported(words);
+            return;
+        }
+        let mut first = Vec::new();
+        let read = File::open(&path).and_then(|f| f.take(SNIFF as u64).read_to_end(&mut first));
+        match read {
+            Ok(0) => self.status.state = SourceState::Open,
+            Ok(_) => self.settle_body(&path, &first),
+            Err(e) if e.kind() == ErrorKind::NotFound => self.status.state = SourceState::Waiting,
+            Err(e) => self.status.state = SourceState::Failed(words(&e)),
+        }
+    }
+
+    fn settle_body(&mut self, path: &Path, first: &[u8]) {
+        if let Some(words) = unsupported_content(first) {
+            self.unsupported(words);
+        } else if let Some(packing) = Packing::of(first) {
+            self.status.compression = packing.name().into();
+            self.body = Body::Packed(Packed::new(path, packing));
+        } else if Document::is_one(path, first) {
+            self.body = Body::Document(Document::new(path));
+        } else {
+            self.body = Body::Plain(Follower::new(path));
+        }
+    }
+
+    fn unsupported(&mut self, words: &str) {
+        self.status.format = words.split(':').next().unwrap_or("unknown").into();
+        let adapter = "boptop does not read it. Log one JSON line a step beside it: `boptop adapter python` prints a file with log(step, tokens, batch_size, loss, lr) that does";
+        self.status.state = SourceState::Unsupported(format!("{words}; {adapter}"));
+        self.body = Body::Unsupported;
+    }
+
+    /// Brings the status up to date: cheap figures always, lists when they changed.
+    fn publish(&mut self, settled: bool) {
+        let d = &self.decoder;
+        let now = (d.keys.listed().len(), d.emitter.records, d.defects.count());
+        self.status.records = now.1;
+        self.status.bad_count = now.2;
+        if now == self.published && !settled {
+            return;
+        }
+        let changed = now != self.published;
+        self.published = now;
+        if !changed && self.status.format != "unknown" {
+            return;
+        }
+        if matches!(self.body, Body::Unsupported) {
+            return;
+        }
+        self.status.format = d.format();
+        self.status.keys = d.keys.listed().to_vec();
+        self.status.fields = d.emitter.mapping.fields(&d.keys);
+        self.status.batch_unit = d.emitter.mapping.unit_name().map(String::from);
+        self.status.bad_lines = d.defects.kept().to_vec();
+        self.status.run_name = d.run_name.clone();
+        self.status.restarts = d.emitter.restarts.clone();
+        self.status.notes = d.notes();
+        if let Body::Packed(p) = &self.body
+            && let Some(why) = p.cut()
+        {
+            self.status.notes.push(format!(
+                "the compressed file ends early or is damaged ({why}); what came before was read"
+            ));
+        }
+        if let Body::Document(doc) = &self.body
+            && let Some(why) = doc.problem()
+        {
+            self.status.notes.push(why.to_string());
+        }
+    }
+}
+
+fn gone() -> SourceState {
+    SourceState::Failed(
+        "the file is gone; what it said is kept, and it is read again when it comes back".into(),
+    )
+}
+
+fn words(e: &Error) -> String {
+    match e.kind() {
+        ErrorKind::PermissionDenied => {
+            "no permission to read it (check its mode and group); trying again".into()
+        }
+        ErrorKind::StaleNetworkFileHandle => {
+            "stale file handle (the server exchanged the file); opening it again".into()
+        }
+        _ => format!("{e}; trying again"),
+    }
+}
+
+/// What a file that boptop does not read is, by its name.
+pub(super) fn unsupported_name(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_str()?;
+    if name.ends_with(".wandb") {
+        Some("wandb: a W&B run file")
+    } else if name.contains("tfevents.") || name.starts_with("events.out.tfevents") {
+        Some("tensorboard: a TensorBoard event file")
+    } else {
+        None
+    }
+}
+
+fn unsupported_content(first: &[u8]) -> Option<&'static str> {
+    if first.starts_with(b":W&B") {
+        return Some("wandb: a W&B run file");
+    }
+    // A TFRecord: length (8 bytes), its checksum (4), then the event, which names its version.
+    let event =
+        first.len() > 40 && first[..64.min(first.len())].windows(12).any(|w| w == b"brain.Event:");
+    if event {
+        return Some("tensorboard: a TensorBoard event file");
+    }
+    let binary = first.starts_with(b"PAR1")
+        || first.starts_with(b"SQLite format 3")
+        || first.starts_with(b"PK\x03\x04");
+    binary.then_some("binary: a table or archive, not a text log")
+}
+
+fn read_stdin(send: &SyncSender<Vec<u8>>, notify: impl Fn()) {
+    let mut input = std::io::stdin().lock();
+    loop {
+        let mut chunk = vec![0; 64 << 10];
+        match input.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(n) => {
+                chunk.truncate(n);
+                if send.send(chunk).is_err() {
+                    return;
+                }
+                notify();
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    notify();
+}
+
+fn receive_some(receive: &Receiver<Vec<u8>>, budget: usize, out: &mut Vec<u8>) -> Look {
+    while out.len() < budget {
+        match receive.try_recv() {
+            Ok(chunk) => out.extend(chunk),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Look::default(),
+        }
+    }
+    Look { more: true, ..Look::default() }
+}

@@ -1,0 +1,364 @@
+//! The monitor itself: everything that is followed, the newest fit, and what a person asked for.
+
+use super::desk::{Case, Desk};
+use super::tracked::Tracked;
+use super::view;
+use crate::advice::PlanOptions;
+use crate::command::{Command, ReplayCommand};
+use crate::curve::{FitOptions, FitReport, SavedLaw};
+use crate::error::Result;
+use crate::metrics::{self, Discovery, RunFiles, Source};
+use crate::refit::{self, Outcome, Request};
+use crate::run::{Assumptions, RunData};
+use crate::snapshot::{FitView, ReplayView, RunView, Snapshot};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Refit once a run has grown by this fraction of its tokens.
+const REFIT_GROWTH: f64 = 0.01;
+
+/// What the command line settles once.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub sources: metrics::Options,
+    pub assumptions: Assumptions,
+    pub fit: FitOptions,
+    pub plan: PlanOptions,
+    /// `--control`; `{run}` in it stands for the run's name.
+    pub control: Option<String>,
+    /// Seconds that a change must lie ahead; `None`: by the kind of file system.
+    pub lead_seconds: Option<f64>,
+    pub read_only: bool,
+    /// Times come from the records: replay.
+    pub recorded_clock: bool,
+    /// Fit `excluded` patterns come on top of what a person excludes on the screen.
+    pub law: Option<SavedLaw>,
+}
+
+/// All that is followed.
+#[derive(Debug)]
+pub struct Monitor {
+    settings: Settings,
+    discovery: Discovery,
+    runs: Vec<Tracked>,
+    fit: Arc<FitView>,
+    /// (run, tokens, excluded) of the newest request, to tell when the next is due.
+    fitted: Vec<(String, f64, bool)>,
+    /// Runs as they were asked for, in the order of the outcome's plans.
+    asked: Vec<String>,
+    messages: Vec<String>,
+    replay: Option<ReplayView>,
+    changed: bool,
+}
+
+impl Monitor {
+    /// Follows PATHs (files, directories, globs, `-`). Reads nothing yet.
+    pub fn new(paths: &[String], settings: Settings) -> Result<Monitor> {
+        let mut monitor = Monitor {
+            settings,
+            discovery: Discovery::new(paths)?,
+            runs: Vec::new(),
+            fit: Arc::new(FitView {
+                report: FitReport { groups: Vec::new() },
+                made_at: None,
+                running: false,
+            }),
+            fitted: Vec::new(),
+            asked: Vec::new(),
+            messages: Vec::new(),
+            replay: None,
+            changed: true,
+        };
+        monitor.scan();
+        Ok(monitor)
+    }
+
+    /// Looks for new runs, and new files of known ones.
+    pub fn scan(&mut self) {
+        for files in self.discovery.scan() {
+            match self.runs.iter_mut().find(|r| r.main == files.main) {
+                Some(known) => extend(known, &files, &self.settings.sources),
+                None => self.follow(&files),
+            }
+        }
+        let missing = self.discovery.missing();
+        let messages: Vec<String> = missing.iter().map(|p| format!("waiting for {p}")).collect();
+        self.changed |= messages != self.messages;
+        self.messages = messages;
+    }
+
+    fn follow(&mut self, files: &RunFiles) {
+        let options = &self.settings.sources;
+        let open = |path: &PathBuf| match path.as_os_str() == "-" {
+            true => Source::stdin(options),
+            false => Source::file(path, options),
+        };
+        let sources = files.parts.iter().map(open).collect();
+        let desk = Desk::open(files, &self.settings);
+        self.runs.push(Tracked::new(files, sources, desk, &self.settings.assumptions));
+        self.changed = true;
+    }
+
+    /// Plain PATHs that do not exist.
+    pub fn missing(&self) -> Vec<String> {
+        self.discovery.missing()
+    }
+
+    /// Directories worth a watch.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.discovery.directories()
+    }
+
+    /// Reads at most `budget` bytes of every file. True: there is more to read now.
+    pub fn read(&mut self, budget: usize) -> bool {
+        self.runs.iter_mut().fold(false, |more, run| run.read(budget) | more)
+    }
+
+    /// Reads everything that is there, as a headless command does.
+    pub fn read_all(&mut self) {
+        while self.read(8 << 20) {}
+        for run in &mut self.runs {
+            run.finish();
+            run.resolve();
+        }
+    }
+
+    /// Reads everything without telling the runs: (run, stream, input) in the order of each file,
+    /// for a replay that tells them later.
+    pub fn take_recorded(&mut self) -> Vec<(usize, usize, metrics::Input)> {
+        let mut out = Vec::new();
+        for (r, run) in self.runs.iter_mut().enumerate() {
+            for (s, source) in run.sources.iter_mut().enumerate() {
+                let mut inputs = Vec::new();
+                while source.poll(8 << 20, &mut inputs) {}
+                source.finish(&mut inputs);
+                out.extend(inputs.into_iter().map(|input| (r, s, input)));
+            }
+        }
+        out
+    }
+
+    /// Everything that exists now was read.
+    pub fn caught_up(&self) -> bool {
+        let at_end = |s: &Source| {
+            let status = s.status();
+            status.at_end || !matches!(status.state, metrics::SourceState::Open)
+        };
+        self.runs.iter().all(|r| r.sources.iter().all(at_end))
+    }
+
+    /// Hands a run's recorded inputs on (replay).
+    pub fn ingest(&mut self, run: usize, stream: usize, inputs: &[metrics::Input]) {
+        if let Some(run) = self.runs.get_mut(run) {
+            run.ingest(stream, inputs);
+        }
+    }
+
+    /// Forgets all records and fits (replay, seeking back).
+    pub fn rewind(&mut self) {
+        for run in &mut self.runs {
+            run.clear(&self.settings.assumptions);
+        }
+        self.fitted.clear();
+        self.publish_fit(FitView {
+            report: FitReport { groups: Vec::new() },
+            made_at: None,
+            running: false,
+        });
+    }
+
+    /// Where a replay stands, for the screen.
+    pub fn set_replay(&mut self, view: ReplayView) {
+        self.changed |= self.replay.as_ref() != Some(&view);
+        self.replay = Some(view);
+    }
+
+    /// Looks at the control files again.
+    pub fn read_control(&mut self, at: f64) {
+        let recorded = self.settings.recorded_clock;
+        for run in &mut self.runs {
+            run.resolve();
+            let quiet = run.last_write(recorded).map(|t| at - t);
+            let data = Arc::clone(run.data());
+            run.changed |= run.desk.read(&data, quiet, !self.settings.read_only);
+        }
+    }
+
+    /// A fit is due: runs came, went, were excluded, or grew by one per cent.
+    pub fn fit_due(&mut self) -> bool {
+        for run in &mut self.runs {
+            run.resolve();
+        }
+        let now = self.fingerprint();
+        now.len() != self.fitted.len()
+            || now.iter().zip(&self.fitted).any(|(now, then)| {
+                now.0 != then.0
+                    || now.2 != then.2
+                    || (now.1.is_finite()
+                        && !(now.1 - then.1).abs().le(&(REFIT_GROWTH * then.1.abs())))
+            })
+    }
+
+    fn fingerprint(&self) -> Vec<(String, f64, bool)> {
+        let one = |r: &Tracked| (r.id().to_string(), r.data().tokens(), r.excluded);
+        self.runs.iter().map(one).collect()
+    }
+
+    /// Everything the next fit depends on; counts as asked for.
+    pub fn request(&mut self, at: f64) -> Request {
+        self.fitted = self.fingerprint();
+        self.asked = self.runs.iter().map(|r| r.id().to_string()).collect();
+        self.publish_fit(FitView { running: true, ..(*self.fit).clone() });
+        self.assemble(at)
+    }
+
+    fn assemble(&self, at: f64) -> Request {
+        let s = &self.settings;
+        let subject = |r: &Tracked| r.subject(at, s.recorded_clock, !s.read_only);
+        Request {
+            subjects: self.runs.iter().map(subject).collect(),
+            fit: s.fit.clone(),
+            plan: s.plan.clone(),
+            law: s.law.clone(),
+        }
+    }
+
+    /// Takes what came of a request.
+    pub fn fitted(&mut self, outcome: Outcome, at: f64) {
+        for (id, plan) in self.asked.iter().zip(&outcome.plans) {
+            if let Some(run) = self.runs.iter_mut().find(|r| r.id() == id) {
+                run.desk.estimated(run.data().tokens());
+                run.plan = Some(Arc::clone(plan));
+                run.changed = true;
+            }
+        }
+        self.publish_fit(FitView { report: outcome.report, made_at: Some(at), running: false });
+    }
+
+    fn publish_fit(&mut self, fit: FitView) {
+        self.changed |= *self.fit != fit;
+        self.fit = Arc::new(fit);
+    }
+
+    /// Fits at once, in this thread (headless commands, replay at full speed).
+    pub fn fit_now(&mut self, at: f64) {
+        let request = self.request(at);
+        let outcome = refit::compute(&request);
+        self.fitted(outcome, at);
+    }
+
+    /// Does what a person asked for.
+    pub fn command(&mut self, command: Command, at: f64) {
+        match command {
+            Command::Exclude { run, excluded } => {
+                if let Some(run) = self.find(&run) {
+                    run.excluded = excluded;
+                    run.changed = true;
+                }
+            }
+            Command::Propose { run, change } => {
+                self.at_desk(&run, at, |desk, case| desk.propose(&change, case));
+            }
+            Command::Approve { run, proposal, overrides } => {
+                let read_only = self.settings.read_only;
+                self.read_control(at);
+                self.at_desk(&run, at, |desk, case| {
+                    desk.approve(proposal, &overrides, read_only, case);
+                });
+            }
+            Command::Withdraw { run } => {
+                if let Some(run) = self.find(&run) {
+                    run.desk.withdraw();
+                    run.changed = true;
+                }
+            }
+            // The replay driver obeys these before they come here.
+            Command::Replay(
+                ReplayCommand::TogglePause
+                | ReplayCommand::Step
+                | ReplayCommand::Speed(_)
+                | ReplayCommand::Seek(_),
+            ) => {}
+        }
+    }
+
+    fn find(&mut self, id: &str) -> Option<&mut Tracked> {
+        self.runs.iter_mut().find(|r| r.id() == id)
+    }
+
+    fn at_desk(&mut self, id: &str, at: f64, act: impl FnOnce(&mut Desk, Case<'_>)) {
+        let recorded = self.settings.recorded_clock;
+        let fit = Arc::clone(&self.fit);
+        let saved = self.settings.law.as_ref().map(SavedLaw::group);
+        let options = self.settings.plan.clone();
+        let Some(run) = self.find(id) else { return };
+        run.resolve();
+        let group = refit::group_of(&fit.report, id);
+        let live = run.live(at, recorded);
+        let data = Arc::clone(run.data());
+        let plan = run.plan.clone();
+        let case = Case {
+            data: &data,
+            loss_now: run.loss_now(),
+            group: group.filter(|g| g.law.is_some()).or(saved.as_ref()).or(group),
+            plan: plan.as_deref(),
+            options: &options,
+            live,
+        };
+        act(&mut run.desk, case);
+        run.changed = true;
+    }
+
+    /// Something that a snapshot shows has changed since the last one.
+    pub fn has_changed(&self) -> bool {
+        self.changed || self.runs.iter().any(|r| r.changed)
+    }
+
+    /// What is known now.
+    pub fn snapshot(&mut self, at: f64) -> Snapshot {
+        let context =
+            view::Context { at, recorded: self.settings.recorded_clock, report: &self.fit.report };
+        for run in &mut self.runs {
+            run.resolve();
+            view::refresh(run, &context);
+        }
+        self.changed = false;
+        Snapshot {
+            at,
+            replay: self.replay.clone(),
+            read_only: self.settings.read_only,
+            runs: self.runs.iter().filter_map(|r| r.view.clone()).collect(),
+            fit: Arc::clone(&self.fit),
+            sources: self
+                .runs
+                .iter()
+                .flat_map(|r| r.sources.iter().map(|s| Arc::new(s.status().clone())))
+                .collect(),
+            messages: self.messages.clone(),
+        }
+    }
+
+    /// The runs as the numerics see them, with the status of their files.
+    pub fn data(&self) -> impl Iterator<Item = (&Arc<RunData>, &[Source])> {
+        self.runs.iter().map(|r| (r.data(), r.sources.as_slice()))
+    }
+
+    pub fn view(&self, id: &str) -> Option<Arc<RunView>> {
+        self.runs.iter().find(|r| r.id() == id).and_then(|r| r.view.clone())
+    }
+}
+
+/// Files of a known run that appeared later. A rotated past was followed under its old name.
+fn extend(known: &mut Tracked, files: &RunFiles, options: &metrics::Options) {
+    let past = |p: &Path| {
+        let main = files.main.to_string_lossy().into_owned();
+        p.to_string_lossy()
+            .strip_prefix(&format!("{main}."))
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    for part in &files.parts {
+        if !past(part) && !known.paths().contains(&part.as_path()) {
+            known.add(part, options);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The live driver: a thread of its own with files, fits and commands on the wall clock.
+
+use super::core::{Monitor, Settings};
+use crate::clock;
+use crate::command::Command;
+use crate::error::{Error, Result};
+use crate::metrics::{Look, Wake};
+use crate::refit::Worker;
+use crate::snapshot::Snapshot;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+/// Bytes read of each file before commands and fits are looked at again.
+const READ_BUDGET: usize = 4 << 20;
+/// Snapshots are at least this far apart.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// New files are looked for, and quiet runs are noticed, this often.
+const SCAN_EVERY: Duration = Duration::from_secs(3);
+
+/// A monitor that runs in a thread of its own.
+#[derive(Debug)]
+pub struct Handle {
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub commands: mpsc::UnboundedSender<Command>,
+    /// The monitor stops when this is dropped.
+    _stop: oneshot::Sender<()>,
+}
+
+impl Handle {
+    pub fn new(
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        commands: mpsc::UnboundedSender<Command>,
+        stop: oneshot::Sender<()>,
+    ) -> Handle {
+        Handle { snapshots, commands, _stop: stop }
+    }
+}
+
+/// Starts following PATHs.
+///
+/// # Errors
+/// A PATH that is not a valid glob, or a thread that cannot be started.
+pub fn spawn(paths: &[String], settings: Settings) -> Result<Handle> {
+    let mut monitor = Monitor::new(paths, settings)?;
+    monitor.read_control(clock::now());
+    let first = Arc::new(monitor.snapshot(clock::now()));
+    let (publish, snapshots) = watch::channel(first);
+    let (commands, orders) = mpsc::unbounded_channel();
+    let (stop, stopped) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::io("runtime", e))?;
+    std::thread::Builder::new()
+        .name("monitor".into())
+        .spawn(move || runtime.block_on(drive(monitor, publish, orders, stopped)))
+        .map_err(|e| Error::io("thread", e))?;
+    Ok(Handle::new(snapshots, commands, stop))
+}
+
+async fn drive(
+    mut monitor: Monitor,
+    publish: watch::Sender<Arc<Snapshot>>,
+    mut orders: mpsc::UnboundedReceiver<Command>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let mut wake = Wake::new(&monitor.directories());
+    let mut worker = Worker::start();
+    let mut fitting = false;
+    let mut more = true;
+    let mut next_scan = Instant::now() + SCAN_EVERY;
+    let mut next_publish = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut stopped => return,
+            order = orders.recv() => match order {
+                Some(order) => {
+                    monitor.command(order, clock::now());
+                    next_publish = Instant::now();
+                }
+                None => return,
+            },
+            outcome = worker.next() => {
+                fitting = false;
+                monitor.fitted(outcome, clock::now());
+            }
+            () = sleep_until(next_scan) => {
+                next_scan = Instant::now() + SCAN_EVERY;
+                monitor.scan();
+                wake.watch(&monitor.directories());
+                monitor.read_control(clock::now());
+                more = true;
+            }
+            () = sleep_until(next_publish), if monitor.has_changed() => {
+                let snapshot = Arc::new(monitor.snapshot(clock::now()));
+                if publish.send(snapshot).is_err() {
+                    return;
+                }
+                next_publish = Instant::now() + PUBLISH_EVERY;
+            }
+            look = wake.next(), if !more => {
+                if let Look::Hint(_) = look {
+                    monitor.read_control(clock::now());
+                }
+                more = true;
+            }
+            () = std::future::ready(()), if more => more = monitor.read(READ_BUDGET),
+        }
+        if !fitting && !more && monitor.caught_up() && monitor.fit_due() {
+            fitting = true;
+            worker.request(monitor.request(clock::now()));
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Owns all state: inputs and commands in, snapshots out. No drawing, no numerics of its own.
+//!
+//! [`Monitor`] is driven from outside: the live driver lets it read files on the wall clock, replay
+//! feeds it recorded lines on theirs, headless commands read everything once. All of them run the
+//! same code.
+
+mod core;
+mod desk;
+mod live;
+mod tracked;
+mod view;
+
+pub use core::{Monitor, Settings};
+pub use live::{Handle, spawn};

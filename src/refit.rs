@@ -1,0 +1,140 @@
+//! The worker that fits: one fit running, the newest request waiting, older ones dropped.
+
+use crate::advice::{self, Plan, PlanOptions, Situation};
+use crate::curve::{self, FitOptions, FitReport, GroupFit, SavedLaw};
+use crate::run::RunData;
+use std::sync::{Arc, Condvar, Mutex};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// One run, and what is known of it beside its data.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub data: Arc<RunData>,
+    /// Smoothed, nats per token.
+    pub loss_now: Option<f64>,
+    pub situation: Situation,
+    pub excluded: bool,
+}
+
+/// Everything a fit and its plans depend on.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    pub subjects: Vec<Subject>,
+    pub fit: FitOptions,
+    pub plan: PlanOptions,
+    pub law: Option<SavedLaw>,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub report: FitReport,
+    /// One for each subject, in their order.
+    pub plans: Vec<Arc<Plan>>,
+}
+
+/// Fits, then plans every run. Pure: the same request gives the same outcome.
+pub fn compute(request: &Request) -> Outcome {
+    let runs: Vec<RunData> = request.subjects.iter().map(|s| (*s.data).clone()).collect();
+    let mut options = request.fit.clone();
+    options
+        .group
+        .excluded
+        .extend(request.subjects.iter().filter(|s| s.excluded).map(|s| s.data.id.clone()));
+    let report = curve::fit(&runs, &options);
+    let plans = request.subjects.iter().map(|s| Arc::new(plan_one(s, &report, request))).collect();
+    Outcome { report, plans }
+}
+
+/// The plan of one run under a given fit.
+pub fn plan_one(subject: &Subject, report: &FitReport, request: &Request) -> Plan {
+    let saved = request.law.as_ref().map(SavedLaw::group);
+    let group = group_of(report, &subject.data.id);
+    // A saved law speaks only where the runs themselves cannot.
+    let speaks = |g: &&GroupFit| g.law.is_some() || g.levels.iter().any(|l| l.model.is_some());
+    let group = group.filter(speaks).or(saved.as_ref()).or(group);
+    advice::plan(&subject.data, subject.loss_now, group, &subject.situation, &request.plan)
+}
+
+/// The group that a run belongs to.
+pub fn group_of<'a>(report: &'a FitReport, run: &str) -> Option<&'a GroupFit> {
+    report.groups.iter().find(|g| g.runs.iter().any(|r| r.id == run))
+}
+
+/// A thread that computes requests and sends what came of them.
+#[derive(Debug)]
+pub struct Worker {
+    waiting: Arc<Slot>,
+    outcomes: UnboundedReceiver<Outcome>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    state: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    request: Option<Box<Request>>,
+    stop: bool,
+}
+
+impl Worker {
+    pub fn start() -> Worker {
+        let waiting = Arc::new(Slot::default());
+        let (send, outcomes) = unbounded_channel();
+        let slot = Arc::clone(&waiting);
+        std::thread::Builder::new()
+            .name("refit".into())
+            .spawn(move || serve(&slot, &send))
+            .map_or_else(|e| eprintln!("boptop: no thread for fits: {e}"), drop);
+        Worker { waiting, outcomes }
+    }
+
+    /// Takes the place of a request that still waits.
+    pub fn request(&self, request: Request) {
+        if let Ok(mut state) = self.waiting.state.lock() {
+            state.request = Some(Box::new(request));
+            self.waiting.wake.notify_one();
+        }
+    }
+
+    /// The next outcome; pending for ever once the thread is gone.
+    pub async fn next(&mut self) -> Outcome {
+        match self.outcomes.recv().await {
+            Some(outcome) => outcome,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.waiting.state.lock() {
+            state.stop = true;
+            self.waiting.wake.notify_one();
+        }
+    }
+}
+
+fn serve(slot: &Slot, send: &UnboundedSender<Outcome>) {
+    while let Some(request) = next_request(slot) {
+        if send.send(compute(&request)).is_err() {
+            return;
+        }
+    }
+}
+
+fn next_request(slot: &Slot) -> Option<Box<Request>> {
+    let mut state = slot.state.lock().ok()?;
+    loop {
+        if state.stop {
+            return None;
+        }
+        if let Some(request) = state.request.take() {
+            return Some(request);
+        }
+        state = slot.wake.wait(state).ok()?;
+    }
+}

@@ -1,0 +1,178 @@
+use super::{counts, interval, maybe, name, wrap};
+use crate::report::table::Table;
+use crate::snapshot::{FitReport, GroupFit, LawFit, LevelFit, ModelFit};
+use crate::units;
+
+/// The fit of every group: its runs, the law, a table per loss level, what was refused and why.
+pub fn fit(report: &FitReport) -> String {
+    if report.groups.is_empty() {
+        return "No runs that could be fitted: see `boptop inspect` for what was read.\n".into();
+    }
+    report.groups.iter().map(group).collect::<Vec<_>>().join("\n")
+}
+
+/// The law and B_opt by level of every group, without the tables of each level.
+pub fn fit_summary(report: &FitReport) -> String {
+    report.groups.iter().map(|g| head(g)).collect::<Vec<_>>().join("\n")
+}
+
+fn group(group: &GroupFit) -> String {
+    let mut out = head(group);
+    for level in &group.levels {
+        out += "\n";
+        out += &level_text(level);
+    }
+    if !group.refused.is_empty() {
+        out += "\nNot known, and what would tell\n";
+        for r in &group.refused {
+            out += &wrap(&format!("{}: {}. Needs {}.", r.what, r.why, r.needs), "  ", 98);
+        }
+    }
+    out
+}
+
+fn head(group: &GroupFit) -> String {
+    let lr = maybe(group.lr, units::learning_rate);
+    let mut out = format!("Group {} (learning rate {lr}), stable phase\n\n", group.id);
+    out += &runs(group);
+    if let Some(law) = &group.law {
+        out += "\n";
+        out += &law_text(law);
+    }
+    if !group.levels.is_empty() {
+        out += "\nB_opt by loss level (tokens per step; 90 % intervals)\n";
+        out += &summary(&group.levels);
+    }
+    out
+}
+
+fn runs(group: &GroupFit) -> String {
+    let mut table =
+        Table::new(["run", "batch", "steps", "tokens", "last loss", "phase", "in the fit"]);
+    for run in &group.runs {
+        table.row(vec![
+            run.id.clone(),
+            maybe(run.batch_size_tokens, units::count),
+            maybe(run.steps, units::count),
+            maybe(run.tokens, units::count),
+            maybe(run.loss_last, units::loss),
+            run.phase.map_or_else(|| "?".into(), |p| name(&p)),
+            if run.used { "yes".into() } else { "no".into() },
+        ]);
+    }
+    let mut out = table.render(2);
+    for run in group.runs.iter() {
+        if let Some(why) = &run.why {
+            out += &wrap(&format!("{}: {why}", run.id), "  ", 98);
+        }
+    }
+    out
+}
+
+fn law_text(fit: &LawFit) -> String {
+    let l = &fit.law;
+    let mut out = format!(
+        "Law  L(S, B) = L_inf + a (S B^q)^-alpha + c B^-gamma, on the {} loss\n  \
+         L_inf {:.4}, a {:.4}, alpha {:.4}, c {:.4}, gamma {:.4}, q {:.4}\n",
+        name(&fit.on),
+        l.l_inf,
+        l.a,
+        l.alpha,
+        l.c,
+        l.gamma,
+        l.q
+    );
+    out += &format!(
+        "  rms {:.4} nats; held-out batch size {} nats; fitted after step {}, batch sizes {} to {}, \
+         losses {} to {}\n",
+        fit.rms_nats,
+        maybe(fit.held_out_nats, |x| format!("{x:.4}")),
+        units::count(fit.burn_in_steps),
+        units::count(fit.batch_sizes[0]),
+        units::count(fit.batch_sizes[1]),
+        units::loss(fit.losses[0]),
+        units::loss(fit.losses[1]),
+    );
+    out += &format!(
+        "  memory of former batch sizes: tau {} steps, p {:.2}, {}\n",
+        units::count(fit.memory.tau_steps),
+        fit.memory.p,
+        name(&fit.memory.source)
+    );
+    for check in &fit.memory_checks {
+        out += &format!(
+            "    {}: loss after its switches within {:.4} nats rms (instant forgetting: {:.4})\n",
+            check.run, check.rms_nats, check.rms_instant_nats
+        );
+    }
+    out
+}
+
+fn summary(levels: &[LevelFit]) -> String {
+    let mut table = Table::new([
+        "loss",
+        "B_min",
+        "B_opt",
+        "E_min",
+        "S_opt",
+        "within 2 %",
+        "model",
+        "held-out ln E",
+    ]);
+    for level in levels {
+        let spoken = level.models.iter().find(|m| Some(m.model) == level.model);
+        table.row(vec![
+            units::loss(level.loss),
+            counts(&level.b_min),
+            counts(&level.b_opt),
+            counts(&level.e_min_tokens),
+            counts(&level.s_opt_steps),
+            range(level.within_2_percent),
+            level.model.map_or_else(|| "none".into(), |m| name(&m)),
+            maybe(spoken.and_then(|m| m.held_out_ln_e), |x| format!("{x:.3}")),
+        ]);
+    }
+    table.render(2)
+}
+
+fn range(r: Option<[f64; 2]>) -> String {
+    r.map_or_else(|| "?".into(), |[lo, hi]| format!("{} to {}", units::count(lo), units::count(hi)))
+}
+
+fn level_text(level: &LevelFit) -> String {
+    let mut out = format!("Loss {} ({})\n", units::loss(level.loss), name(&level.on));
+    let mut seen = Table::new(["run", "batch", "steps", "tokens", "se of ln E"]);
+    for o in &level.observed {
+        let mark = if o.censored { "> " } else { "" };
+        seen.row(vec![
+            o.run.clone(),
+            units::count(o.batch_size_tokens),
+            format!("{mark}{}", units::count(o.steps)),
+            format!("{mark}{}", units::count(o.tokens)),
+            if o.censored { "not reached".into() } else { format!("{:.3}", o.se_ln) },
+        ]);
+    }
+    out += &seen.render(2);
+    let mut models = Table::new(["model", "B_min", "B_opt", "E_min", "held-out ln E"]);
+    for m in level.models.iter().filter(|m| m.refused.is_none()) {
+        models.row(model_row(m, level));
+    }
+    out += &models.render(2);
+    for m in &level.models {
+        if let Some(why) = &m.refused {
+            out += &wrap(&format!("{} refused: {why}", name(&m.model)), "  ", 98);
+        }
+    }
+    out + &wrap(&level.why, "  ", 98)
+}
+
+fn model_row(m: &ModelFit, level: &LevelFit) -> Vec<String> {
+    let speaks = if Some(m.model) == level.model { " *" } else { "" };
+    vec![
+        format!("{}{speaks}", name(&m.model)),
+        interval(&m.b_min, units::count),
+        interval(&m.b_opt, units::count),
+        interval(&m.e_min_tokens, units::count),
+        maybe(m.held_out_ln_e, |x| format!("{x:.3}")),
+    ]
+}

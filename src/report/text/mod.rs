@@ -1,0 +1,88 @@
+//! Answers for people: plain text, 100 columns, no colour.
+
+mod control;
+mod fit;
+mod inspect;
+mod plan;
+
+pub use control::{control, proposal, schedule};
+pub use fit::{fit, fit_summary};
+pub use inspect::inspect;
+pub use plan::plan;
+
+use crate::snapshot::{Interval, Open};
+use crate::units;
+
+/// `205 (180 to 240)`; `<= 131K` and `>= 4.1K` where a side is open.
+pub fn interval(iv: &Interval, write: impl Fn(f64) -> String) -> String {
+    let bound = |x: Option<f64>| x.map_or_else(|| "?".into(), &write);
+    match (iv.open, iv.value, iv.low, iv.high) {
+        (Open::None, Some(v), Some(lo), Some(hi)) => {
+            format!("{} ({} to {})", write(v), write(lo), write(hi))
+        }
+        (Open::None, Some(v), ..) => write(v),
+        (Open::Low, _, _, Some(hi)) => format!("<= {}", write(hi)),
+        (Open::High, _, Some(lo), _) => format!(">= {}", write(lo)),
+        (Open::Low, Some(v), ..) => format!("<= {}", write(v)),
+        (Open::High, Some(v), ..) => format!(">= {}", write(v)),
+        (Open::Both, Some(v), lo, hi) => format!("{} ({} to {})", write(v), bound(lo), bound(hi)),
+        _ => "?".into(),
+    }
+}
+
+fn counts(iv: &Interval) -> String {
+    interval(iv, units::count)
+}
+
+fn maybe(x: Option<f64>, write: impl Fn(f64) -> String) -> String {
+    x.filter(|x| x.is_finite()).map_or_else(|| "?".into(), write)
+}
+
+/// The serialized name of a unit variant: `three_stage`.
+fn name(of: &impl serde::Serialize) -> String {
+    match serde_json::to_value(of) {
+        Ok(serde_json::Value::String(s)) => s,
+        _ => "?".into(),
+    }
+}
+
+/// `text` in lines of at most `width` columns, each after `indent`.
+fn wrap(text: &str, indent: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && indent.len() + line.len() + 1 + word.len() > width {
+            out += &format!("{indent}{line}\n");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    if !line.is_empty() {
+        out += &format!("{indent}{line}\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_side_is_said_as_a_bound() {
+        let iv = |value, low, high, open| Interval { value, low, high, level: 0.9, open };
+        let text = |iv| interval(&iv, units::count);
+        assert_eq!(text(iv(Some(205.0), Some(180.0), Some(240.0), Open::None)), "205 (180 to 240)");
+        assert_eq!(text(iv(None, None, Some(131072.0), Open::Low)), "<= 131K");
+        assert_eq!(text(iv(None, Some(4096.0), None, Open::High)), ">= 4.1K");
+        assert_eq!(text(Interval::UNKNOWN), "?");
+    }
+
+    #[test]
+    fn long_sentences_are_wrapped_at_words() {
+        assert_eq!(wrap("one two three", "  ", 9), "  one two\n  three\n");
+        assert_eq!(wrap("", "  ", 9), "");
+    }
+}

@@ -1,0 +1,47 @@
+//! Reads the real sweeps of `fixtures/` for the tests of `run` and `curve`.
+
+use super::{Assumptions, Recorder, RunData};
+use crate::metrics::Record;
+use std::path::Path;
+
+/// A line of the shape that the fixtures have.
+pub(crate) fn record(line: &str) -> Record {
+    let v: serde_json::Value = serde_json::from_str(line).unwrap();
+    let f = |k: &str| v.get(k).and_then(serde_json::Value::as_f64);
+    Record {
+        step: f("step"),
+        tokens: f("tokens"),
+        batch_tokens: f("batch_size"),
+        loss: f("loss"),
+        val_loss: f("val_loss"),
+        lr: f("lr"),
+        time: f("time"),
+        ..Record::default()
+    }
+}
+
+pub(crate) fn run(path: &Path) -> RunData {
+    let id = path.file_stem().unwrap().to_str().unwrap();
+    let mut r = Recorder::new(id, Assumptions::default());
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        r.push(0, &record(line));
+    }
+    r.data()
+}
+
+/// All runs of a folder of `fixtures/`, by name.
+pub(crate) fn sweep(name: &str) -> Vec<RunData> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().filter(|p| p.extension().is_some_and(|e| e == "jsonl")).map(|p| run(p)).collect()
+}
+
+/// A run made of these records, of one stream.
+pub(crate) fn made_of(records: &[Record], assumptions: Assumptions) -> RunData {
+    let mut r = Recorder::new("made", assumptions);
+    for record in records {
+        r.push(0, record);
+    }
+    r.data()
+}

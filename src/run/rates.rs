@@ -1,0 +1,137 @@
+//! Where a run stands now, and how fast it goes.
+
+use super::crossing::{Crossing, Falling, Point};
+use super::smoothing::{self, WINDOW};
+use super::{Columns, RunData};
+
+/// Rows that the present throughput is taken from.
+const RECENT: usize = 200;
+/// Time per token over its median from which an interval is a pause.
+const PAUSE: f64 = 20.0;
+
+/// The smoothed loss at the present end of the run (train loss, else validation), nats per token.
+pub fn loss_now(run: &RunData) -> Option<f64> {
+    let columns =
+        if run.train.loss.iter().any(|l| l.is_finite()) { &run.train } else { &run.validation };
+    let from = last_stretch(run, columns);
+    let c = smoothing::clean(columns, from..columns.len());
+    let x = *c.x.last()?;
+    let value = if c.x.len() < 3 {
+        c.loss.last().copied()
+    } else {
+        let lines = smoothing::Lines::new(&c.x, &c.loss, WINDOW);
+        Some(lines.at(x).0)
+    };
+    value.filter(|v| v.is_finite())
+}
+
+/// Tokens at which the smoothed, falling loss of a run crosses `loss`, along its whole life; `None`
+/// where it never does. For comparing two runs as measured, whatever their schedules.
+pub fn tokens_to(run: &RunData, loss: f64) -> Option<f64> {
+    let s = smoothing::smooth(&run.train, 0..run.train.len(), WINDOW);
+    let point = |((t, l), se): ((&f64, &f64), &f64)| Point { x: t.ln(), loss: *l, se: *se };
+    let points: Vec<Point> = s.tokens.iter().zip(&s.loss).zip(&s.se).map(point).collect();
+    match Falling::new(&points).crossing(loss) {
+        Crossing::At { x, .. } => Some(x.exp()),
+        Crossing::Before | Crossing::Never => None,
+    }
+}
+
+/// First row of the last window that no batch change and no change of phase cuts.
+fn last_stretch(run: &RunData, columns: &Columns) -> usize {
+    let segment = run.segments.last().map_or(0.0, |s| s.from_tokens);
+    let phase = run.phases.spans.last().map_or(0, |s| s.range.start);
+    let phase = run.train.tokens.get(phase).copied().unwrap_or(0.0);
+    let end = columns.tokens.last().copied().unwrap_or(f64::NAN);
+    let from = segment.max(phase).max(end * (-4.0 * WINDOW).exp());
+    let i = columns.tokens.partition_point(|t| *t < from);
+    if columns.len() - i >= 3 { i } else { columns.len().saturating_sub(3) }
+}
+
+/// Tokens per second over the recent rows at the present batch size. Intervals many times as slow
+/// as the median (a restart, a pause) do not count; evaluations and checkpoints do. `None` without
+/// times.
+pub fn throughput(run: &RunData) -> Option<f64> {
+    let c = &run.train;
+    let since = run.segments.last().map_or(0, |s| s.range.start);
+    let from = if c.len().saturating_sub(since) > 10 { since } else { 0 };
+    let recent: Vec<(f64, f64)> = intervals(c, from).collect();
+    let typical = super::segments::median(&recent.iter().map(|(s, t)| s / t).collect::<Vec<_>>());
+    let (seconds, tokens) = recent
+        .iter()
+        .filter(|(s, t)| s / t <= PAUSE * typical)
+        .fold((0.0, 0.0), |sum, (s, t)| (sum.0 + s, sum.1 + t));
+    (seconds > 0.0).then(|| tokens / seconds)
+}
+
+/// Median seconds and tokens between records. `None` without times.
+pub fn log_interval(run: &RunData) -> Option<(f64, f64)> {
+    let recent: Vec<(f64, f64)> = intervals(&run.train, 0).collect();
+    let middle = |v: Vec<f64>| super::segments::median(&v);
+    (!recent.is_empty()).then(|| {
+        (middle(recent.iter().map(|r| r.0).collect()), middle(recent.iter().map(|r| r.1).collect()))
+    })
+}
+
+/// Seconds and tokens between the recent rows.
+fn intervals(c: &Columns, from: usize) -> impl Iterator<Item = (f64, f64)> {
+    let known: Vec<(f64, f64)> = (from..c.len())
+        .rev()
+        .filter(|i| c.time[*i].is_finite() && c.tokens[*i].is_finite())
+        .take(RECENT)
+        .map(|i| (c.time[i], c.tokens[i]))
+        .collect();
+    let pairs: Vec<(f64, f64)> =
+        known.windows(2).map(|w| (w[0].0 - w[1].0, w[0].1 - w[1].1)).collect();
+    pairs.into_iter().filter(|(s, t)| *s > 0.0 && *t > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Assumptions, fixture};
+    use super::*;
+    use crate::metrics::Record;
+
+    fn run(time: impl Fn(f64) -> f64, batch: impl Fn(f64) -> f64) -> RunData {
+        let records: Vec<Record> = (1..=100)
+            .map(|i| {
+                let step = f64::from(i) * 10.0;
+                Record {
+                    step: Some(step),
+                    loss: Some(3.0 - step / 1e3),
+                    batch_tokens: Some(batch(step)),
+                    time: Some(1e9 + time(step)),
+                    ..Record::default()
+                }
+            })
+            .collect();
+        fixture::made_of(&records, Assumptions::default())
+    }
+
+    #[test]
+    fn a_pause_does_not_slow_the_run_down() {
+        let r = run(|s| s + if s > 500.0 { 3600.0 } else { 0.0 }, |_| 64.0);
+        assert!((throughput(&r).unwrap() - 64.0).abs() < 1e-9);
+        assert_eq!(log_interval(&r), Some((10.0, 640.0)));
+    }
+
+    #[test]
+    fn only_the_present_batch_size_counts() {
+        let r = run(|s| s, |s| if s > 500.0 { 128.0 } else { 64.0 });
+        assert!((throughput(&r).unwrap() - 128.0).abs() < 1e-9);
+        let silent = run(|_| f64::NAN, |_| 64.0);
+        assert_eq!((throughput(&silent), log_interval(&silent)), (None, None));
+    }
+
+    #[test]
+    fn the_present_loss_of_the_real_runs() {
+        for r in fixture::sweep("mlp_sweep") {
+            let end = r.train.len() - 100;
+            let mean = r.train.loss[end..].iter().sum::<f64>() / 100.0;
+            let now = loss_now(&r).unwrap();
+            let decays = r.id.contains("wsd");
+            assert!((now - mean).abs() < if decays { 0.03 } else { 0.01 }, "{} {now} {mean}", r.id);
+        }
+        assert_eq!(loss_now(&fixture::made_of(&[], Assumptions::default())), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! What is looked at: small structs, one per view. No run data.
+
+use crate::snapshot::GuardName;
+
+/// A screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum View {
+    #[default]
+    Overview,
+    Run,
+    Curve,
+    Schedule,
+    Control,
+    Problems,
+}
+
+impl View {
+    pub(crate) const ALL: [View; 6] =
+        [View::Overview, View::Run, View::Curve, View::Schedule, View::Control, View::Problems];
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            View::Overview => "overview",
+            View::Run => "run",
+            View::Curve => "curve",
+            View::Schedule => "schedule",
+            View::Control => "control",
+            View::Problems => "problems",
+        }
+    }
+
+    pub(crate) fn next(self, by: usize) -> View {
+        let at = View::ALL.iter().position(|v| *v == self).unwrap_or(0);
+        View::ALL[(at + by) % View::ALL.len()]
+    }
+}
+
+/// Order of the overview.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+pub(crate) enum SortKey {
+    /// As the runs were found.
+    #[default]
+    Found,
+    Run,
+    Tokens,
+    Loss,
+    Batch,
+    BOpt,
+    Lost,
+    Verdict,
+    LastWrite,
+}
+
+impl SortKey {
+    pub const ALL: [SortKey; 9] = [
+        SortKey::Found,
+        SortKey::Run,
+        SortKey::Tokens,
+        SortKey::Loss,
+        SortKey::Batch,
+        SortKey::BOpt,
+        SortKey::Lost,
+        SortKey::Verdict,
+        SortKey::LastWrite,
+    ];
+
+    pub fn words(self) -> &'static str {
+        match self {
+            SortKey::Found => "as found",
+            SortKey::Run => "run",
+            SortKey::Tokens => "tokens",
+            SortKey::Loss => "loss",
+            SortKey::Batch => "B now",
+            SortKey::BOpt => "B_opt",
+            SortKey::Lost => "tokens lost",
+            SortKey::Verdict => "verdict",
+            SortKey::LastWrite => "last write",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct OverviewState {
+    pub sort: SortKey,
+    pub reversed: bool,
+    pub filter: String,
+    /// The filter is being typed.
+    pub typing: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum CurvePlot {
+    /// E over S at one level.
+    #[default]
+    Curve,
+    /// B_opt over the levels.
+    OverLoss,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct CurveState {
+    /// `None`: the group of the selected run.
+    pub group: Option<String>,
+    /// Loss of the level looked at; `None`: the lowest at which a model speaks.
+    pub level: Option<f64>,
+    /// Row of the model list.
+    pub model: usize,
+    /// Models shown besides the one that speaks, by their place in the list.
+    pub shown: [bool; 8],
+    pub plot: CurvePlot,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Popup {
+    Help { scroll: u16 },
+    Approval(Approval),
+}
+
+/// The approval dialog: which proposal, and what the person has decided so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Approval {
+    pub run: String,
+    pub number: u64,
+    pub overrides: Vec<GuardName>,
+    /// Said to the person inside the dialog.
+    pub said: Option<String>,
+    /// `Some` once the approval was sent: the answer that stood there before, and when.
+    pub sent: Option<(Option<String>, f64)>,
+    pub scroll: u16,
+}
+
+/// The state of the screen.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct App {
+    pub(crate) view: View,
+    /// Id of the selected run; `None` is the first one.
+    pub(crate) selected: Option<String>,
+    pub(crate) overview: OverviewState,
+    pub(crate) curve: CurveState,
+    /// The token axis of the run view is logarithmic.
+    pub(crate) log_tokens: bool,
+    /// Row of the policy table.
+    pub(crate) policy: usize,
+    /// Lines scrolled back in the control log, and down in the list of problems.
+    pub(crate) control_scroll: u16,
+    pub(crate) problems_scroll: u16,
+    pub(crate) popup: Option<Popup>,
+    /// The last thing that was said to the person; gone at the next key.
+    pub(crate) said: Option<String>,
+    /// The person wants to leave, or to stop for a while.
+    pub(crate) quit: bool,
+    pub(crate) suspend: bool,
+    pub(crate) redraw: bool,
+    pub(crate) size: (u16, u16),
+}
+
+impl App {
+    /// A screen that shows `view`, with `run` selected.
+    pub fn showing(view: View, run: Option<&str>) -> Self {
+        App { view, selected: run.map(str::to_string), size: (80, 24), ..App::default() }
+    }
+
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    /// Whether the person asked to leave.
+    pub fn wants_to_quit(&self) -> bool {
+        self.quit
+    }
+}

@@ -1,0 +1,283 @@
+//! The loop: sleeps until a key, a snapshot or a signal comes, and draws when one of them changed
+//! what is seen. Keys are answered at once, data at most twice a second.
+
+use super::app::App;
+use super::keymap::{self, Action, Key};
+use super::settings::Settings;
+use super::terminal::Screen;
+use super::theme::{Scene, Theme};
+use super::{mouse, update, views, words};
+use crate::command::Command;
+use crate::snapshot::Snapshot;
+use crossterm::event::{Event, EventStream, KeyEventKind};
+use ratatui::buffer::Buffer;
+use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
+use tokio_stream::StreamExt;
+
+/// Data is drawn at most this often.
+const DATA_EVERY: Duration = Duration::from_millis(500);
+
+/// How the screen came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The person asked for it.
+    Quit,
+    /// SIGINT, SIGTERM or SIGHUP.
+    Signal(i32),
+    /// The monitor is gone.
+    Ended,
+}
+
+struct Signals {
+    stop: SignalStream,
+    resumed: SignalStream,
+    hang_up: SignalStream,
+    terminate: SignalStream,
+    interrupt: SignalStream,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Signals {
+            stop: signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?,
+            resumed: signal(SignalKind::from_raw(Signal::CONT.as_raw()))?,
+            hang_up: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next signal.
+    async fn next(&mut self) -> Signalled {
+        let end = |s: Signal| Signalled::End(Exit::Signal(s.as_raw()));
+        tokio::select! {
+            biased;
+            _ = self.hang_up.recv() => end(Signal::HUP),
+            _ = self.terminate.recv() => end(Signal::TERM),
+            _ = self.interrupt.recv() => end(Signal::INT),
+            _ = self.stop.recv() => Signalled::Stop,
+            _ = self.resumed.recv() => Signalled::Resumed,
+        }
+    }
+}
+
+enum Signalled {
+    End(Exit),
+    Stop,
+    Resumed,
+}
+
+/// Shows the snapshots and sends commands until the person quits or a signal ends it. The terminal
+/// is left as it was found on every way out.
+///
+/// # Errors
+/// The terminal cannot be set up, read or written.
+pub async fn run(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    commands: UnboundedSender<Command>,
+    settings: Settings,
+) -> io::Result<Exit> {
+    let mut signals = Signals::new()?;
+    let mut screen = Screen::enter(&settings)?;
+    let theme = Theme::new(&settings);
+    let mut events = EventStream::new();
+    let mut app = App::default();
+    let mut snapshot = snapshots.borrow_and_update().clone();
+    // Runs after each drawing of new data; what comes meanwhile waits for its end.
+    let mut pause: Option<Pin<Box<Sleep>>> = None;
+    let mut waiting = false;
+    loop {
+        if !screen.is_ours() {
+            return Err(io::Error::other("a part of boptop panicked; its words stand above"));
+        }
+        if app.quit {
+            return Ok(Exit::Quit);
+        }
+        if std::mem::take(&mut app.suspend) {
+            suspend(&mut app, &mut screen, &mut signals, true).await?;
+        }
+        draw(&mut screen, &mut app, &snapshot, &theme)?;
+        // Goes round until something is to be drawn.
+        loop {
+            tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Signalled::End(exit) => return Ok(exit),
+                    Signalled::Stop => {
+                        suspend(&mut app, &mut screen, &mut signals, false).await?;
+                    }
+                    Signalled::Resumed => screen.resume()?,
+                },
+                event = events.next() => {
+                    let Some(event) = event else { return Ok(Exit::Signal(Signal::HUP.as_raw())) };
+                    handle(event?, &mut app, &snapshot, &commands);
+                    // A burst (the wheel, a resize) is drawn once.
+                    while let Some(Some(event)) = events.next().now_or_never() {
+                        handle(event?, &mut app, &snapshot, &commands);
+                    }
+                }
+                () = over(&mut pause), if pause.is_some() => {
+                    pause = None;
+                    if !std::mem::take(&mut waiting) {
+                        continue;
+                    }
+                    pause = Some(Box::pin(sleep(DATA_EVERY)));
+                }
+                changed = snapshots.changed() => {
+                    if changed.is_err() {
+                        return Ok(Exit::Ended);
+                    }
+                    let next = snapshots.borrow_and_update().clone();
+                    let same = looks_the_same(&snapshot, &next);
+                    snapshot = next;
+                    if same {
+                        continue;
+                    }
+                    if pause.is_some() {
+                        waiting = true;
+                        continue;
+                    }
+                    pause = Some(Box::pin(sleep(DATA_EVERY)));
+                }
+            }
+            break;
+        }
+    }
+}
+
+async fn over(pause: &mut Option<Pin<Box<Sleep>>>) {
+    if let Some(sleep) = pause {
+        sleep.await;
+    }
+}
+
+fn draw(screen: &mut Screen, app: &mut App, snapshot: &Snapshot, theme: &Theme) -> io::Result<()> {
+    let area = screen.area();
+    app.size = (area.width, area.height);
+    update::settle(app, snapshot);
+    if std::mem::take(&mut app.redraw) {
+        screen.redraw();
+    }
+    let mut buffer = Buffer::empty(area);
+    views::draw(Scene { snapshot, app, theme }, area, &mut buffer);
+    screen.show(buffer)
+}
+
+fn handle(event: Event, app: &mut App, snapshot: &Snapshot, commands: &UnboundedSender<Command>) {
+    let actions: Vec<Action> = match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => {
+            keymap::action(Key::from_event(&key), app, snapshot).into_iter().collect()
+        }
+        Event::Mouse(event) => mouse::action(&event, app, snapshot).into_iter().collect(),
+        // Pasted text is text, never keys: it may only be typed into the filter.
+        Event::Paste(text) if app.overview.typing => {
+            text.chars().filter(|c| !c.is_control()).map(Action::Type).collect()
+        }
+        _ => Vec::new(),
+    };
+    for action in actions {
+        if let Some(command) = update::update(app, action, snapshot) {
+            // Without a monitor nobody obeys; the closed snapshot channel ends the loop.
+            let _ = commands.send(command);
+        }
+    }
+}
+
+/// Gives the terminal back and stops, with the whole job (`tail -F log | boptop -`) where a key
+/// asked for it, until the shell continues it.
+async fn suspend(
+    app: &mut App,
+    screen: &mut Screen,
+    signals: &mut Signals,
+    job: bool,
+) -> io::Result<()> {
+    // A job of a shell has a process group of its own. Without one nobody would continue us.
+    if getsid(None).is_ok_and(|session| session == getpgrp()) {
+        app.said = Some("there is no shell to suspend to".into());
+        return Ok(());
+    }
+    screen.leave();
+    while signals.resumed.recv().now_or_never().flatten().is_some() {}
+    // SIGTSTP would come back to our own handler.
+    if job {
+        kill_current_process_group(Signal::STOP)?;
+    } else {
+        kill_process(getpid(), Signal::STOP)?;
+    }
+    // The stop may take effect a moment later: only a continue says that it is over.
+    let _ = signals.resumed.recv().await;
+    while signals.stop.recv().now_or_never().flatten().is_some() {}
+    screen.resume()
+}
+
+/// Whether two snapshots draw the same screen: the clock alone shows only through coarse ages.
+fn looks_the_same(a: &Snapshot, b: &Snapshot) -> bool {
+    let ages = |s: &Snapshot| -> Vec<String> {
+        s.runs.iter().map(|r| words::age(s.at, r.last_write)).collect()
+    };
+    let rest = |s: &Snapshot| (s.read_only, s.replay.clone(), s.messages.clone());
+    rest(a) == rest(b)
+        && a.runs == b.runs
+        && a.sources == b.sources
+        && same_fit(a, b)
+        && ages(a) == ages(b)
+}
+
+fn same_fit(a: &Snapshot, b: &Snapshot) -> bool {
+    Arc::ptr_eq(&a.fit, &b.fit) || a.fit == b.fit
+}
+
+/// A future polled once.
+trait NowOrNever: Future + Sized {
+    fn now_or_never(self) -> Option<Self::Output> {
+        let mut future = std::pin::pin!(self);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(x) => Some(x),
+            std::task::Poll::Pending => None,
+        }
+    }
+}
+
+impl<F: Future> NowOrNever for F {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn the_clock_alone_changes_nothing_until_an_age_does() {
+        let a = fixture::sweep();
+        let mut b = a.clone();
+        b.at += 5.0;
+        assert!(looks_the_same(&a, &b));
+        b.at += 3600.0;
+        assert!(!looks_the_same(&a, &b));
+        let mut c = a.clone();
+        Arc::make_mut(&mut c.runs[0]).loss = Some(1.0);
+        assert!(!looks_the_same(&a, &c));
+    }
+
+    #[test]
+    fn a_paste_is_never_taken_for_keys() {
+        let s = fixture::proposed();
+        let mut app = App::showing(super::super::View::Schedule, Some("main-7b"));
+        super::super::press(&mut app, "a 1", &s);
+        let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
+        handle(Event::Paste("Y\n".into()), &mut app, &s, &tx);
+        assert!(rx.try_recv().is_err());
+        app.popup = None;
+        app.overview.typing = true;
+        handle(Event::Paste("ma\u{1b}in".into()), &mut app, &s, &tx);
+        assert_eq!(app.overview.filter, "main");
+    }
+}

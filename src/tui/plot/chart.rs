@@ -1,0 +1,442 @@
+//! A chart: two axes, marks, and labels that keep clear of the data.
+
+use super::axes::Axis;
+use super::canvas::{Canvas, Dots, Ink};
+use crate::tui::text;
+use crate::tui::theme::{Role, Theme};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::Widget;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dash {
+    Solid,
+    Dotted,
+    Sparse,
+}
+
+/// Something drawn, in the units of the axes.
+#[derive(Debug, Clone)]
+pub(crate) enum Mark {
+    Line {
+        points: Vec<[f64; 2]>,
+        role: Role,
+        dash: Dash,
+        layer: u8,
+    },
+    /// Constant from each point to the next.
+    Stairs {
+        points: Vec<[f64; 2]>,
+        until: f64,
+        role: Role,
+        dash: Dash,
+        layer: u8,
+    },
+    /// From `low` to `high` at one x: a spike of one step is seen.
+    Column {
+        x: f64,
+        low: f64,
+        high: f64,
+        role: Role,
+    },
+    /// (x, low, high): filled lightly between.
+    Band {
+        points: Vec<[f64; 3]>,
+        role: Role,
+    },
+    Vertical {
+        x: f64,
+        role: Role,
+        dash: Dash,
+    },
+    Horizontal {
+        y: f64,
+        role: Role,
+        dash: Dash,
+    },
+    /// One character on a place.
+    Symbol {
+        at: [f64; 2],
+        symbol: char,
+        role: Role,
+    },
+    /// Words near a place, where no data is; left out where there is no room.
+    Label {
+        at: [f64; 2],
+        text: String,
+        role: Role,
+    },
+    /// Words in the top row above a range of x.
+    Top {
+        from: f64,
+        to: f64,
+        text: String,
+        role: Role,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Chart<'a> {
+    pub theme: &'a Theme,
+    pub x: Axis,
+    pub y: Axis,
+    pub marks: Vec<Mark>,
+    /// Ticks of x are written below.
+    pub x_labels: bool,
+    /// Columns kept for the labels of y, so that charts above each other line up.
+    pub gutter: u16,
+}
+
+/// Columns for the labels of y.
+pub(crate) const GUTTER: u16 = 7;
+
+impl Widget for &Chart<'_> {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let below = u16::from(self.x_labels) + 1;
+        if area.width < self.gutter + 8 || area.height < below + 3 {
+            return;
+        }
+        let plot = Rect {
+            x: area.x + self.gutter + 1,
+            y: area.y,
+            width: area.width - self.gutter - 1,
+            height: area.height - below,
+        };
+        let dots = if self.theme.ascii { Dots::Ascii } else { Dots::Braille };
+        let mut canvas = Canvas::new(plot.width, plot.height, dots);
+        let mut taken = vec![false; usize::from(plot.width) * usize::from(plot.height)];
+        for mark in &self.marks {
+            self.draw(&mut canvas, mark);
+        }
+        for y in 0..canvas.height {
+            for x in 0..canvas.width {
+                if let Some((c, role)) = canvas.glyph(x, y) {
+                    taken[y * canvas.width + x] = true;
+                    if let Some(cell) = buf.cell_mut((plot.x + x as u16, plot.y + y as u16)) {
+                        cell.set_char(c).set_style(self.theme.style(role));
+                    }
+                }
+            }
+        }
+        self.frame(plot, buf);
+        self.y_ticks(plot, buf);
+        self.x_ticks(plot, buf);
+        self.words(plot, &canvas, &mut taken, buf);
+    }
+}
+
+impl Chart<'_> {
+    fn at(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        [self.x.place(x), self.y.place(y)]
+    }
+
+    fn draw(&self, canvas: &mut Canvas, mark: &Mark) {
+        match mark {
+            Mark::Line { points, role, dash, layer } => {
+                let ink = ink(*role, *dash, *layer, canvas);
+                for w in points.windows(2) {
+                    canvas.line(self.at(w[0]), self.at(w[1]), ink);
+                }
+                if let [only] = points[..] {
+                    canvas.line(self.at(only), self.at(only), ink);
+                }
+            }
+            Mark::Stairs { points, until, role, dash, layer } => {
+                let ink = ink(*role, *dash, *layer, canvas);
+                for (i, p) in points.iter().enumerate() {
+                    let next = points.get(i + 1);
+                    let end = next.map_or(*until, |n| n[0]);
+                    canvas.line(self.at(*p), self.at([end, p[1]]), ink);
+                    if let Some(n) = next {
+                        canvas.line(self.at([n[0], p[1]]), self.at(*n), ink);
+                    }
+                }
+            }
+            Mark::Column { x, low, high, role } => {
+                let ink = ink(*role, Dash::Solid, 1, canvas);
+                let (a, b) = (self.at([*x, *low]), self.at([*x, *high]));
+                canvas.line(a, b, ink);
+            }
+            Mark::Band { points, role } => self.band(canvas, points, *role),
+            Mark::Vertical { x, role, dash } => {
+                let x = self.x.place(*x);
+                canvas.line([x, 0.0], [x, 1.0], ink(*role, *dash, 0, canvas));
+            }
+            Mark::Horizontal { y, role, dash } => {
+                let y = self.y.place(*y);
+                canvas.line([0.0, y], [1.0, y], ink(*role, *dash, 0, canvas));
+            }
+            Mark::Symbol { .. } | Mark::Label { .. } | Mark::Top { .. } => {}
+        }
+    }
+
+    /// Every second dot in a checked pattern between the two edges.
+    fn band(&self, canvas: &mut Canvas, points: &[[f64; 3]], role: Role) {
+        let (w, h) = canvas.size();
+        if w < 2 || h < 2 {
+            return;
+        }
+        let (wf, hf) = (w as f64 - 1.0, h as f64 - 1.0);
+        let ink = Ink { role, layer: 0, ascii: ':', on: 1, period: 1 };
+        for pair in points.windows(2) {
+            let (a, b) = (pair[0], pair[1]);
+            let (xa, xb) = (self.x.place(a[0]) * wf, self.x.place(b[0]) * wf);
+            let edges = [a[1], a[2], b[1], b[2]].map(|v| self.y.place(v));
+            if !xa.is_finite() || !xb.is_finite() || !edges.iter().all(|e| e.is_finite()) {
+                continue;
+            }
+            for x in xa.max(0.0).ceil() as i64..=xb.min(wf).floor() as i64 {
+                let t = if xb > xa { (x as f64 - xa) / (xb - xa) } else { 0.0 };
+                let low = (edges[0] + (edges[2] - edges[0]) * t).clamp(0.0, 1.0);
+                let high = (edges[1] + (edges[3] - edges[1]) * t).clamp(0.0, 1.0);
+                for y in ((1.0 - high) * hf).round() as i64..=((1.0 - low) * hf).round() as i64 {
+                    let checked = if self.theme.ascii { 2 } else { 4 };
+                    if (x + 2 * y).rem_euclid(checked) == 0 {
+                        canvas.set(x, y, ink);
+                    }
+                }
+            }
+        }
+    }
+
+    fn frame(&self, plot: Rect, buf: &mut Buffer) {
+        let style = self.theme.style(Role::Axis);
+        let max = 1;
+        for y in plot.top()..plot.bottom() {
+            text::put(buf, self.theme, (plot.x - 1, y), max, "│", style);
+        }
+        text::put(buf, self.theme, (plot.x - 1, plot.bottom()), max, "└", style);
+        let line = "─".repeat(usize::from(plot.width));
+        text::put(buf, self.theme, (plot.x, plot.bottom()), plot.width, &line, style);
+    }
+
+    fn y_ticks(&self, plot: Rect, buf: &mut Buffer) {
+        let style = self.theme.style(Role::Axis);
+        let rows = f64::from(plot.height.saturating_sub(1));
+        let mut last: Option<u16> = None;
+        for tick in self.y.ticks(usize::from(plot.height / 2).clamp(2, 8)) {
+            let y = plot.y + ((1.0 - self.y.place(tick)) * rows).round() as u16;
+            if y < plot.y || y >= plot.bottom() || last == Some(y) {
+                continue;
+            }
+            last = Some(y);
+            let label = (self.y.label)(tick);
+            let right = plot.x - 1;
+            text::put_right(buf, self.theme, (right, y), self.gutter, &label, style);
+            text::put(buf, self.theme, (right, y), 1, "┤", style);
+        }
+    }
+
+    fn x_ticks(&self, plot: Rect, buf: &mut Buffer) {
+        let style = self.theme.style(Role::Axis);
+        let columns = f64::from(plot.width.saturating_sub(1));
+        let mut free = plot.x;
+        for tick in self.x.ticks(usize::from(plot.width / 9).max(2)) {
+            let x = plot.x + (self.x.place(tick) * columns).round() as u16;
+            if x >= plot.right() {
+                continue;
+            }
+            text::put(buf, self.theme, (x, plot.bottom()), 1, "┴", style);
+            if !self.x_labels {
+                continue;
+            }
+            let label = (self.x.label)(tick);
+            let w = text::width(self.theme, &label);
+            // Centred below its tick, inside the box, clear of the one before.
+            let from = x.saturating_sub(w / 2).max(plot.x).min(plot.right().saturating_sub(w));
+            if from >= free && from + w <= plot.right() {
+                text::put(buf, self.theme, (from, plot.bottom() + 1), w, &label, style);
+                free = from + w + 2;
+            }
+        }
+    }
+
+    /// Symbols, then words where nothing else is.
+    fn words(&self, plot: Rect, canvas: &Canvas, taken: &mut [bool], buf: &mut Buffer) {
+        let width = canvas.width;
+        for mark in &self.marks {
+            if let Mark::Symbol { at, symbol, role } = mark
+                && let Some((x, y)) = canvas.cell_at(self.at(*at))
+            {
+                taken[y * width + x] = true;
+                let at = (plot.x + x as u16, plot.y + y as u16);
+                text::put(buf, self.theme, at, 1, &symbol.to_string(), self.theme.style(*role));
+            }
+        }
+        for mark in &self.marks {
+            match mark {
+                Mark::Label { at, text, role } => {
+                    let Some((x, y)) = canvas.cell_at(self.at(*at)) else { continue };
+                    self.label(plot, (x, y), text, *role, canvas, taken, buf);
+                }
+                Mark::Top { from, to, text: words, role } => {
+                    let cell =
+                        |v: f64| (self.x.place(v).clamp(0.0, 1.0) * (width as f64 - 1.0)) as usize;
+                    let (a, b) = (cell(*from), cell(*to));
+                    let w = usize::from(text::width(self.theme, words));
+                    if b > a + w {
+                        self.write(plot, (a + 1, 0), words, *role, width, taken, buf);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Right of the place, left of it, above or below it: the first that is free.
+    #[expect(clippy::too_many_arguments, reason = "one call site")]
+    fn label(
+        &self,
+        plot: Rect,
+        (x, y): (usize, usize),
+        words: &str,
+        role: Role,
+        canvas: &Canvas,
+        taken: &mut [bool],
+        buf: &mut Buffer,
+    ) {
+        let w = usize::from(text::width(self.theme, words));
+        let (x, y, wi) = (x as i64, y as i64, w as i64);
+        let places = [
+            (x + 2, y),
+            (x - wi - 1, y),
+            (x + 1, y - 1),
+            (x + 1, y + 1),
+            (x - wi / 2, y - 1),
+            (x - wi / 2, y + 1),
+            (x - wi, y - 1),
+            (x - wi, y + 1),
+        ];
+        for (lx, ly) in places {
+            if lx < 0 || ly < 0 || ly >= canvas.height as i64 || lx + wi > canvas.width as i64 {
+                continue;
+            }
+            let (lx, ly) = (lx as usize, ly as usize);
+            let row = ly * canvas.width;
+            // A blank on both sides, so that words do not grow together.
+            let from = row + lx.saturating_sub(1);
+            let to = row + (lx + w + 1).min(canvas.width);
+            if taken[from..to].iter().all(|t| !*t) {
+                self.write(plot, (lx, ly), words, role, canvas.width, taken, buf);
+                return;
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a place, words and what they are written on")]
+    fn write(
+        &self,
+        plot: Rect,
+        (x, y): (usize, usize),
+        words: &str,
+        role: Role,
+        width: usize,
+        taken: &mut [bool],
+        buf: &mut Buffer,
+    ) {
+        let w = usize::from(text::width(self.theme, words));
+        let row = y * width;
+        taken[row + x..row + (x + w).min(width)].fill(true);
+        let at = (plot.x + x as u16, plot.y + y as u16);
+        text::put(buf, self.theme, at, w as u16, words, self.theme.style(role));
+    }
+}
+
+fn ink(role: Role, dash: Dash, layer: u8, canvas: &Canvas) -> Ink {
+    let fine = canvas.size().0 > canvas.width;
+    let (on, period) = match dash {
+        Dash::Solid => (1, 1),
+        Dash::Dotted => (1, if fine { 3 } else { 2 }),
+        Dash::Sparse => (1, if fine { 6 } else { 4 }),
+    };
+    let ascii = match (dash, layer) {
+        (Dash::Solid, 0..=1) => '.',
+        (Dash::Solid, 2..=4) => '*',
+        (Dash::Solid, _) => '#',
+        _ => '.',
+    };
+    Ink { role, layer, ascii, on, period }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Scale;
+    use super::*;
+    use crate::tui::text::buffer_to_text;
+    use crate::units;
+
+    fn chart<'a>(theme: &'a Theme, marks: Vec<Mark>) -> Chart<'a> {
+        let axis = |low, high| Axis { low, high, scale: Scale::Linear, label: units::count };
+        Chart { theme, x: axis(0.0, 100.0), y: axis(0.0, 10.0), marks, x_labels: true, gutter: 4 }
+    }
+
+    fn drawn(chart: &Chart<'_>, w: u16, h: u16) -> String {
+        let mut buf = Buffer::empty(Rect::new(0, 0, w, h));
+        chart.render(*buf.area(), &mut buf);
+        buffer_to_text(&buf)
+    }
+
+    #[test]
+    fn a_spike_of_one_step_is_seen() {
+        let theme = Theme { ascii: true, ..Theme::plain() };
+        let flat: Vec<[f64; 2]> = (0..1000).map(|i| [f64::from(i) * 0.1, 1.0]).collect();
+        let line = Mark::Line { points: flat, role: Role::Curve, dash: Dash::Solid, layer: 3 };
+        let spike = Mark::Column { x: 50.0, low: 1.0, high: 10.0, role: Role::Dim };
+        let text = drawn(&chart(&theme, vec![line, spike]), 30, 10);
+        let top = text.lines().next().unwrap();
+        assert!(top.contains('.'), "{text}");
+    }
+
+    #[test]
+    fn a_label_never_covers_data_and_stays_inside() {
+        let theme = Theme { ascii: true, ..Theme::plain() };
+        let line = Mark::Line {
+            points: vec![[0.0, 5.0], [100.0, 5.0]],
+            role: Role::Curve,
+            dash: Dash::Solid,
+            layer: 3,
+        };
+        let label = |x: f64| Mark::Label { at: [x, 5.0], text: "B_opt".into(), role: Role::Text };
+        let bare = drawn(&chart(&theme, vec![line.clone()]), 40, 10);
+        let stars = |t: &str| t.chars().filter(|c| *c == '*').count();
+        for x in [0.0, 50.0, 99.0, 100.0] {
+            let text = drawn(&chart(&theme, vec![line.clone(), label(x)]), 40, 10);
+            assert!(text.contains("B_opt"), "{text}");
+            assert_eq!(stars(&text), stars(&bare), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_size_and_no_value_breaks_it() {
+        let theme = Theme::plain();
+        let odd = [f64::NAN, f64::INFINITY, -1e300, 1e300, 0.0, 50.0];
+        let marks: Vec<Mark> = odd
+            .iter()
+            .flat_map(|v| {
+                [
+                    Mark::Line {
+                        points: vec![[*v, 1.0], [50.0, *v]],
+                        role: Role::Curve,
+                        dash: Dash::Dotted,
+                        layer: 3,
+                    },
+                    Mark::Band {
+                        points: vec![[0.0, *v, 3.0], [100.0, 1.0, *v]],
+                        role: Role::Guide,
+                    },
+                    Mark::Column { x: *v, low: *v, high: 3.0, role: Role::Dim },
+                    Mark::Symbol { at: [*v, *v], symbol: '●', role: Role::Point },
+                    Mark::Label { at: [*v, *v], text: "here".into(), role: Role::Text },
+                    Mark::Top { from: *v, to: 100.0, text: "top".into(), role: Role::Text },
+                    Mark::Vertical { x: *v, role: Role::Guide, dash: Dash::Dotted },
+                ]
+            })
+            .collect();
+        let chart = chart(&theme, marks);
+        for w in 0..40 {
+            for h in 0..15 {
+                assert!(!drawn(&chart, w, h).contains("NaN"));
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Actions to view state and commands: pure.
+
+use super::app::{App, CurvePlot, Popup, SortKey, View};
+use super::keymap::Action;
+use super::{approve, rows};
+use crate::command::{Command, ReplayCommand};
+use crate::snapshot::Snapshot;
+
+/// Does what an action asks: changes what is looked at, or returns what the monitor is to do.
+pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) -> Option<Command> {
+    app.said = None;
+    match action {
+        Action::Quit => app.quit = true,
+        Action::Suspend => app.suspend = true,
+        Action::Redraw => app.redraw = true,
+        Action::Help => app.popup = Some(Popup::Help { scroll: 0 }),
+        Action::Back => back(app),
+        Action::Show(view) => app.view = view,
+        Action::NextView => app.view = app.view.next(1),
+        Action::PrevView => app.view = app.view.next(View::ALL.len() - 1),
+        Action::Down => scroll(app, snapshot, 1),
+        Action::Up => scroll(app, snapshot, -1),
+        Action::PageDown => scroll(app, snapshot, page(app)),
+        Action::PageUp => scroll(app, snapshot, -page(app)),
+        Action::First => scroll(app, snapshot, i32::MIN / 2),
+        Action::Last => scroll(app, snapshot, i32::MAX / 2),
+        Action::Open => app.view = View::Run,
+        Action::SelectRow(row) => select(app, snapshot, row),
+        Action::NextRun => scroll_runs(app, snapshot, 1),
+        Action::PrevRun => scroll_runs(app, snapshot, -1),
+        Action::LogTokens => app.log_tokens = !app.log_tokens,
+        _ => return update_view(app, action, snapshot),
+    }
+    None
+}
+
+fn update_view(app: &mut App, action: Action, snapshot: &Snapshot) -> Option<Command> {
+    match action {
+        Action::Filter => app.overview.typing = true,
+        Action::Type(c) => app.overview.filter.push(c),
+        Action::Erase => drop(app.overview.filter.pop()),
+        Action::EraseAll => app.overview.filter.clear(),
+        Action::FilterDone => app.overview.typing = false,
+        Action::FilterCancel => {
+            app.overview.typing = false;
+            app.overview.filter.clear();
+        }
+        Action::SortNext => sort_by(app, next_sort(app.overview.sort)),
+        Action::SortBy(key) if key == app.overview.sort => {
+            app.overview.reversed = !app.overview.reversed;
+        }
+        Action::SortBy(key) => sort_by(app, key),
+        Action::SortReverse => app.overview.reversed = !app.overview.reversed,
+        Action::Exclude => {
+            let run = rows::selected(app, snapshot)?;
+            return Some(Command::Exclude { run: run.id.clone(), excluded: !run.excluded });
+        }
+        Action::LowerLevel => step_level(app, snapshot, 1),
+        Action::HigherLevel => step_level(app, snapshot, -1),
+        Action::NextGroup => step_group(app, snapshot, true),
+        Action::PrevGroup => step_group(app, snapshot, false),
+        Action::ToggleModel => {
+            if let Some(shown) = app.curve.shown.get_mut(app.curve.model) {
+                *shown = !*shown;
+            }
+        }
+        Action::ToggleModels => {
+            let all = app.curve.shown.iter().all(|s| *s);
+            app.curve.shown = [!all; 8];
+        }
+        Action::NextPlot => {
+            app.curve.plot = match app.curve.plot {
+                CurvePlot::Curve => CurvePlot::OverLoss,
+                CurvePlot::OverLoss => CurvePlot::Curve,
+            };
+        }
+        Action::Pause
+        | Action::Step
+        | Action::Faster
+        | Action::Slower
+        | Action::SeekBack
+        | Action::SeekForward
+        | Action::SeekBackFar
+        | Action::SeekForwardFar => return replay(action, snapshot),
+        _ => return approve::update(app, action, snapshot),
+    }
+    // A filter or an order changed: the selection stays on its run while that is seen.
+    settle(app, snapshot);
+    None
+}
+
+/// Brings the view state in line with a new snapshot: a selection whose run is gone, a dialog
+/// whose answer has come.
+pub(crate) fn settle(app: &mut App, snapshot: &Snapshot) {
+    let rows = rows::rows(&app.overview, snapshot);
+    let seen = app.selected.as_ref().is_some_and(|id| rows.iter().any(|r| r.id == *id));
+    // Off the overview a hidden run may stay selected as long as it exists.
+    let exists = app.selected.as_ref().is_some_and(|id| snapshot.runs.iter().any(|r| r.id == *id));
+    if !seen && (app.view == View::Overview || !exists) {
+        if let Some(first) = rows.first() {
+            app.selected = Some(first.id.clone());
+        } else if !exists {
+            app.selected = None;
+        }
+    }
+    approve::settle(app, snapshot);
+}
+
+fn back(app: &mut App) {
+    if app.popup.take().is_some() {
+        return;
+    }
+    if app.view != View::Overview {
+        app.view = View::Overview;
+    } else {
+        app.overview.filter.clear();
+    }
+}
+
+fn page(app: &App) -> i32 {
+    i32::from(app.size.1.saturating_sub(6).max(2)) / 2
+}
+
+/// Moves what up and down move in the present view or popup.
+fn scroll(app: &mut App, snapshot: &Snapshot, by: i32) {
+    let moved = |at: u16, by: i32| (i32::from(at).saturating_add(by)).clamp(0, 10_000) as u16;
+    match &mut app.popup {
+        Some(Popup::Help { scroll }) => {
+            // The help never scrolls past its last line.
+            *scroll = moved(*scroll, by).min(super::keymap::KEYS.len() as u16);
+            return;
+        }
+        Some(Popup::Approval(a)) => {
+            a.scroll = moved(a.scroll, by).min(60);
+            return;
+        }
+        None => {}
+    }
+    match app.view {
+        View::Overview | View::Run => scroll_runs(app, snapshot, by),
+        View::Curve => {
+            let models = rows::group(app, snapshot)
+                .and_then(|g| Some(g.levels.get(rows::level(app, g)?)?.models.len()))
+                .unwrap_or(0);
+            let last = models.saturating_sub(1) as u16;
+            app.curve.model = usize::from(moved(app.curve.model as u16, by).min(last));
+        }
+        View::Schedule => {
+            let policies = rows::selected(app, snapshot)
+                .and_then(|r| r.plan.as_ref())
+                .map_or(0, |p| p.policies.len());
+            let last = policies.saturating_sub(1) as u16;
+            app.policy = usize::from(moved(app.policy as u16, by).min(last));
+        }
+        // Newest at the bottom: up goes back in time.
+        View::Control => {
+            let lines = rows::selected(app, snapshot).map_or(0, |r| r.control.log.len()) as u16;
+            app.control_scroll =
+                moved(app.control_scroll, by.saturating_neg()).min(lines.saturating_sub(1));
+        }
+        View::Problems => app.problems_scroll = moved(app.problems_scroll, by).min(2_000),
+    }
+}
+
+fn scroll_runs(app: &mut App, snapshot: &Snapshot, by: i32) {
+    let rows = rows::rows(&app.overview, snapshot);
+    let at = rows::selected_row(app, &rows) as i32;
+    let to = at.saturating_add(by).clamp(0, rows.len().saturating_sub(1) as i32);
+    select(app, snapshot, to as usize);
+}
+
+fn select(app: &mut App, snapshot: &Snapshot, row: usize) {
+    if let Some(run) = rows::rows(&app.overview, snapshot).get(row) {
+        if app.selected.as_ref() != Some(&run.id) {
+            app.control_scroll = 0;
+            app.curve.group = None;
+        }
+        app.selected = Some(run.id.clone());
+    }
+}
+
+fn next_sort(key: SortKey) -> SortKey {
+    let at = SortKey::ALL.iter().position(|k| *k == key).unwrap_or(0);
+    SortKey::ALL[(at + 1) % SortKey::ALL.len()]
+}
+
+fn sort_by(app: &mut App, key: SortKey) {
+    app.overview.sort = key;
+    // Largest first where that is what one looks for.
+    app.overview.reversed = matches!(key, SortKey::Tokens | SortKey::Lost | SortKey::LastWrite);
+    app.said = Some(format!("sorted by {}", key.words()));
+}
+
+fn step_level(app: &mut App, snapshot: &Snapshot, by: i64) {
+    let Some(group) = rows::group(app, snapshot) else { return };
+    let Some(at) = rows::level(app, group) else { return };
+    let to = (at as i64 + by).clamp(0, group.levels.len() as i64 - 1) as usize;
+    app.curve.level = group.levels.get(to).map(|l| l.loss);
+}
+
+fn step_group(app: &mut App, snapshot: &Snapshot, forward: bool) {
+    let groups = &snapshot.fit.report.groups;
+    let Some(group) = rows::group(app, snapshot) else { return };
+    let at = groups.iter().position(|g| g.id == group.id).unwrap_or(0);
+    let by = if forward { 1 } else { groups.len().saturating_sub(1) };
+    app.curve.group = groups.get((at + by) % groups.len()).map(|g| g.id.clone());
+    app.curve.level = None;
+}
+
+fn replay(action: Action, snapshot: &Snapshot) -> Option<Command> {
+    let replay = snapshot.replay.as_ref()?;
+    let seek = |by: f64| ReplayCommand::Seek((replay.position + by).clamp(0.0, 1.0));
+    // From "as fast as it goes" the next slower speed is a thousandfold.
+    let speed = if replay.speed.is_finite() { replay.speed } else { 2048.0 };
+    let command = match action {
+        Action::Pause => ReplayCommand::TogglePause,
+        Action::Step => ReplayCommand::Step,
+        Action::Faster if speed >= 1e6 => ReplayCommand::Speed(f64::INFINITY),
+        Action::Faster => ReplayCommand::Speed((speed * 2.0).max(0.125)),
+        Action::Slower => ReplayCommand::Speed((speed / 2.0).max(0.125)),
+        Action::SeekForward => seek(0.01),
+        Action::SeekBack => seek(-0.01),
+        Action::SeekForwardFar => seek(0.1),
+        Action::SeekBackFar => seek(-0.1),
+        _ => return None,
+    };
+    Some(Command::Replay(command))
+}
+
+#[cfg(test)]
+#[path = "update_tests.rs"]
+mod tests;

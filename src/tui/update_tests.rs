@@ -1,0 +1,236 @@
+use super::super::fixture;
+use super::super::keymap::Key;
+use super::*;
+use crate::command::Change;
+use crate::snapshot::*;
+use std::sync::Arc;
+
+/// Presses keys and returns the commands.
+fn keys(app: &mut App, s: &Snapshot, keys: &str) -> Vec<Command> {
+    assert!(keys.split_whitespace().all(|k| Key::parse(k).is_some()), "{keys}");
+    super::super::press(app, keys, s)
+}
+
+fn selected(app: &App) -> &str {
+    app.selected.as_deref().unwrap_or_default()
+}
+
+#[test]
+fn moving_stops_at_the_ends_and_follows_the_order() {
+    let s = fixture::sweep();
+    let mut app = App::showing(View::Overview, None);
+    assert!(keys(&mut app, &s, "k k").is_empty());
+    assert_eq!(selected(&app), s.runs[0].id);
+    keys(&mut app, &s, "G j");
+    assert_eq!(selected(&app), s.runs.last().unwrap().id);
+    keys(&mut app, &s, "g s S");
+    assert_eq!(app.overview.sort, SortKey::Run);
+    let first = rows::rows(&app.overview, &s)[0].id.clone();
+    assert_eq!(first, s.runs.iter().map(|r| r.id.clone()).max().unwrap());
+}
+
+#[test]
+fn the_selection_stays_on_its_run_when_the_order_changes() {
+    let s = fixture::sweep();
+    let mut app = App::showing(View::Overview, None);
+    keys(&mut app, &s, "j j");
+    let before = selected(&app).to_string();
+    keys(&mut app, &s, "s s s S s");
+    assert_eq!(selected(&app), before);
+}
+
+#[test]
+fn what_is_unknown_sorts_last_in_both_directions() {
+    let mut s = fixture::sweep();
+    Arc::make_mut(&mut s.runs[0]).loss = None;
+    let unknown = s.runs[0].id.clone();
+    let mut state = super::super::app::OverviewState { sort: SortKey::Loss, ..Default::default() };
+    for reversed in [false, true] {
+        state.reversed = reversed;
+        assert_eq!(rows::rows(&state, &s).last().unwrap().id, unknown);
+    }
+}
+
+#[test]
+fn a_filter_narrows_and_escape_gives_all_back() {
+    let s = fixture::sweep();
+    let mut app = App::showing(View::Overview, None);
+    keys(&mut app, &s, "/ m a i n");
+    assert_eq!(app.overview.filter, "main");
+    assert!(app.overview.typing);
+    assert!(selected(&app).contains("main"));
+    // While typing, q is a letter.
+    keys(&mut app, &s, "q");
+    assert!(!app.quit);
+    keys(&mut app, &s, "Backspace Enter");
+    assert_eq!((app.overview.typing, app.overview.filter.as_str()), (false, "main"));
+    keys(&mut app, &s, "Esc");
+    assert_eq!(rows::rows(&app.overview, &s).len(), s.runs.len());
+}
+
+#[test]
+fn views_are_reached_by_digit_tab_and_enter_and_left_by_escape() {
+    let s = fixture::sweep();
+    let mut app = App::showing(View::Overview, None);
+    for (k, v) in [("3", View::Curve), ("Tab", View::Schedule), ("Shift-Tab", View::Curve)] {
+        keys(&mut app, &s, k);
+        assert_eq!(app.view, v);
+    }
+    keys(&mut app, &s, "Esc Enter");
+    assert_eq!(app.view, View::Run);
+    keys(&mut app, &s, "? Esc");
+    assert_eq!((app.view, app.popup.is_none()), (View::Run, true));
+}
+
+#[test]
+fn a_run_that_vanished_is_no_longer_selected() {
+    let mut s = fixture::sweep();
+    let mut app = App::showing(View::Run, None);
+    keys(&mut app, &s, "l");
+    let gone = selected(&app).to_string();
+    s.runs.retain(|r| r.id != gone);
+    settle(&mut app, &s);
+    assert_eq!(selected(&app), s.runs[0].id);
+    s.runs.clear();
+    settle(&mut app, &s);
+    assert_eq!(app.selected, None);
+}
+
+#[test]
+fn levels_step_and_stay_in_range() {
+    let s = fixture::sweep();
+    let mut app = App::showing(View::Curve, None);
+    let group = rows::group(&app, &s).unwrap();
+    let n = group.levels.len();
+    for _ in 0..n + 3 {
+        keys(&mut app, &s, "]");
+    }
+    assert_eq!(rows::level(&app, group), Some(n - 1));
+    for _ in 0..n + 3 {
+        keys(&mut app, &s, "[");
+    }
+    assert_eq!(rows::level(&app, group), Some(0));
+    keys(&mut app, &s, "}");
+    assert_ne!(rows::group(&app, &s).unwrap().id, group.id);
+}
+
+#[test]
+fn proposals_are_in_the_trainers_units() {
+    let s = fixture::sweep();
+    let mut app = App::showing(View::Schedule, Some("main-7b"));
+    let run = s.runs.iter().find(|r| r.id == "main-7b").unwrap();
+    assert!(run.control.proposal.is_none());
+    let b = run.batch_size.unwrap() as u64;
+    let unit = run.control.trainer.as_ref().unwrap().unit_tokens.unwrap();
+    let propose = |app: &mut App, key: &str| match keys(app, &s, key).pop() {
+        Some(Command::Propose { run, change: Change::BatchSize { batch_size_tokens, .. } }) => {
+            assert_eq!(run, "main-7b");
+            batch_size_tokens
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(propose(&mut app, "+"), 2 * b);
+    assert_eq!(propose(&mut app, "-"), b / 2);
+    assert_eq!(propose(&mut app, "]"), b + unit);
+    let plan = keys(&mut app, &s, "p");
+    assert_eq!(plan, [Command::Propose { run: "main-7b".into(), change: Change::Plan }]);
+    assert!(keys(&mut app, &s, "a").is_empty());
+    assert!(app.popup.is_none() && app.said.is_some());
+}
+
+#[test]
+fn a_guard_that_blocks_is_overridden_by_its_number_before_anything_is_sent() {
+    let s = fixture::proposed();
+    let mut app = App::showing(View::Schedule, Some("main-7b"));
+    assert!(keys(&mut app, &s, "a").is_empty());
+    assert!(keys(&mut app, &s, "Y").is_empty(), "blocked");
+    let said = |app: &App| match &app.popup {
+        Some(Popup::Approval(a)) => a.said.clone().unwrap_or_default(),
+        _ => String::new(),
+    };
+    assert!(said(&app).contains("lead-time"), "{}", said(&app));
+    // y and Enter are not Y.
+    assert!(keys(&mut app, &s, "1 y Enter").is_empty());
+    let sent = keys(&mut app, &s, "Y");
+    let number = s.runs.iter().find_map(|r| r.control.proposal.as_ref()).unwrap().number;
+    assert_eq!(
+        sent,
+        [Command::Approve {
+            run: "main-7b".into(),
+            proposal: number,
+            overrides: vec![GuardName::LeadTime]
+        }]
+    );
+    assert!(keys(&mut app, &s, "Y Y").is_empty(), "sent once");
+}
+
+#[test]
+fn a_mark_is_taken_back_by_the_same_key() {
+    let s = fixture::proposed();
+    let mut app = App::showing(View::Schedule, Some("main-7b"));
+    assert!(keys(&mut app, &s, "a 1 1 Y").is_empty());
+    assert!(keys(&mut app, &s, "7 Y").is_empty());
+}
+
+#[test]
+fn an_approval_never_meets_another_proposal() {
+    let s = fixture::proposed();
+    let mut app = App::showing(View::Schedule, Some("main-7b"));
+    keys(&mut app, &s, "a 1");
+    let mut other = s.clone();
+    let run = other.runs.iter_mut().find(|r| r.control.proposal.is_some()).unwrap();
+    Arc::make_mut(run).control.proposal.as_mut().unwrap().number += 1;
+    assert!(keys(&mut app, &other, "Y").is_empty());
+}
+
+#[test]
+fn the_dialog_closes_with_the_answer() {
+    let s = fixture::proposed();
+    let mut app = App::showing(View::Schedule, Some("main-7b"));
+    keys(&mut app, &s, "a 1 Y");
+    settle(&mut app, &s);
+    assert!(app.popup.is_some(), "no answer yet");
+    let mut answered = s.clone();
+    let run = answered.runs.iter_mut().find(|r| r.control.proposal.is_some()).unwrap();
+    Arc::make_mut(run).control.proposal.as_mut().unwrap().answer = Some("written".into());
+    settle(&mut app, &answered);
+    assert_eq!((app.popup.is_none(), app.said.as_deref()), (true, Some("written")));
+}
+
+#[test]
+fn read_only_proposes_and_writes_nothing() {
+    let s = Snapshot { read_only: true, ..fixture::proposed() };
+    let mut app = App::showing(View::Schedule, Some("main-7b"));
+    assert!(keys(&mut app, &s, "p + - u w a Y 1 Y").is_empty());
+    assert!(app.popup.is_none());
+}
+
+#[test]
+fn replay_keys_command_the_replay_and_nothing_outside_of_one() {
+    let live = fixture::sweep();
+    let mut app = App::showing(View::Run, None);
+    let replay = fixture::replay();
+    let at = replay.replay.as_ref().unwrap().position;
+    let speed = replay.replay.as_ref().unwrap().speed;
+    assert_eq!(
+        keys(&mut app, &replay, ". > < Right Shift-Left"),
+        [
+            Command::Replay(ReplayCommand::Step),
+            Command::Replay(ReplayCommand::Speed(speed * 2.0)),
+            Command::Replay(ReplayCommand::Speed(speed / 2.0)),
+            Command::Replay(ReplayCommand::Seek(at + 0.01)),
+            Command::Replay(ReplayCommand::Seek(at - 0.1)),
+        ]
+    );
+    assert!(keys(&mut app, &live, ". > < )").is_empty());
+}
+
+#[test]
+fn leaving_a_run_out_and_taking_it_in_again() {
+    let mut s = fixture::sweep();
+    let mut app = App::showing(View::Overview, None);
+    let id = s.runs[0].id.clone();
+    assert_eq!(keys(&mut app, &s, "x"), [Command::Exclude { run: id.clone(), excluded: true }]);
+    Arc::make_mut(&mut s.runs[0]).excluded = true;
+    assert_eq!(keys(&mut app, &s, "x"), [Command::Exclude { run: id, excluded: false }]);
+}

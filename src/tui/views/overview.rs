@@ -1,0 +1,195 @@
+//! All runs in one table, and what there is to say of the selected one.
+
+use super::{above, detail};
+use crate::snapshot::*;
+use crate::tui::app::{App, SortKey};
+use crate::tui::keymap::Action;
+use crate::tui::theme::{Role, Scene};
+use crate::tui::widgets::sparkline::sparkline;
+use crate::tui::widgets::table::{self, Column};
+use crate::tui::{rows, text, words};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+use ratatui::widgets::Widget;
+
+#[derive(Debug)]
+pub(crate) struct Overview<'a>(pub Scene<'a>);
+
+const fn column(title: &'static str, width: u16, most: u16, right: bool, rank: u8) -> Column {
+    Column { title, width, most, right, rank }
+}
+
+#[rustfmt::skip]
+const COLUMNS: [Column; 14] = [
+    column("RUN", 14, 28, false, 0),
+    column("STATE", 9, 9, false, 8),
+    column("PHASE", 6, 6, false, 7),
+    column("STEP", 6, 6, true, 11),
+    column("TOKENS", 6, 6, true, 2),
+    column("LOSS", 6, 6, true, 1),
+    column("TREND", 10, 16, false, 10),
+    column("B NOW", 5, 6, true, 0),
+    column("B_OPT", 7, 7, true, 0),
+    column("90 %", 11, 13, false, 5),
+    column("LOST", 6, 6, true, 0),
+    column("VERDICT", 13, 90, false, 0),
+    column("CONTROL", 10, 14, false, 9),
+    column("WRITE", 5, 5, true, 6),
+];
+
+const SORT_COLUMN: [(SortKey, usize); 8] = [
+    (SortKey::Run, 0),
+    (SortKey::Tokens, 4),
+    (SortKey::Loss, 5),
+    (SortKey::Batch, 7),
+    (SortKey::BOpt, 8),
+    (SortKey::Lost, 10),
+    (SortKey::Verdict, 11),
+    (SortKey::LastWrite, 13),
+];
+
+/// The table and the strip below it.
+fn areas(area: Rect, runs: usize) -> (Rect, Rect) {
+    let wanted = runs as u16 + 2;
+    // The strip has what the table leaves, and at least a third.
+    let least = (area.height * 2 / 5).clamp(6, 24);
+    if area.height < 14 {
+        return (area, Rect { height: 0, ..area });
+    }
+    above(area, wanted.min(area.height - least))
+}
+
+fn places(table: Rect) -> Vec<(usize, u16, u16)> {
+    table::layout(&COLUMNS, table.x + 3, table.width.saturating_sub(4))
+}
+
+impl Widget for Overview<'_> {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let Scene { snapshot, app, theme } = self.0;
+        let shown = rows::rows(&app.overview, snapshot);
+        let (list, strip) = areas(area, shown.len());
+        let places = places(list);
+        let marked = SORT_COLUMN
+            .iter()
+            .find(|s| s.0 == app.overview.sort)
+            .map(|s| (s.1, app.overview.reversed));
+        table::header(buf, theme, &COLUMNS, &places, list.y, marked);
+        let height = list.height.saturating_sub(2);
+        let selected = rows::selected_row(app, &shown);
+        let seen = table::window(shown.len(), selected, height);
+        for (i, index) in seen.clone().enumerate() {
+            let y = list.y + 1 + i as u16;
+            self.row(shown[index], &places, y, index == selected, list, buf);
+        }
+        self.counts(&shown, seen, list, buf);
+        if let Some(run) = shown.get(selected).filter(|_| strip.height > 0) {
+            detail::Detail(self.0, run).render(strip, buf);
+        }
+    }
+}
+
+impl Overview<'_> {
+    fn row(
+        &self,
+        run: &RunView,
+        places: &[(usize, u16, u16)],
+        y: u16,
+        selected: bool,
+        list: Rect,
+        buf: &mut Buffer,
+    ) {
+        let Scene { snapshot, theme, .. } = self.0;
+        let (mark, state, state_role) = words::state(run.state);
+        let text_role = if run.excluded { Role::Dim } else { Role::Text };
+        let style = |role: Role| theme.style(role);
+        if selected {
+            table::select(buf, theme, Rect { y, height: 1, ..list });
+            text::put(buf, theme, (list.x, y), 1, "▸", style(Role::Strong));
+        }
+        text::put(buf, theme, (list.x + 1, y), 1, mark, style(state_role));
+        let iv = run.b_opt.as_ref();
+        let unfitted = format!("{} (left out)", run.id);
+        let id = if run.excluded { &unfitted } else { &run.id };
+        let (glyph, verdict_role) = words::verdict(run.verdict.kind);
+        let trend_width = places.iter().find(|p| p.0 == 6).map_or(0, |p| p.2);
+        let control = run.control.state.map(words::control);
+        let lost = run.excess_tokens;
+        let cells: [(String, Style); 14] = [
+            (id.clone(), style(text_role)),
+            (state.into(), style(Role::Dim)),
+            (words::phase(run.phase).into(), style(Role::Dim)),
+            (words::count(run.step), style(text_role)),
+            (words::count(run.tokens), style(text_role)),
+            (words::loss(run.loss), style(text_role)),
+            (sparkline(&run.plots.recent, trend_width), style(Role::Dim)),
+            (words::count(run.batch_size), style(Role::BatchNow)),
+            (iv.map_or("-".into(), words::value), style(Role::BatchOpt)),
+            (iv.map_or_else(String::new, words::bounds), style(Role::Dim)),
+            (words::percent(lost), style(lost_role(lost))),
+            (format!("{glyph} {}", run.verdict.text), style(verdict_role)),
+            control.map_or((String::new(), Style::default()), |(w, r)| {
+                let number = run.control.revision.map_or(String::new(), |n| format!(" {n}"));
+                (format!("{w}{number}"), style(r))
+            }),
+            (words::age(snapshot.at, run.last_write), style(Role::Dim)),
+        ];
+        table::row(buf, theme, &COLUMNS, places, y, &cells);
+    }
+
+    /// How much of the list is seen, on the line between table and strip.
+    fn counts(
+        &self,
+        shown: &[&RunView],
+        seen: std::ops::Range<usize>,
+        list: Rect,
+        buf: &mut Buffer,
+    ) {
+        let Scene { snapshot, app, theme } = self.0;
+        let mut parts = Vec::new();
+        if seen.len() < shown.len() {
+            parts.push(format!("{}–{} of {}", seen.start + 1, seen.end, shown.len()));
+        }
+        if !app.overview.filter.is_empty() {
+            let all = snapshot.runs.len();
+            parts.push(format!("filter \"{}\": {} of {all}", app.overview.filter, shown.len()));
+        }
+        if shown.is_empty() {
+            parts.push("no run matches; Esc clears the filter".into());
+        }
+        if !parts.is_empty() {
+            let at = (list.x + 3, list.bottom() - 1);
+            let room = list.width.saturating_sub(4);
+            text::put(buf, theme, at, room, &parts.join(" · "), theme.style(Role::Dim));
+        }
+    }
+}
+
+fn lost_role(lost: Option<f64>) -> Role {
+    match lost {
+        Some(x) if x > 0.10 => Role::Bad,
+        Some(x) if x > 0.02 => Role::Warn,
+        Some(_) => Role::Good,
+        None => Role::Dim,
+    }
+}
+
+/// What a click means.
+pub(crate) fn hit(area: Rect, at: Position, app: &App, snapshot: &Snapshot) -> Option<Action> {
+    let shown = rows::rows(&app.overview, snapshot);
+    let (list, _) = areas(area, shown.len());
+    if at.y == list.y {
+        let column = places(list).into_iter().find(|(_, x, w)| (*x..x + w).contains(&at.x))?.0;
+        let (key, _) = SORT_COLUMN.iter().find(|s| s.1 == column)?;
+        return Some(Action::SortBy(*key));
+    }
+    let selected = rows::selected_row(app, &shown);
+    let seen = table::window(shown.len(), selected, list.height.saturating_sub(2));
+    let row = usize::from(at.y.checked_sub(list.y + 1)?);
+    let index = seen.start + row;
+    if !seen.contains(&index) {
+        return None;
+    }
+    // A click on what is selected already opens it.
+    Some(if index == selected { Action::Open } else { Action::SelectRow(index) })
+}

@@ -1,0 +1,242 @@
+//! What could be done: the policies side by side, the staircase of one of them, the guards, and
+//! the proposal on its way to an approval.
+
+use super::{above, instead, run, split};
+use crate::snapshot::*;
+use crate::tui::plot::{Axis, Chart, Dash, GUTTER, Mark, Scale};
+use crate::tui::text::{self, Pen};
+use crate::tui::theme::{Role, Scene};
+use crate::tui::widgets::table::{self, Column};
+use crate::tui::{rows, words};
+use crate::units;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::widgets::Widget;
+
+#[derive(Debug)]
+pub(crate) struct Schedule<'a>(pub Scene<'a>);
+
+const fn column(title: &'static str, width: u16, most: u16, right: bool, rank: u8) -> Column {
+    Column { title, width, most, right, rank }
+}
+
+#[rustfmt::skip]
+const COLUMNS: [Column; 8] = [
+    column("POLICY", 12, 14, false, 0),
+    column("TOKENS", 6, 6, true, 0),
+    column("90 %", 11, 13, false, 3),
+    column("VS LEAVE", 8, 8, true, 0),
+    column("STEPS", 6, 6, true, 2),
+    column("HOURS", 6, 6, true, 1),
+    column("AT BUDGET", 9, 9, true, 1),
+    column("MEMORY", 8, 8, false, 2),
+];
+
+impl Widget for Schedule<'_> {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let scene = self.0;
+        let Some(run) = rows::selected(scene.app, scene.snapshot) else { return };
+        let (head, body) = above(area, 2);
+        let head = Rect { x: head.x + 2, width: head.width.saturating_sub(4), ..head };
+        self.headline(run, &mut Pen::new(buf, scene.theme, head));
+        let bottom = if run.control.proposal.is_some() { 3 } else { 1 };
+        let (body, strip) = above(body, body.height.saturating_sub(bottom));
+        self.proposal(run, strip, buf);
+        let Some(plan) = &run.plan else {
+            let why: Vec<String> = std::iter::once(run.verdict.text.clone())
+                .chain(run.verdict.reasons.clone())
+                .collect();
+            return instead(scene, body, "No plan for this run yet.", &why, buf);
+        };
+        let (list, rest) = above(body, plan.policies.len() as u16 + 2);
+        self.policies(run, plan, list, buf);
+        let (left, right) = split(rest, rest.width * 11 / 20, 2);
+        let chosen = plan.policies.get(scene.app.policy).or_else(|| plan.policies.first());
+        self.stairs(run, plan, chosen, left, buf);
+        let right = Rect { width: right.width.saturating_sub(1), ..right };
+        guards(chosen, plan, &mut Pen::new(buf, scene.theme, right));
+    }
+}
+
+impl Schedule<'_> {
+    fn headline(&self, run: &RunView, pen: &mut Pen<'_>) {
+        let now = format!(
+            "  {} · {} tokens · loss {} · B {}",
+            words::phase(run.phase),
+            words::count(run.tokens),
+            words::loss(run.loss),
+            words::count(run.batch_size)
+        );
+        pen.spans(&[(&run.id, Role::Strong), (&now, Role::Text)]);
+        let Some(plan) = &run.plan else { return };
+        let target = plan.policies.iter().find_map(|p| p.target_loss);
+        let target = target.map_or(String::new(), |l| format!(": {}", units::loss(l)));
+        pen.text(&format!("goal: {}{target}", words::goal(plan.goal)), Role::Dim);
+    }
+
+    fn policies(&self, run: &RunView, plan: &Plan, area: Rect, buf: &mut Buffer) {
+        let theme = self.0.theme;
+        let places = table::layout(&COLUMNS, area.x + 2, area.width.saturating_sub(3));
+        table::header(buf, theme, &COLUMNS, &places, area.y, None);
+        let leave = plan.policies.iter().find(|p| p.policy == Policy::Leave);
+        for (i, p) in plan.policies.iter().enumerate() {
+            let y = area.y + 1 + i as u16;
+            if y >= area.bottom() {
+                break;
+            }
+            if i == self.0.app.policy.min(plan.policies.len() - 1) {
+                table::select(buf, theme, Rect { y, height: 1, ..area });
+                text::put(buf, theme, (area.x, y), 1, "▸", theme.style(Role::Strong));
+            }
+            let saves = leave.and_then(|l| relative(l.tokens.value, p.tokens.value));
+            let (saves, role) = match saves {
+                _ if p.policy == Policy::Leave => (String::new(), Role::Dim),
+                Some(x) => (words::change(x), if x < -0.005 { Role::Good } else { Role::Warn }),
+                None => ("-".into(), Role::Dim),
+            };
+            let plain = theme.style(Role::Text);
+            let cells: [(String, Style); 8] = [
+                (words::policy(p.policy).into(), plain),
+                (reached(&p.tokens), plain),
+                (words::bounds(&p.tokens), theme.style(Role::Dim)),
+                (saves, theme.style(role)),
+                (words::count(p.steps), plain),
+                (p.hours.map_or("-".into(), hours), plain),
+                (words::loss(p.loss_at_budget.value), plain),
+                (words::memory(p.memory).into(), theme.style(Role::Dim)),
+            ];
+            table::row(buf, theme, &COLUMNS, &places, y, &cells);
+        }
+        let _ = run;
+    }
+
+    /// The staircase of the chosen policy beside what leaving it means.
+    fn stairs(
+        &self,
+        run: &RunView,
+        plan: &Plan,
+        chosen: Option<&PolicyOutcome>,
+        area: Rect,
+        buf: &mut Buffer,
+    ) {
+        let Some(policy) = chosen else { return };
+        let theme = self.0.theme;
+        let now = run.tokens.unwrap_or(0.0);
+        let schedule = &policy.schedule;
+        let (title, area) = above(area, 1);
+        let at = Rect { x: title.x + 2, width: title.width.saturating_sub(2), ..title };
+        let words = format!("{}: {}", words::policy(policy.policy), words::schedule(schedule));
+        Pen::new(buf, theme, at).text(&words, Role::Planned);
+        let ends = plan.policies.iter().filter_map(|p| p.tokens.value);
+        let starts = schedule.iter().map(|e| e.from_tokens as f64 * 1.1);
+        let x = Axis::around(
+            ends.chain(starts).chain([0.0, now]).filter(|t| *t <= now.max(1.0) * 20.0),
+            Scale::Linear,
+            0.0,
+            units::count,
+        );
+        let sizes = run.plots.batch_size.iter().map(|b| b[1]);
+        let planned = schedule.iter().map(|e| e.batch_size_tokens as f64);
+        let band = [plan.b_opt.low, plan.b_opt.value, plan.b_opt.high];
+        let y = Axis::around(
+            sizes.chain(planned).chain(band.into_iter().flatten()).chain(run.batch_size),
+            Scale::Log,
+            0.15,
+            units::count,
+        );
+        let (Some(x), Some(y)) = (x, y) else { return };
+        let mut marks = Vec::new();
+        if let (Some(l), Some(h)) = (plan.b_opt.low, plan.b_opt.high) {
+            let points = vec![[x.low, l, h], [now, l, h]];
+            marks.push(Mark::Band { points, role: Role::BatchOpt });
+        }
+        marks.push(Mark::Vertical { x: now, role: Role::Guide, dash: Dash::Dotted });
+        marks.push(Mark::Stairs {
+            points: run::coming(schedule, now),
+            until: policy.tokens.value.unwrap_or(x.high).min(x.high),
+            role: Role::Planned,
+            dash: Dash::Solid,
+            layer: 3,
+        });
+        marks.push(Mark::Stairs {
+            points: run.plots.batch_size.clone(),
+            until: now,
+            role: Role::BatchNow,
+            dash: Dash::Solid,
+            layer: 4,
+        });
+        marks.push(Mark::Top { from: now, to: x.high, text: "now".into(), role: Role::Dim });
+        (&Chart { theme, x, y, marks, x_labels: true, gutter: GUTTER }).render(area, buf);
+    }
+
+    /// The proposal, and what to press.
+    fn proposal(&self, run: &RunView, area: Rect, buf: &mut Buffer) {
+        let Scene { snapshot, theme, .. } = self.0;
+        let at = Rect { x: area.x + 2, width: area.width.saturating_sub(4), ..area };
+        let Some(p) = &run.control.proposal else {
+            let hint = if snapshot.read_only {
+                "read only: nothing can be proposed or written"
+            } else {
+                "p proposes the plan, + and - a batch size; nothing is written before you approve"
+            };
+            return Pen::new(buf, theme, at).text(hint, Role::Dim);
+        };
+        text::rule(buf, theme, Rect { height: 1, ..area }, &format!("proposal {}", p.number));
+        let mut pen =
+            Pen::new(buf, theme, Rect { y: at.y + 1, height: at.height.saturating_sub(1), ..at });
+        let blocks = p.guards.iter().filter(|g| g.blocks).count();
+        let state = match (blocks, snapshot.read_only) {
+            (_, true) => "   read only",
+            (0, _) => "   a looks at it and approves",
+            (1, _) => "   a looks at it; 1 guard blocks",
+            _ => "   a looks at it; guards block",
+        };
+        pen.spans(&[
+            (&words::schedule(&p.from), Role::Dim),
+            (" → ", Role::Dim),
+            (&words::schedule(&p.schedule), Role::Planned),
+            (state, if blocks > 0 { Role::Warn } else { Role::Text }),
+        ]);
+        match &p.answer {
+            Some(answer) => pen.text(answer, Role::Warn),
+            None => pen.text("w withdraws it", Role::Dim),
+        }
+    }
+}
+
+/// E/E_leave - 1.
+pub(crate) fn relative(leave: Option<f64>, tokens: Option<f64>) -> Option<f64> {
+    Some(tokens? / leave.filter(|l| *l > 0.0)? - 1.0)
+}
+
+pub(crate) fn reached(tokens: &Interval) -> String {
+    tokens.value.map_or("never".into(), units::count)
+}
+
+fn hours(h: f64) -> String {
+    match h {
+        h if !h.is_finite() => "-".into(),
+        h if h < 0.1 => format!("{h:.3}"),
+        h if h < 100.0 => format!("{h:.1}"),
+        h => units::count(h),
+    }
+}
+
+fn guards(chosen: Option<&PolicyOutcome>, plan: &Plan, pen: &mut Pen<'_>) {
+    pen.text("guards of the planned schedule", Role::Heading);
+    if plan.guards.is_empty() {
+        pen.text("✓ none speaks against it", Role::Good);
+    }
+    for g in &plan.guards {
+        let (mark, role) = if g.blocks { ("✗ ", Role::Bad) } else { ("· ", Role::Text) };
+        pen.wrapped(mark, &format!("{}: {}", words::guard(g.name), g.text), role);
+    }
+    if let Some(p) = chosen.filter(|p| !p.notes.is_empty()) {
+        pen.blank();
+        pen.text(&format!("{} assumes", words::policy(p.policy)), Role::Heading);
+        for note in &p.notes {
+            pen.wrapped("· ", note, Role::Dim);
+        }
+    }
+}

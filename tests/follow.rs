@@ -1,0 +1,226 @@
+//! `boptop watch --json` on files that grow, rotate and break under it, written by other processes.
+
+mod support;
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+use support::{command, line};
+
+/// Long enough for a busy machine; every wait ends as soon as its event comes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `boptop watch --json`, and the newest line of every run.
+struct Stream {
+    child: Child,
+    lines: Receiver<Value>,
+    runs: BTreeMap<String, Value>,
+}
+
+impl Stream {
+    fn watch<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>, stdin: Stdio) -> Stream {
+        let mut child = command()
+            .arg("watch")
+            .arg("--json")
+            .args(args)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                if send.send(serde_json::from_str(&line).expect("a JSON line")).is_err() {
+                    return;
+                }
+            }
+        });
+        Stream { child, lines, runs: BTreeMap::new() }
+    }
+
+    /// The first state of run `id` of which `holds` is true.
+    #[track_caller]
+    fn until(&mut self, id: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(run) = self.runs.get(id).filter(|r| holds(r)) {
+                return run.clone();
+            }
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    for run in line["runs"].as_array().expect("runs") {
+                        self.runs.insert(run["id"].as_str().unwrap().into(), run.clone());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("{id} never came to that; the newest states are {:#?}", self.runs)
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Another process that appends to a file what it is given.
+struct Writer {
+    child: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl Writer {
+    fn append(path: &Path) -> Writer {
+        let mut child = Command::new("sh")
+            .args(["-c", "exec cat >> \"$0\""])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("sh starts");
+        let pipe = child.stdin.take();
+        Writer { child, pipe }
+    }
+
+    fn write(&mut self, text: &str) {
+        let pipe = self.pipe.as_mut().unwrap();
+        pipe.write_all(text.as_bytes()).unwrap();
+        pipe.flush().unwrap();
+    }
+
+    fn done(mut self) {
+        drop(self.pipe.take());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+fn steps(range: std::ops::RangeInclusive<u64>) -> String {
+    range.map(|i| line(i * 10, 1024, 5.0 - 0.001 * i as f64, 1e-3, 1e9 + i as f64)).collect()
+}
+
+fn at_step(run: &Value, step: f64) -> bool {
+    run["step"].as_f64() == Some(step)
+}
+
+#[test]
+fn what_another_process_appends_is_seen_and_half_a_line_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("grows.jsonl");
+    append(&path, &steps(1..=20));
+    let mut stream = Stream::watch([&path], Stdio::null());
+    stream.until("grows", |r| at_step(r, 200.0));
+    let mut writer = Writer::append(&path);
+    let next = line(210, 1024, 4.9, 1e-3, 1e9 + 21.0);
+    let (head, tail) = next.split_at(25);
+    writer.write(head);
+    writer.write(tail);
+    let run = stream.until("grows", |r| at_step(r, 210.0));
+    assert_eq!(run["lines"], 21);
+    assert_eq!(run["bad_lines"], 0);
+    assert_eq!(run["tokens"], 210.0 * 1024.0);
+    writer.write(&steps(22..=400));
+    writer.done();
+    assert_eq!(stream.until("grows", |r| at_step(r, 4000.0))["lines"], 400);
+}
+
+#[test]
+fn a_path_that_does_not_exist_yet_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("late.jsonl");
+    let mut stream = Stream::watch([&path], Stdio::null());
+    stream.until("late", |r| r["state"] == "waiting");
+    append(&path, &steps(1..=5));
+    stream.until("late", |r| at_step(r, 50.0));
+}
+
+#[test]
+fn runs_appear_in_a_watched_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    append(&dir.path().join("first.jsonl"), &steps(1..=5));
+    let mut stream = Stream::watch([dir.path()], Stdio::null());
+    stream.until("first", |r| at_step(r, 50.0));
+    fs::create_dir(dir.path().join("second")).unwrap();
+    append(&dir.path().join("second/metrics.jsonl"), &steps(1..=7));
+    stream.until("second", |r| at_step(r, 70.0));
+}
+
+#[test]
+fn a_rotated_file_goes_on_under_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rotates.jsonl");
+    append(&path, &steps(1..=10));
+    let mut stream = Stream::watch([&path], Stdio::null());
+    stream.until("rotates", |r| at_step(r, 100.0));
+    append(&path, &steps(11..=12));
+    fs::rename(&path, dir.path().join("rotates.jsonl.1")).unwrap();
+    append(&path, &steps(13..=15));
+    let run = stream.until("rotates", |r| at_step(r, 150.0));
+    assert_eq!(run["lines"], 15, "nothing lost, nothing twice: {run}");
+}
+
+#[test]
+fn a_restart_that_repeats_steps_wins_from_where_it_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("restarts.jsonl");
+    append(&path, &steps(1..=30));
+    let mut stream = Stream::watch([&path], Stdio::null());
+    stream.until("restarts", |r| at_step(r, 300.0));
+    append(&path, &line(210, 1024, 4.5, 1e-3, 1e9 + 31.0));
+    let run = stream.until("restarts", |r| at_step(r, 210.0));
+    assert_eq!(run["state"], "restarted");
+    assert_eq!(run["lines"], 31);
+}
+
+#[test]
+fn a_truncated_file_is_read_from_its_new_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cut.jsonl");
+    append(&path, &steps(1..=50));
+    let mut stream = Stream::watch([&path], Stdio::null());
+    stream.until("cut", |r| at_step(r, 500.0));
+    fs::write(&path, line(20, 1024, 4.7, 1e-3, 2e9)).unwrap();
+    let run = stream.until("cut", |r| at_step(r, 20.0));
+    assert_eq!(run["lines"], 51, "lines count what was ever read: {run}");
+}
+
+#[test]
+fn garbage_is_counted_and_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("broken.jsonl");
+    append(&path, &steps(1..=5));
+    let mut bytes = OpenOptions::new().append(true).open(&path).unwrap();
+    bytes
+        .write_all(b"{\"step\": \xff\xfe oops\n{\"step\":60,\"loss\":NaN,\"lr\":0.001}\n")
+        .unwrap();
+    append(&path, &steps(7..=9));
+    let mut stream = Stream::watch([&path], Stdio::null());
+    let run = stream.until("broken", |r| at_step(r, 90.0));
+    assert_eq!(run["bad_lines"], 1, "{run}");
+    assert_eq!(run["lines"], 10, "{run}");
+}
+
+#[test]
+fn standard_input_is_a_run_too() {
+    let mut stream = Stream::watch(["-"], Stdio::piped());
+    let mut pipe = stream.child.stdin.take().unwrap();
+    pipe.write_all(steps(1..=4).as_bytes()).unwrap();
+    pipe.flush().unwrap();
+    stream.until("stdin", |r| at_step(r, 40.0));
+    pipe.write_all(steps(5..=6).as_bytes()).unwrap();
+    pipe.flush().unwrap();
+    stream.until("stdin", |r| at_step(r, 60.0));
+}
