@@ -9,6 +9,7 @@ use super::planner::{Found, Objective, Search, stairs};
 use super::policy::{best_single, tracking};
 use super::schedule::first_change;
 use super::{Entry, Goal};
+use crate::curve::MemorySource;
 use crate::units::{count, exact, loss, percent};
 
 /// Less is not worth a change, as a share of what is still to go.
@@ -32,10 +33,14 @@ pub struct Decision {
     pub planned: Vec<(u64, u64)>,
     pub tracking: Vec<(u64, u64)>,
     pub single: Vec<(u64, u64)>,
-    /// `None`: leave the run.
+    /// `None`: leave the run. Empty: withdraw what is accepted for later.
     pub recommended: Option<Vec<(u64, u64)>>,
     /// Share of what is still to go that the recommendation saves against leaving, at the worse end.
     pub saves: f64,
+    /// Cumulative tokens to the target: (if left alone, under the whole plan).
+    pub reached: (Option<f64>, Option<f64>),
+    /// The memory was not measured.
+    pub assumed: bool,
     pub words: Vec<String>,
 }
 
@@ -128,12 +133,17 @@ impl Choice<'_> {
         let planned = self.planned(&search, &single, left_alone, &mut words);
         let (recommended, saves) =
             self.recommend(&search, &planned, &single, left_alone, &mut words);
+        // What is promised is the whole plan, of which the first part may be due alone.
+        let whole = stairs(self.constraints, &planned.changes);
+        let then = self.futures.course.along(&whole).reach(self.aim.target);
         Decision {
+            reached: (leave_way.reach(self.aim.target), then),
             planned: planned.changes,
             tracking: track.changes,
             single: single.changes,
             recommended,
             saves,
+            assumed: self.futures.memory.source == MemorySource::Assumed,
             words,
         }
     }
@@ -173,7 +183,7 @@ impl Choice<'_> {
         if single.score < best.score && allowed(single) {
             best = single.clone();
         }
-        if let Some(schedule) = self.committed {
+        for schedule in [self.committed, Some(self.in_force)].into_iter().flatten() {
             let changes: Vec<(u64, u64)> = schedule
                 .iter()
                 .filter(|e| e.from_tokens > c.now)
@@ -209,27 +219,23 @@ impl Choice<'_> {
         left_alone: f64,
         words: &mut Vec<String>,
     ) -> (Option<Vec<(u64, u64)>>, f64) {
-        if planned.changes.is_empty() {
-            return (None, 0.0);
-        }
+        let accepted = self.leave.iter().any(|e| e.from_tokens > self.constraints.now);
         if let Some(bump) = self.bump.filter(BumpYield::disappoints) {
             words.push(format!(
-                "the last raise, to {}, brought {:.4} nats where {:.4} were predicted, less than \
-                 half: no further change before somebody has looked why",
+                "the raise to {} brought {:.4} nats where {:.4} were predicted, less than half: no \
+                 further change before somebody has looked why",
                 count(bump.batch_size),
                 bump.observed,
                 bump.predicted
             ));
+            return (accepted.then(Vec::new), 0.0);
+        }
+        if planned.changes.is_empty() {
             return (None, 0.0);
         }
-        let mut changes = self.confirmed(search, planned, single, left_alone, words);
-        let mut saves = self.saves(&changes, search, left_alone);
-        if saves < WORTH && changes.len() < planned.changes.len() {
-            changes = planned.changes.clone();
-            saves = self.saves(&changes, search, left_alone);
-        }
-        let committed = self.committed_at().is_some();
-        if saves < WORTH && !(committed && saves > -0.5 * WORTH) {
+        let saves = self.saves(&planned.changes, search, left_alone);
+        let shown = self.committed_at().is_some() && !accepted;
+        if saves < WORTH && !(shown && saves > -0.5 * WORTH) {
             words.push(format!(
                 "the best change would save {} of what is still to go, which is not worth it or \
                  holds at one end of the memory only",
@@ -237,6 +243,7 @@ impl Choice<'_> {
             ));
             return (None, 0.0);
         }
+        let changes = self.due(search, planned, single, left_alone, words);
         // What is accepted already needs no recommendation.
         let c = self.constraints;
         let mut schedule: Vec<Entry> =
@@ -264,9 +271,10 @@ impl Choice<'_> {
         gain.min(there)
     }
 
-    /// Without the last of several raises while the signal part is not confirmed, where that is
-    /// still no worse than the other policies.
-    fn confirmed(
+    /// The part of the plan that is to be approved now. Where the memory was not measured, only the
+    /// first change, which measures it. Else all but the last of several raises while the signal
+    /// part is not confirmed, where that is still no worse than the other policies.
+    fn due(
         &self,
         search: &Search<'_>,
         planned: &Found,
@@ -276,6 +284,14 @@ impl Choice<'_> {
     ) -> Vec<(u64, u64)> {
         let all = &planned.changes;
         let n = all.len();
+        if n >= 2 && self.futures.memory.source == MemorySource::Assumed {
+            words.push(
+                "only the first change is in the schedule: it measures how fast noise is \
+                 forgotten, and the later ones are planned anew with that"
+                    .into(),
+            );
+            return all[..1].to_vec();
+        }
         let waits = n >= 2 || (self.has_raised && self.miss > CONFIRMED);
         let Some(last) = all.last().filter(|l| waits && l.1 > self.constraints.own) else {
             return all.clone();

@@ -10,6 +10,7 @@
 
 mod branch;
 mod constraints;
+mod dangers;
 mod decide;
 mod estimate;
 mod forecast;
@@ -19,6 +20,7 @@ mod own_past;
 mod plan;
 mod planner;
 mod policy;
+mod reasons;
 mod schedule;
 #[cfg(test)]
 mod testing;

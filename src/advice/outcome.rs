@@ -18,6 +18,8 @@ pub struct Futures {
     pub course: Course,
     /// The other end of a memory that was not measured, and its name.
     pub other: Option<(Course, &'static str)>,
+    /// Nothing forgotten within the horizon: shown beside, where the memory was not measured.
+    never: Option<Course>,
     draws: Vec<Course>,
     pub memory: Memory,
     pub throughput: Throughput,
@@ -47,10 +49,14 @@ impl Futures {
         } else {
             anchored(fit.law, Memory::SLOW).map(|c| (c, "noise is remembered long"))
         };
+        let never = (memory.source == MemorySource::Assumed)
+            .then(|| anchored(fit.law, Memory { tau_steps: 1e18, ..Memory::SLOW }))
+            .flatten();
         let every = fit.draws.len().div_ceil(MOST_DRAWS).max(1);
         Some(Futures {
             course: anchored(fit.law, memory)?,
             other,
+            never,
             draws: fit
                 .draws
                 .iter()
@@ -99,6 +105,10 @@ impl Futures {
                 Some(t) => format!("{} tokens if {words}", units::count(t)),
                 None => format!("never if {words}"),
             });
+        }
+        if let Some(t) = self.never.as_ref().map(|c| c.along(&stairs).reach(self.target)) {
+            let t = t.map_or("not reached".into(), |t| format!("{} tokens", units::count(t)));
+            outcome.notes.push(format!("{t} if no noise is forgotten within the horizon"));
         }
         outcome
     }

@@ -199,37 +199,37 @@ impl BumpYield {
     }
 }
 
-/// `None` before the catch-up window is over, without a raise, or while the promise is within the
-/// noise of the losses. Compared at equal tokens with the run as it would be without the raise.
+/// The latest raise that is old enough to be judged. `None` without one, or while its promise is
+/// within the noise of the losses. Compared at equal tokens with the run as it would be without
+/// that raise and what followed.
 pub fn last_bump(run: &RunData, on: LossKind, law: &Law, memory: &Memory) -> Option<BumpYield> {
     let columns = match on {
         LossKind::Train => &run.train,
         LossKind::Val => &run.validation,
     };
-    let [.., before, last] = run.segments.as_slice() else { return None };
-    let (at, now) = (last.from_step, columns.step.last().copied()?);
-    if last.batch_size < before.batch_size * 1.05 || now - at < catch_up_steps(memory, at) {
-        return None;
-    }
+    let now = columns.step.last().copied()?;
+    let (before, after) =
+        run.segments.windows(2).rev().map(|w| (&w[0], &w[1])).find(|(b, a)| {
+            a.batch_size >= b.batch_size * 1.05
+                && now - a.from_step >= catch_up_steps(memory, a.from_step)
+        })?;
+    let at = after.from_step;
     let from = (at - 0.1 * at).max(before.from_step);
     let (step_before, loss_before, se_before) = window(columns, from, at)?;
-    let since = at + 0.5 * (now - at);
-    let (step_now, loss_now, se_now) = window(columns, since, now)?;
-    let past_before = stretches_until(run, step_before);
+    let (step_now, loss_now, se_now) = window(columns, at + 0.5 * (now - at), now)?;
     let past_now = stretches_until(run, step_now);
     let mut unchanged = stretches_until(run, at);
-    unchanged.push(Stretch {
-        batch_size: before.batch_size,
-        steps: (step_now - at) * last.batch_size / before.batch_size,
-    });
-    let anchor = loss_before - law.loss_along(&past_before, memory);
+    let tokens = |all: &[Stretch]| all.iter().map(|s| s.batch_size * s.steps).sum::<f64>();
+    let steps = (tokens(&past_now) - tokens(&unchanged)) / before.batch_size;
+    unchanged.push(Stretch { batch_size: before.batch_size, steps: steps.max(0.0) });
+    let anchor = loss_before - law.loss_along(&stretches_until(run, step_before), memory);
     let without = law.loss_along(&unchanged, memory);
     let predicted = without - law.loss_along(&past_now, memory);
     let se = se_before.hypot(se_now);
     (predicted > 3.0 * se && predicted > 0.0).then_some(BumpYield {
         predicted,
         observed: without + anchor - loss_now,
-        batch_size: last.batch_size,
+        batch_size: after.batch_size,
     })
 }
 

@@ -2,23 +2,29 @@
 
 use super::branch::{branches, minicpm_mark};
 use super::constraints::{Constraints, Throughput};
-use super::decide::{Aim, Choice, Decision, aim_text, entries, staircase};
+use super::dangers::veto_text;
+use super::decide::{Aim, Choice, Decision, entries};
 use super::estimate::{Estimate, b_opt_at};
-use super::guard::{check, veto_text};
+use super::forecast::Way;
+use super::guard::check;
 use super::outcome::{Futures, present, stairs_of};
 use super::own_past::{OwnPast, VETO, last_bump, stretches};
+use super::policy::single_loss_at;
+use super::reasons::Evidence;
 use super::schedule::with_lr_rule;
 use super::verdict::{cannot_tell, estimate_text, from_decision, from_estimate, hold};
 use super::{
     Entry, Goal, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome, Situation,
     Verdict,
 };
-use crate::curve::{GroupFit, Interval, LawFit, LossKind, Memory, MemorySource};
+use crate::curve::{GroupFit, Interval, LawFit, Memory, MemorySource};
 use crate::run::{Phase, RunData, Schedule};
-use crate::units::{count, duration, exact, loss, percent};
+use crate::units::{count, loss};
 
 /// A target may lie this far below the lowest loss that the law rests on, as a share of L - L_inf.
 const REACH: f64 = 0.5;
+/// A run that is left stands still if it gains less than this share of what another size gains.
+const STANDS_STILL: f64 = 0.25;
 
 /// The memory that a plan rests on: measured or saved, else slow.
 pub fn memory_of(fit: &LawFit, choice: Option<MemoryChoice>) -> Memory {
@@ -142,7 +148,16 @@ impl Ask<'_> {
         };
         let decision = choice.decide();
         let policies = self.policies(&futures, &decision, behind, leave);
-        let reasons = self.reasons(fit, &futures, &aim, &decision, &policies, &estimate, miss);
+        let reasons = Evidence {
+            fit,
+            futures: &futures,
+            aim: &aim,
+            decision: &decision,
+            policies: &policies,
+            estimate: &estimate,
+            miss,
+        }
+        .reasons(self.constraints, self.options.lr_rule, self.situation.can_write);
         let verdict = from_decision(
             &decision,
             &aim,
@@ -295,14 +310,7 @@ impl Ask<'_> {
                 ));
             }
             Some(t) => t,
-            None => {
-                let t = way.loss(budget).max(least);
-                words.push(format!(
-                    "no target was given: {} is taken, what leaving the run reaches at the budget",
-                    loss(t)
-                ));
-                t
-            }
+            None => self.default_target(futures, &way, [budget, least], &mut words),
         };
         if target < lowest - 1e-9 {
             words.push(format!(
@@ -318,6 +326,33 @@ impl Ask<'_> {
             ));
         }
         Ok(Aim { goal, target, budget, words })
+    }
+
+    /// What leaving the run reaches at the budget; where that is next to nothing, what the best
+    /// single batch size reaches.
+    fn default_target(
+        &self,
+        futures: &Futures,
+        leave: &Way<'_>,
+        [budget, least]: [f64; 2],
+        words: &mut Vec<String>,
+    ) -> f64 {
+        let left = leave.loss(budget);
+        let single = single_loss_at(&futures.course, self.constraints, budget).min(left);
+        let now = leave.loss(self.run.tokens());
+        let stands_still = now - left < STANDS_STILL * (now - single);
+        let (target, who) = if stands_still {
+            (
+                single,
+                "the best single size from here reaches at the budget, since leaving it gains \
+                      next to nothing",
+            )
+        } else {
+            (left, "leaving the run reaches at the budget")
+        };
+        let target = target.max(least);
+        words.push(format!("no target was given: {} is taken, what {who}", loss(target)));
+        target
     }
 
     fn policies(
@@ -354,105 +389,4 @@ impl Ask<'_> {
         }
         out
     }
-
-    #[expect(clippy::too_many_arguments, reason = "everything that the words are made of")]
-    fn reasons(
-        &self,
-        fit: &LawFit,
-        futures: &Futures,
-        aim: &Aim,
-        d: &Decision,
-        policies: &[PolicyOutcome],
-        estimate: &Result<Estimate, String>,
-        miss: f64,
-    ) -> Vec<String> {
-        let mut out = vec![match estimate {
-            Ok(e) => estimate_text(e, self.constraints.own),
-            Err(why) => why.clone(),
-        }];
-        out.push(format!("goal: {}", aim_text(aim)));
-        out.extend(aim.words.iter().cloned());
-        out.push(worth(policies, self.run.tokens()));
-        if !d.planned.is_empty() {
-            out.push(format!("planned: {}", staircase(&d.planned)));
-        }
-        out.push(memory_text(futures));
-        out.push(format!("the law misses this run's own past by {} of L - L_inf", percent(miss)));
-        if fit.on == LossKind::Val {
-            out.push("the law was fitted to the validation loss".into());
-        }
-        out.extend(d.words.iter().cloned());
-        out.extend(steps_text(futures, policies));
-        if self.options.lr_rule == LrRule::Sqrt {
-            out.push(
-                "the learning rate is scaled with the square root of the batch ratio; the law was \
-                 fitted at one learning rate and does not know what that does"
-                    .into(),
-            );
-        }
-        if d.recommended.is_some() && !self.situation.can_write {
-            out.push("nothing can be written from here; the schedule is for the trainer".into());
-        }
-        out
-    }
-}
-
-fn worth(policies: &[PolicyOutcome], now: f64) -> String {
-    let parts: Vec<String> = policies
-        .iter()
-        .map(|p| {
-            let name = match p.policy {
-                Policy::Leave => "leaving it",
-                Policy::Planned => "planned",
-                Policy::Tracking => "tracking B_opt(L)",
-                Policy::Single => "best single size from here",
-                Policy::WhatIf => "your schedule",
-            };
-            let tokens = p.tokens.value.map_or("never".into(), count);
-            let hours = p.hours.map_or(String::new(), |h| format!(" ({})", duration(h * 3600.0)));
-            format!("{name} {tokens}{hours}")
-        })
-        .collect();
-    format!("tokens to the target, of which {} are done: {}", count(now), parts.join(", "))
-}
-
-fn memory_text(futures: &Futures) -> String {
-    let m = &futures.memory;
-    match (m.source, &futures.other) {
-        (MemorySource::Assumed, _) if m.tau_steps > 0.0 => format!(
-            "how fast noise is forgotten was not measured: slow is assumed (tau {} steps, p {}), \
-             savings are what both ends have, and the first change measures it",
-            exact(m.tau_steps.round() as u64),
-            m.p
-        ),
-        (MemorySource::Assumed, _) => {
-            "noise is taken to be forgotten at once, as asked; savings are what both ends have"
-                .into()
-        }
-        (source, _) => format!(
-            "noise is forgotten with tau {} steps, p {:.2}, {}",
-            count(m.tau_steps),
-            m.p,
-            if source == MemorySource::Saved { "from the saved law" } else { "measured" }
-        ),
-    }
-}
-
-/// A learning-rate schedule that counts steps shifts with the batch size.
-fn steps_text(futures: &Futures, policies: &[PolicyOutcome]) -> Option<String> {
-    let steps = |p: &PolicyOutcome| {
-        let stairs = stairs_of(&p.schedule);
-        futures.course.along(&stairs).steps(futures.budget)
-    };
-    let (leave, planned) = (steps(policies.first()?), steps(policies.get(1)?));
-    ((leave / planned - 1.0).abs() > 0.01).then(|| {
-        format!(
-            "a learning-rate schedule that counts steps shifts: {} tokens are step {} under the \
-             plan, {} if the run is left; a decay set by step would come late or never, so set it \
-             by tokens",
-            count(futures.budget),
-            exact(planned.round().max(0.0) as u64),
-            exact(leave.round().max(0.0) as u64)
-        )
-    })
 }

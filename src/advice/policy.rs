@@ -1,6 +1,8 @@
 //! The rules that the plan is set beside: the best single batch size from here on, and tracking
 //! B_opt(L).
 
+use super::constraints::Constraints;
+use super::forecast::Course;
 use super::planner::{Found, Search, stairs};
 
 /// To one batch size by the shortest way that the constraints allow, and then no further change;
@@ -36,6 +38,19 @@ pub fn best_single(search: &Search<'_>) -> Found {
         }
     }
     best
+}
+
+/// The lowest loss at a token count that a single raise, made step by step, brings.
+pub fn single_loss_at(course: &Course, c: &Constraints, budget: f64) -> f64 {
+    let top = course.law().b_opt(course.along(&[]).loss(budget)).map_or(0.0, |b| 8.0 * b);
+    let rungs = c.ladder(c.own, c.max_bump, top);
+    let mut times = vec![c.earliest as f64; rungs.len()];
+    c.legal_times(&mut times, None);
+    let changes: Vec<(u64, u64)> =
+        times.iter().zip(&rungs).map(|(t, b)| (t.ceil() as u64, *b)).collect();
+    (0..=changes.len())
+        .map(|k| course.along(&stairs(c, &changes[..k])).loss(budget))
+        .fold(f64::INFINITY, f64::min)
 }
 
 /// The rule of the seed paper (arXiv 2601.05034): the batch size follows B_opt of the present

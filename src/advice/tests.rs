@@ -2,7 +2,7 @@
 
 use super::testing::{LAW, MEMORY, group_of, run_of};
 use super::*;
-use crate::curve::{Law, Memory};
+use crate::curve::{GroupFit, Law, Memory};
 use crate::run::{Phase, RunData, Schedule};
 use proptest::prelude::*;
 
@@ -184,6 +184,84 @@ fn every_guard_has_its_own_name_in_kebab_case() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 15);
+}
+
+/// Follows boptop from `start` on: every change that is due and that no guard blocks is approved.
+/// Tokens to the target on the true law.
+fn follow(truth: (&Law, Memory), group: &GroupFit, own: f64, start: f64, target: f64) -> f64 {
+    let mut parts = vec![(own, start)];
+    let mut in_force: Vec<Entry> = Vec::new();
+    let mut committed = None;
+    let options = PlanOptions {
+        target_loss: Some(target),
+        budget_tokens: Some(50.0 * start),
+        unit: Some(1),
+        lead_seconds: 0.0,
+        ..PlanOptions::default()
+    };
+    for _ in 0..300 {
+        let run = run_of(truth.0, &truth.1, &parts, 0.004);
+        let (now, batch) = (run.tokens(), parts[parts.len() - 1].0);
+        let n = run.train.loss.len();
+        let loss = run.train.loss[n - 8..].iter().sum::<f64>() / 8.0;
+        let situation =
+            Situation { in_force: in_force.clone(), committed: committed.take(), ..live(true) };
+        let plan = plan(&run, Some(loss), Some(group), &situation, &options);
+        let due = plan.verdict.kind != VerdictKind::Hold || plan.schedule.len() < in_force.len();
+        if due && !plan.guards.iter().any(|g| g.blocks) {
+            in_force = plan.schedule.clone();
+        }
+        committed = Some(plan.schedule);
+        let next = in_force.iter().map(|e| e.from_tokens as f64).find(|t| *t > now + 0.5);
+        let to = next.map_or(1.05 * now, |t| t.min(1.05 * now));
+        let course = Course::new(*truth.0, truth.1, &stretches(&run), now).unwrap();
+        if let Some(t) = course.along(&[]).reach(target).filter(|t| *t <= to) {
+            return t;
+        }
+        let last = parts.len() - 1;
+        parts[last].1 += to - now;
+        let after = batch_at(&in_force, to).map_or(batch, |b| b as f64);
+        if after != batch {
+            parts.push((after, 1e-3 * after));
+        }
+    }
+    f64::INFINITY
+}
+
+#[test]
+fn following_the_plan_beats_leaving_the_run_and_the_best_single_batch() {
+    for (tau_steps, bar) in [(200.0, 0.75), (1500.0, 0.85), (20_000.0, 1.0)] {
+        let memory = Memory { tau_steps, ..MEMORY };
+        // The fit is a little wrong.
+        let fitted = Law { c: 1.02 * LAW.c, a: 0.97 * LAW.a, l_inf: LAW.l_inf + 0.003, ..LAW };
+        let (own, start, target) = (384.0, 2e6, 2.135);
+        let got = follow((&LAW, memory), &group_of(&fitted, memory), own, start, target);
+        let past = [crate::curve::Stretch { batch_size: own, steps: start / own }];
+        let course = Course::new(LAW, memory, &past, start).unwrap();
+        let leave = course.along(&[]).reach(target).unwrap_or(f64::INFINITY);
+        let single = (0..30)
+            .filter_map(|i| {
+                let batch_size = own * 1.08f64.powi(i);
+                course.along(&[Stair { from_tokens: 1.02 * start, batch_size }]).reach(target)
+            })
+            .fold(f64::INFINITY, f64::min);
+        assert!(got <= bar * single, "tau {tau_steps}: {got:.3e} against {single:.3e}");
+        assert!(got <= leave, "tau {tau_steps}: {got:.3e} against {leave:.3e}");
+    }
+}
+
+#[test]
+fn an_accepted_schedule_is_withdrawn_when_its_raise_disappoints() {
+    let mut run = run_of(&LAW, &MEMORY, &[(128.0, 3e6), (256.0, 2e6)], 0.001);
+    let flat = run_of(&LAW, &MEMORY, &[(128.0, 5e6)], 0.001);
+    run.train.loss = flat.train.loss.clone();
+    run.train.loss.resize(run.train.step.len(), *flat.train.loss.last().unwrap());
+    let e = |t: u64, b: u64| Entry { from_tokens: t, batch_size_tokens: b, lr_scale: None };
+    let situation =
+        Situation { in_force: vec![e(0, 128), e(3_000_000, 256), e(9_000_000, 512)], ..live(true) };
+    let plan = plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), &situation, &on_disk());
+    assert_eq!(plan.schedule, [e(0, 128), e(3_000_000, 256)], "{:#?}", plan.verdict);
+    assert!(plan.verdict.text.contains("withdraw"), "{}", plan.verdict.text);
 }
 
 fn memory() -> impl Strategy<Value = Memory> {

@@ -3,7 +3,7 @@
 use super::constraints::Constraints;
 use super::decide::{Aim, Decision};
 use super::estimate::Estimate;
-use super::{Verdict, VerdictKind};
+use super::{Goal, Verdict, VerdictKind};
 use crate::curve::{Interval, ModelKind, Open};
 use crate::units::{count, exact, loss, percent};
 
@@ -121,27 +121,19 @@ pub fn from_decision(
         return hold(hold_text(d, c, estimate, leave_has_changes), reasons);
     };
     let Some((at, to)) = changes.first().copied() else {
-        return hold("nothing to change", reasons);
+        let text = "withdraw the accepted changes that are still to come: the raise before them \
+                    did not bring what was predicted";
+        return hold(text, reasons);
     };
-    let worth = format!(
-        "saves {} of what is still to go to loss {} against leaving it",
-        percent(d.saves),
-        loss(aim.target)
-    );
-    let worth = match aim.goal {
-        super::Goal::Decayed => format!(
-            "{} lower above L_inf at {} tokens than leaving it",
-            percent(d.saves),
-            count(aim.budget)
-        ),
-        super::Goal::Time => worth.replace("of what", "of the hours of what"),
-        _ => worth,
-    };
+    let mut worth = worth(d, aim);
+    if d.assumed {
+        worth.push_str("; the memory is assumed, and this change measures it");
+    }
     let soon = (at as f64) <= (c.earliest as f64).max(c.now as f64 * (1.0 + SOON));
     let (kind, word) =
         if to > c.own { (VerdictKind::Raise, "raise") } else { (VerdictKind::Lower, "lower") };
-    let more = match changes.len() {
-        1 => String::new(),
+    let more = match d.planned.len() {
+        0 | 1 => String::new(),
         n => format!(", with {} more to come", n - 1),
     };
     if soon {
@@ -164,6 +156,32 @@ pub fn from_decision(
     }
 }
 
+fn worth(d: &Decision, aim: &Aim) -> String {
+    if aim.goal == Goal::Decayed {
+        return format!(
+            "{} closer to L_inf at {} tokens than if it is left",
+            percent(d.saves),
+            count(aim.budget)
+        );
+    }
+    let target = loss(aim.target);
+    match d.reached {
+        (Some(left), Some(then)) => {
+            let what = if aim.goal == Goal::Time { "the hours" } else { "the tokens" };
+            format!(
+                "loss {target} after {} tokens, {} if it is left; saves {} of {what} still to go",
+                count(then),
+                count(left),
+                percent(d.saves)
+            )
+        }
+        (None, Some(then)) => {
+            format!("loss {target} after {} tokens, which leaving it never reaches", count(then))
+        }
+        (_, None) => format!("saves {} of what is still to go", percent(d.saves)),
+    }
+}
+
 fn hold_text(
     d: &Decision,
     c: &Constraints,
@@ -171,7 +189,7 @@ fn hold_text(
     leave_has_changes: bool,
 ) -> String {
     if leave_has_changes {
-        return "the accepted schedule stands, and no other is worth a change".into();
+        return "the accepted schedule stands".into();
     }
     let Some(e) = estimate else { return "no change is worth making".into() };
     let own = c.own as f64;

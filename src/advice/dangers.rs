@@ -1,0 +1,178 @@
+//! The guards that take more than a line to answer.
+
+use super::constraints::{B_MIN_MARGIN, MIN_BUMP};
+use super::guard::{Answer, Case, block_if};
+use super::own_past::{OwnPast, VETO, catch_up_steps};
+use super::plan::memory_of;
+use crate::curve::Memory;
+use crate::units::{count, exact, loss, percent};
+
+pub(super) fn lead_time(c: &Case<'_>) -> Answer {
+    let k = c.constraints;
+    if c.change_at < k.earliest {
+        return Answer::Block(format!(
+            "the change at {} tokens lies less than the lead time ahead of {}; the earliest is {}",
+            exact(c.change_at),
+            exact(k.now),
+            exact(k.earliest)
+        ));
+    }
+    if k.tokens_per_second.is_none() {
+        return Answer::CannotTell(
+            "the throughput is not known, so neither is how many seconds ahead the change lies"
+                .into(),
+        );
+    }
+    Answer::Pass
+}
+
+pub(super) fn catch_up(c: &Case<'_>) -> Answer {
+    let Some(last) = c.run.segments.last() else { return Answer::Pass };
+    let seen = (c.run.segments.len() > 1).then_some(last.from_tokens);
+    let Some(began) = c.situation.last_change_tokens.or(seen) else { return Answer::Pass };
+    let memory = c
+        .group
+        .and_then(|g| g.law.as_ref())
+        .map_or(Memory::SLOW, |f| memory_of(f, c.options.memory));
+    let done = (c.constraints.now as f64 - began) / last.batch_size;
+    let window = catch_up_steps(&memory, (c.run.step() - done).max(0.0));
+    block_if(done < window, || {
+        format!(
+            "the change to {} tokens at {} is {} steps old, and what it brought shows after about {}; \
+         wait until {} tokens",
+            count(last.batch_size),
+            count(began),
+            count(done.max(0.0)),
+            count(window),
+            count(began + window * last.batch_size)
+        )
+    })
+}
+
+/// Two changes within the time that a batch size is kept count as one.
+pub(super) fn bump_size(c: &Case<'_>) -> Answer {
+    let k = c.constraints;
+    let most = k.max_bump * (1.0 + 1e-9);
+    for (i, (at, from, to)) in c.bumps.iter().enumerate() {
+        let factor = *to as f64 / (*from).max(1) as f64;
+        let size = factor.max(1.0 / factor);
+        if size > most {
+            return Answer::Block(format!(
+                "{} to {} is a factor of {size:.2}, and at most {:.2} at once has been asked for; \
+                 go there in steps, {} tokens apart",
+                exact(*from),
+                exact(*to),
+                k.max_bump,
+                exact(k.dwell)
+            ));
+        }
+        if size < MIN_BUMP * (1.0 - 1e-9) {
+            return Answer::Block(format!(
+                "{} to {} is a factor of {size:.2}, too small to be worth a change (at least \
+                 {MIN_BUMP})",
+                exact(*from),
+                exact(*to)
+            ));
+        }
+        let before = i.checked_sub(1).and_then(|j| c.bumps.get(j));
+        if let Some((earlier, start, _)) = before
+            && at.saturating_sub(*earlier) < k.dwell
+        {
+            let both = *to as f64 / (*start).max(1) as f64;
+            if both.max(1.0 / both) > most {
+                return Answer::Block(format!(
+                    "{} to {} to {} within {} tokens is one change by a factor of {both:.2}; keep \
+                     each for {} tokens",
+                    exact(*start),
+                    exact(*from),
+                    exact(*to),
+                    exact(at - earlier),
+                    exact(k.dwell)
+                ));
+            }
+        }
+    }
+    Answer::Pass
+}
+
+pub(super) fn below_b_min(c: &Case<'_>) -> Answer {
+    let e = match &c.estimate {
+        Ok(e) => e,
+        Err(why) => return Answer::CannotTell(format!("B_min is not known: {why}")),
+    };
+    let Some(b_min) = e.b_min else { return Answer::CannotTell("B_min is not known".into()) };
+    let least = B_MIN_MARGIN * b_min;
+    // On the way up a size may still be too small; the last one may not, and no reduction may.
+    let last = c.bumps.len().saturating_sub(1);
+    let low = c
+        .bumps
+        .iter()
+        .enumerate()
+        .find(|(i, (_, from, to))| (*to as f64) < least && (to < from || *i == last));
+    low.map_or(Answer::Pass, |(_, (_, _, to))| Answer::Block(format!(
+        "{} lies below B_min = {} (with a margin of {}) at loss {}: the run would not get below \
+         this loss; choose {} or more",
+        exact(*to), count(b_min), percent(B_MIN_MARGIN - 1.0), loss(e.loss), count(least)
+    )))
+}
+
+pub(super) fn law_misses_past(c: &Case<'_>) -> Answer {
+    let Some(fit) = c.group.and_then(|g| g.law.as_ref()) else {
+        return Answer::CannotTell(
+            "no law speaks that could be held against this run's past".into(),
+        );
+    };
+    let memory = memory_of(fit, c.options.memory);
+    match OwnPast::of(c.run, fit.on, fit.burn_in_steps, &fit.law, &memory) {
+        Err(why) => Answer::CannotTell(format!("the law cannot be held against this run: {why}")),
+        Ok(own) => {
+            let miss = own.least_miss(&fit.law, &memory);
+            block_if(miss > VETO, || veto_text(miss))
+        }
+    }
+}
+
+/// Words for a law that does not explain the run that it is to steer.
+pub(super) fn veto_text(miss: f64) -> String {
+    format!(
+        "the law misses this run's own past by {} of L - L_inf ({} is the most for advice): it may \
+         come from another model, learning rate or data; fit runs like this one",
+        percent(miss),
+        percent(VETO)
+    )
+}
+
+pub(super) fn models_disagree(c: &Case<'_>) -> Answer {
+    let (Some(group), Some(now)) = (c.group, c.loss) else { return Answer::Pass };
+    let aim = c.options.target_loss.unwrap_or(now);
+    let level = group
+        .levels
+        .iter()
+        .filter(|l| l.model.is_some())
+        .min_by(|a, b| (a.loss - aim).abs().total_cmp(&(b.loss - aim).abs()));
+    let (Some(level), Some(last)) = (level, c.bumps.last()) else { return Answer::Pass };
+    let raise = last.2 > c.constraints.own;
+    let best = level
+        .models
+        .iter()
+        .filter(|m| m.refused.is_none())
+        .filter_map(|m| m.held_out_ln_e)
+        .fold(f64::INFINITY, f64::min);
+    let own = c.constraints.own as f64;
+    let against = level.models.iter().find(|m| {
+        let comparable = m.held_out_ln_e.is_some_and(|h| h <= 1.5 * best);
+        let says_no = if raise {
+            m.b_opt.high.is_some_and(|h| h < own)
+        } else {
+            m.b_opt.low.is_some_and(|l| l > own)
+        };
+        m.refused.is_none() && Some(m.model) != level.model && comparable && says_no
+    });
+    against.map_or(Answer::Pass, |m| Answer::Block(format!(
+        "at loss {} the {:?} model, which predicts left-out batch sizes about as well, puts B_opt \
+         at {} to {}, on the other side of {}; train one more batch size there",
+        loss(level.loss), m.model,
+        m.b_opt.low.map_or("?".into(), count), m.b_opt.high.map_or("?".into(), count),
+        count(own)
+    )))
+}
