@@ -200,17 +200,17 @@ fn a_killed_writer_leaves_the_old_file_or_the_new_one() {
                     .stdout(Stdio::null())
                     .spawn()
                     .unwrap();
-                // It has written something of its own, then it dies somewhere in the next writes.
-                let before = Files::read(&paths).newest();
-                let written_more = || {
+                // It has written a few revisions of its own, then it dies somewhere in the next.
+                let revision = || {
                     let bytes = std::fs::read(&paths.control).unwrap_or_default();
-                    ControlFile::parse(&bytes).map(|f| f.revision).ok() > before
+                    ControlFile::parse(&bytes).map_or(0, |f| f.revision)
                 };
-                while !written_more() {
+                let from = revision();
+                while revision() <= from + i % 4 {
                     assert_eq!(child.try_wait().unwrap(), None, "the writer gave up");
                 }
-                for _ in 0..(i * 7919 + done) % 40 {
-                    let _ = std::fs::read(&paths.log);
+                for _ in 0..((i + done) * 7919) % 400 {
+                    let _ = std::fs::read(&paths.claims);
                 }
                 child.kill().unwrap();
                 child.wait().unwrap();

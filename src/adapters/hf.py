@@ -6,11 +6,12 @@
 #     trainer = Trainer(model, args, ...)
 #     trainer.add_callback(BoptopCallback(trainer, "runs/a.jsonl", seq_len=2048, tokens_end=10e9))
 #
-# Learning rate: the Trainer's schedule counts optimizer steps, and max_steps is computed before the
-# first one. After a bump a step sees more tokens, so warmup and decay move in tokens: set max_steps
-# for the batch size you start with, stop by tokens_end, and keep the decay in a run of its own, or
-# in a schedule of yours that asks this callback for its `tokens`. lr_scale is not obeyed: `ready`
-# says so, and boptop proposes none.
+# Learning rate: the Trainer's schedule counts optimizer steps, and max_steps is fixed before the
+# first one. After a bump a step sees more tokens, so warmup and decay move in tokens: give max_steps
+# for your starting batch size (max_steps x batch above tokens_end, or the Trainer cuts a batch in
+# two where it expects an epoch to end), stop by tokens_end, and keep the decay in a run of its own
+# or in a schedule of yours that asks this callback for its `tokens`. lr_scale is not obeyed:
+# `ready` says so, and boptop proposes none.
 # Divisibility: a batch is a multiple of per_device_train_batch_size x world_size x seq_len (packed
 # sequences of one length); that is the unit in `ready`.
 # Position: a resume skips steps x accumulation batches, which is wrong once that has changed, hence
@@ -34,14 +35,16 @@ class Accumulation(int):
         return int, (int(self),)
 
 class BoptopCallback(TrainerCallback):
-    def __init__(self, trainer, metrics, seq_len, tokens_end=None, **options):
+    def __init__(self, trainer, metrics, seq_len, tokens_end, **options):
         args = trainer.args
         self.trainer, self.tokens_end, self.tokens, self.micro = trainer, tokens_end, 0, 0
         self.unit = args.per_device_train_batch_size * args.world_size * seq_len
-        own = self.unit * int(args.gradient_accumulation_steps)
+        own = self.own = self.unit * int(args.gradient_accumulation_steps)
         self.control = Control(metrics, self.unit, own, **options) if args.process_index == 0 else None
 
     def on_train_begin(self, args, state, control, **kwargs):
+        if state.max_steps * self.own <= self.tokens_end:
+            raise ValueError("max_steps x %d tokens must lie above tokens_end" % self.own)
         if state.global_step:
             with open(self.memory(args, state)) as f: self.tokens = json.load(f)["tokens"]
         if self.control: self.control.start(state.global_step, self.tokens)
@@ -54,7 +57,7 @@ class BoptopCallback(TrainerCallback):
         done = self.trainer.current_gradient_accumulation_steps  # fewer in the last step of an epoch
         self.micro, self.tokens = self.micro + done, self.tokens + done * self.unit
         self.size = done * self.unit
-        if self.tokens_end and self.tokens >= self.tokens_end: control.should_training_stop = True
+        if self.tokens >= self.tokens_end: control.should_training_stop = True
         else: self.decide(args, state)
 
     def decide(self, args, state):  # for the next step: rank 0 says, all ranks act

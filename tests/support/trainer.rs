@@ -116,7 +116,7 @@ impl Trainer {
         };
         self.judged = answers().map(|a| a.0).max().unwrap_or(0);
         let top = answers().filter(|a| a.1["status"] == "accepted").map(|a| a.0).max()?;
-        let last = answers().filter(|a| a.0 == top).next_back()?.1;
+        let last = answers().rfind(|a| a.0 == top)?.1;
         if last["status"] != "accepted" {
             return None;
         }
