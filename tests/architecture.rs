@@ -51,13 +51,29 @@ fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
+/// What is compiled into the product: without the tests that stand at the end.
+fn product(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_string()
+}
+
+/// Declared under `#[cfg(test)]` by its folder.
+fn is_test_only(file: &Path) -> bool {
+    let stem = file.file_stem().unwrap().to_string_lossy().into_owned();
+    let folder = file.with_file_name("mod.rs");
+    let text = fs::read_to_string(folder).unwrap_or_default();
+    ["", "pub(crate) ", "pub(super) ", "pub "]
+        .iter()
+        .any(|p| text.contains(&format!("#[cfg(test)]\n{p}mod {stem};")))
+}
+
 /// Source files by the module of the crate that they belong to.
 fn modules() -> BTreeMap<String, Vec<PathBuf>> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&src, &mut files);
     let mut out: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for file in files {
+    for file in files.into_iter().filter(|f| !is_test_only(f)) {
         let first = file.strip_prefix(&src).unwrap().components().next().unwrap();
         let module = first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_string();
         out.entry(module).or_default().push(file);
@@ -99,7 +115,7 @@ fn every_import_follows_an_allowed_arrow() {
             continue;
         };
         for file in files {
-            for path in imports(&fs::read_to_string(&file).unwrap()) {
+            for path in imports(&product(&file)) {
                 let fine = path.split("::").next() == Some(module.as_str())
                     || allowed.iter().any(|a| path == *a || path.starts_with(&format!("{a}::")));
                 if !fine {
@@ -130,8 +146,7 @@ fn the_pure_part_touches_neither_files_nor_clocks_nor_terminals() {
             continue;
         }
         for file in files {
-            let text = fs::read_to_string(&file).unwrap();
-            let product = text.split("#[cfg(test)]").next().unwrap_or(&text);
+            let product = product(&file);
             for word in ["std::fs", "SystemTime", "Instant", "std::io", "ratatui", "crossterm"] {
                 if product.contains(word) {
                     wrong.push(format!("{}: {word}", file.display()));
@@ -145,11 +160,11 @@ fn the_pure_part_touches_neither_files_nor_clocks_nor_terminals() {
 #[test]
 fn no_file_grows_past_one_idea() {
     // 400 lines are the aim; what stands between 400 and this bound is listed when it fails.
-    const BOUND: usize = 520;
+    const BOUND: usize = 450;
     let mut long: Vec<_> = modules()
         .into_values()
         .flatten()
-        .map(|f| (fs::read_to_string(&f).unwrap().lines().count(), f))
+        .map(|f| (product(&f).lines().count(), f))
         .filter(|(lines, _)| *lines > 400)
         .collect();
     long.sort();

@@ -195,7 +195,9 @@ fn without_plateau(steps: &[f64], lr: &[f64], unit: f64) -> Phases {
 
 /// Names the shape of a decline.
 fn declining(steps: &[f64], lr: &[f64], from: usize) -> String {
-    let (s, y) = (&steps[from..], &lr[from..]);
+    // A schedule that has come to nothing still has its shape above it.
+    let to = lr.iter().rposition(|l| *l > 0.0).map_or(lr.len(), |i| i + 1).max(from);
+    let (s, y) = (&steps[from..to], &lr[from..to]);
     let peak = y.first().copied().unwrap_or(f64::NAN);
     let last = y.last().copied().unwrap_or(f64::NAN);
     let third = s.len() / 3;
@@ -209,9 +211,11 @@ fn declining(steps: &[f64], lr: &[f64], from: usize) -> String {
             (slope(third, 2 * third, f64::ln), slope(2 * third, s.len() - 1, f64::ln), -0.5);
         let id: fn(f64) -> f64 = |x| x;
         let (u, v) = (slope(0, third, id), slope(2 * third, s.len() - 1, id));
+        // A whole cosine falls as slowly at its end as at its beginning.
+        let middle = slope(third, 2 * third, id);
         if (a - c).abs() < 0.03 && (b - c).abs() < 0.03 {
             "falls like an inverse square root"
-        } else if (u / v - 1.0).abs() < 0.1 {
+        } else if (u / v - 1.0).abs() < 0.1 && (u / middle - 1.0).abs() < 0.1 {
             "falls along a line from its peak"
         } else {
             "falls from its peak without a corner, as a cosine does"
