@@ -5,13 +5,13 @@ use super::console;
 use super::defects::Defects;
 use super::emit::Emitter;
 use super::fields::Role;
-use super::mapping::Unit;
+use super::keys::Keys;
 use super::mend;
 use super::mllog::{MARK, Mllog};
-use super::parse::{Found, Hit, Keys, object};
+use super::parse::{Found, Hit, object};
 use super::presets::Shape;
 use super::{Input, Options, values};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 /// Text lines kept until it is known whether text is normal in this file.
@@ -26,7 +26,7 @@ const SETTING: u16 = 50;
 
 /// What the lines of a file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Family {
+pub(super) enum Family {
     #[default]
     Undecided,
     /// One JSON object a line; other text is a defect.
@@ -44,10 +44,10 @@ pub struct Decoder {
     pub run_name: Option<String>,
     /// Text lines of a console log that carry no metrics.
     pub text_lines: u64,
-    found: Found,
+    pub(super) found: Found,
     mllog: Mllog,
     family: Family,
-    shape: Option<&'static Shape>,
+    pub(super) shape: Option<&'static Shape>,
     waiting: Vec<(u64, String)>,
     waiting_count: u64,
     /// Bare NaN was seen: look for it before parsing.
@@ -56,7 +56,7 @@ pub struct Decoder {
     python: bool,
     is_mllog: bool,
     /// Counts were printed with three digits.
-    rounded: bool,
+    pub(super) rounded: bool,
     /// The line has no end: what does not parse is half a line.
     last: bool,
 }
@@ -208,7 +208,7 @@ impl Decoder {
     }
 
     /// What was found goes on to become a record.
-    fn take(&mut self, n: u64, metric: bool, out: &mut Vec<Input>) {
+    pub(super) fn take(&mut self, n: u64, metric: bool, out: &mut Vec<Input>) {
         if self.run_name.is_none() {
             self.run_name = self.found.run_name.take();
         }
@@ -342,7 +342,7 @@ impl Decoder {
         self.defects.add(n, 1, kind, text.as_bytes());
     }
 
-    fn decide(&mut self, family: Family) {
+    pub(super) fn decide(&mut self, family: Family) {
         if self.family != Family::Undecided {
             return;
         }
@@ -382,64 +382,6 @@ impl Decoder {
         };
         name.into()
     }
-
-    /// A whole document that holds its records in a list: `log_history` of an object, or the
-    /// document itself.
-    ///
-    /// # Errors
-    /// The document is no JSON (a half-written one).
-    pub fn document(&mut self, text: &str, out: &mut Vec<Input>) -> Result<(), serde_json::Error> {
-        let mended = mend::non_numbers(text);
-        let mut de = serde_json::Deserializer::from_str(mended.as_deref().unwrap_or(text));
-        let mut n = 0;
-        Document { decoder: self, n: &mut n, out }.deserialize(&mut de)?;
-        de.end()?;
-        self.family = Family::Json;
-        self.flush(out);
-        Ok(())
-    }
-
-    /// What a person should know about this file.
-    pub fn notes(&self) -> Vec<String> {
-        let m = &self.emitter.mapping;
-        let mut notes: Vec<String> = Vec::new();
-        notes.extend(m.preset_note.map(String::from));
-        notes.extend(self.shape.filter(|_| self.rounded).and_then(|s| s.note).map(String::from));
-        if self.text_lines > 0 {
-            notes.push(format!("{} lines of other text", self.text_lines));
-        }
-        if !self.keys.listed().is_empty() && self.emitter.records > 0 {
-            self.missing_fields(&mut notes);
-        }
-        match m.unit.filter(|_| m.speaks(Role::BatchSize).is_some()) {
-            Some(Unit::AssumedTokens) => notes.push("nothing in the log tells the unit of the batch size; taken as tokens because it is large: say --field batch_tokens=KEY or batch_sequences=KEY".into()),
-            Some(Unit::AssumedSequences) => notes.push("nothing in the log tells the unit of the batch size; taken as sequences: say --field batch_tokens=KEY or batch_sequences=KEY".into()),
-            _ => {}
-        }
-        if let Some(seq_len) = m.seq_len {
-            notes.push(format!("sequence length {seq_len} tokens, from the token counter"));
-        }
-        if !m.other_losses.is_empty() && m.speaks(Role::Loss).is_some() {
-            let others = m.other_losses.join(", ");
-            notes.push(format!(
-                "other keys that could be the training loss: {others} (say --field loss=KEY)"
-            ));
-        }
-        if self.emitter.non_finite > 0 {
-            notes.push(format!("{} losses are NaN or infinite", self.emitter.non_finite));
-        }
-        notes
-    }
-
-    fn missing_fields(&self, notes: &mut Vec<String>) {
-        let m = &self.emitter.mapping;
-        if m.speaks(Role::Loss).is_none() && m.speaks(Role::ValLoss).is_none() {
-            notes.push("no key looks like a loss: say --field loss=KEY".into());
-        }
-        if m.speaks(Role::Step).is_none() {
-            notes.push("no key looks like a step: say --field step=KEY".into());
-        }
-    }
 }
 
 /// Without blanks, and without the NUL bytes that a crash leaves in a file.
@@ -453,62 +395,4 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
 /// Is the text one whole JSON value?
 fn whole(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
-}
-
-struct Document<'a> {
-    decoder: &'a mut Decoder,
-    n: &'a mut u64,
-    out: &'a mut Vec<Input>,
-}
-
-impl<'de> DeserializeSeed<'de> for Document<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Document<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object with a list of records, or a list of records")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Document { decoder, n, out } = self;
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "log_history" => map.next_value_seed(Document { decoder, n, out })?,
-                // Per device; stands before or behind the list, so it is no setting to rely on.
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Document { decoder, n, out } = self;
-        while seq.next_element_seed(Element { decoder, n, out })?.is_some() {}
-        Ok(())
-    }
-}
-
-struct Element<'a> {
-    decoder: &'a mut Decoder,
-    n: &'a mut u64,
-    out: &'a mut Vec<Input>,
-}
-
-impl<'de> DeserializeSeed<'de> for Element<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        *self.n += 1;
-        self.decoder.found.clear();
-        object(d, &mut self.decoder.keys, &mut self.decoder.found)?;
-        self.decoder.take(*self.n, true, self.out);
-        Ok(())
-    }
 }

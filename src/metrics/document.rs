@@ -1,9 +1,11 @@
 //! A whole-file JSON document that its writer rewrites (`trainer_state.json` of the HF Trainer):
 //! read again whenever it changed.
 
-use super::decode::Decoder;
+use super::decode::{Decoder, Family};
 use super::follow::{self, Id};
-use super::{Input, Options};
+use super::parse::object;
+use super::{Input, Options, mend};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -117,4 +119,80 @@ fn print(records: &[Input]) -> u64 {
         }
     }
     h.finish()
+}
+
+impl Decoder {
+    /// A whole document that holds its records in a list: `log_history` of an object, or the
+    /// document itself.
+    ///
+    /// # Errors
+    /// The document is no JSON (a half-written one).
+    pub fn document(&mut self, text: &str, out: &mut Vec<Input>) -> Result<(), serde_json::Error> {
+        let mended = mend::non_numbers(text);
+        let mut de = serde_json::Deserializer::from_str(mended.as_deref().unwrap_or(text));
+        let mut n = 0;
+        Records { decoder: self, n: &mut n, out }.deserialize(&mut de)?;
+        de.end()?;
+        self.decide(Family::Json);
+        self.flush(out);
+        Ok(())
+    }
+}
+
+struct Records<'a> {
+    decoder: &'a mut Decoder,
+    n: &'a mut u64,
+    out: &'a mut Vec<Input>,
+}
+
+impl<'de> DeserializeSeed<'de> for Records<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Records<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object with a list of records, or a list of records")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Records { decoder, n, out } = self;
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "log_history" => map.next_value_seed(Records { decoder, n, out })?,
+                // Per device; stands before or behind the list, so it is no setting to rely on.
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Records { decoder, n, out } = self;
+        while seq.next_element_seed(Element { decoder, n, out })?.is_some() {}
+        Ok(())
+    }
+}
+
+struct Element<'a> {
+    decoder: &'a mut Decoder,
+    n: &'a mut u64,
+    out: &'a mut Vec<Input>,
+}
+
+impl<'de> DeserializeSeed<'de> for Element<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        *self.n += 1;
+        self.decoder.found.clear();
+        object(d, &mut self.decoder.keys, &mut self.decoder.found)?;
+        self.decoder.take(*self.n, true, self.out);
+        Ok(())
+    }
 }

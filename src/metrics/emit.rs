@@ -2,8 +2,9 @@
 //! settled; settings and batch sizes hold for the records that follow them.
 
 use super::fields::Role;
+use super::keys::Keys;
 use super::mapping::{Mapping, Sampled, Unit};
-use super::parse::{Hit, Keys};
+use super::parse::Hit;
 use super::{Input, Record};
 use std::f64::consts::LN_2;
 

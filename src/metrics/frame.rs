@@ -38,16 +38,6 @@ impl Framer {
         Framer { carry: Vec::new(), skipping: false, lines: 0, longest }
     }
 
-    /// Whole lines since the start of the stream.
-    pub fn lines(&self) -> u64 {
-        self.lines
-    }
-
-    /// Bytes of a line that has no end yet.
-    pub fn pending(&self) -> usize {
-        self.carry.len()
-    }
-
     /// Calls `each` with the number (from 1) of every line that ends in `bytes`.
     pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(u64, Piece<'_>)) {
         let mut start = 0;
@@ -124,7 +114,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn cut(longest: usize, parts: &[&[u8]]) -> (Vec<(u64, Vec<u8>)>, Vec<u64>, usize) {
+    /// Lines, numbers of over-long ones, bytes without an end.
+    type Cut = (Vec<(u64, Vec<u8>)>, Vec<u64>, usize);
+
+    fn cut(longest: usize, parts: &[&[u8]]) -> Cut {
         let (mut lines, mut long) = (vec![], vec![]);
         let mut f = Framer::with_longest(longest);
         for p in parts {
@@ -133,7 +126,7 @@ mod tests {
                 Piece::TooLong(_) => long.push(n),
             });
         }
-        (lines, long, f.pending())
+        (lines, long, f.carry.len())
     }
 
     #[test]
@@ -163,7 +156,7 @@ mod tests {
         f.push(b"a\nlast", |_, _| {});
         let mut last = vec![];
         f.end(|n, p| last.push((n, p == Piece::Line(b"last"))));
-        assert_eq!((last, f.pending(), f.lines()), (vec![(2, true)], 0, 0));
+        assert_eq!((last, f.carry.len(), f.lines), (vec![(2, true)], 0, 0));
     }
 
     proptest! {

@@ -3,7 +3,8 @@
 
 use super::FieldMap;
 use super::fields::Role;
-use super::parse::{Hit, KeyId, KeyInfo, Keys};
+use super::keys::{KeyId, KeyInfo, Keys};
+use super::parse::Hit;
 use super::presets::{PRESETS, Preset};
 
 /// The values of one line, kept until the mapping is settled.

@@ -183,14 +183,9 @@ mod tests {
             std::fs::write(&path, format!("{i}\n")).unwrap();
         }
         let mut hints = 0;
-        loop {
-            match wake.next().await {
-                Look::Hint(paths) => {
-                    assert!(paths.is_empty() || paths.contains(&path), "{paths:?}");
-                    hints += 1;
-                }
-                Look::Poll => break,
-            }
+        while let Look::Hint(paths) = wake.next().await {
+            assert!(paths.is_empty() || paths.contains(&path), "{paths:?}");
+            hints += 1;
         }
         assert!((1..100).contains(&hints), "{hints}");
     }
