@@ -1,6 +1,6 @@
 //! A run's loss as bins of equal width in ln tokens: what the fits see.
 
-use super::Bin;
+use super::{Bin, ConstantSeries};
 use crate::run::{Columns, Lines, WINDOW, clean, noise};
 
 /// Bins of the stable phase of a run.
@@ -12,6 +12,9 @@ const UNKNOWN_SE: f64 = 0.02;
 
 /// Rise of the loss that is no wandering at a floor, nats.
 const DRIFT: f64 = 0.025;
+
+/// Bins below which a series does not tell its own noise.
+const SPARSE: usize = 24;
 
 /// Rows of `columns` with tokens in `(from, to]`, `from` included where `closed`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,6 +86,18 @@ fn binned(columns: &Columns, window: Window, bin: impl Fn(f64, f64) -> usize) ->
         i = j;
     }
     out
+}
+
+/// A handful of evaluations does not tell its own noise: such series take the median of all such.
+pub(super) fn share_noise(series: &mut [ConstantSeries]) {
+    let sparse = |s: &&mut ConstantSeries| s.bins.len() < SPARSE;
+    let mut all: Vec<f64> =
+        series.iter_mut().filter(sparse).flat_map(|s| s.bins.iter().map(|b| b.se)).collect();
+    all.sort_by(f64::total_cmp);
+    let Some(&se) = all.get(all.len() / 2) else { return };
+    for b in series.iter_mut().filter(sparse).flat_map(|s| s.bins.iter_mut()) {
+        b.se = se;
+    }
 }
 
 /// Whether the smoothed loss rises through the late part: its last value lies above its lowest by

@@ -24,8 +24,6 @@ pub struct GroupOptions {
 
 /// Bins, and ratio of tokens, that the first stretch of a switched run needs to count by itself.
 const FIRST_STRETCH: (usize, f64) = (12, 4.0);
-/// Bins below which a series does not tell its own noise.
-const SPARSE: usize = 24;
 /// Fewest bins of a series.
 const FEWEST: usize = 3;
 
@@ -126,20 +124,8 @@ fn group(id: String, candidates: &[&Candidate<'_>], options: &GroupOptions) -> G
         };
         out.members.push(Member { run: c.run.id.clone(), used, why });
     }
-    share_noise(&mut out.constant);
+    binning::share_noise(&mut out.constant);
     out
-}
-
-/// A handful of evaluations does not tell its own noise: such series take the median of all such.
-fn share_noise(series: &mut [ConstantSeries]) {
-    let sparse = |s: &&mut ConstantSeries| s.bins.len() < SPARSE;
-    let mut all: Vec<f64> =
-        series.iter_mut().filter(sparse).flat_map(|s| s.bins.iter().map(|b| b.se)).collect();
-    all.sort_by(f64::total_cmp);
-    let Some(&se) = all.get(all.len() / 2) else { return };
-    for b in series.iter_mut().filter(sparse).flat_map(|s| s.bins.iter_mut()) {
-        b.se = se;
-    }
 }
 
 /// Puts a run's series into the group; whether it serves the constant-batch models, and why not.

@@ -6,8 +6,8 @@
 //! steps down take a small part of the plateau's own length, while a cosine, a line from the peak
 //! and an inverse square root go on as smoothly as they were.
 
+use super::phase_words::{declining, words};
 use super::{Phase, PhaseSpan, Phases, Schedule};
-use crate::units;
 use std::ops::Range;
 
 /// Relative drift within which a learning rate counts as constant.
@@ -110,7 +110,7 @@ fn pieces(lr: &[f64], unit: f64) -> Vec<Range<usize>> {
 }
 
 /// The highest value of a plateau: where one drifts, what it drifts from.
-fn level(lr: &[f64], rows: &Range<usize>) -> f64 {
+pub(super) fn level(lr: &[f64], rows: &Range<usize>) -> f64 {
     lr[rows.clone()].iter().copied().fold(0.0, f64::max)
 }
 
@@ -193,41 +193,6 @@ fn without_plateau(steps: &[f64], lr: &[f64], unit: f64) -> Phases {
     Phases { schedule, plateau_lr: None, spans: Vec::new(), why }
 }
 
-/// Names the shape of a decline.
-fn declining(steps: &[f64], lr: &[f64], from: usize) -> String {
-    // A schedule that has come to nothing still has its shape above it.
-    let to = lr.iter().rposition(|l| *l > 0.0).map_or(lr.len(), |i| i + 1).max(from);
-    let (s, y) = (&steps[from..to], &lr[from..to]);
-    let peak = y.first().copied().unwrap_or(f64::NAN);
-    let last = y.last().copied().unwrap_or(f64::NAN);
-    let third = s.len() / 3;
-    let slope = |a: usize, b: usize, f: fn(f64) -> f64| {
-        (f(y[b]) - f(y[a])) / (f(s[b].max(1.0)) - f(s[a].max(1.0)))
-    };
-    let shape = if third < 2 || last <= 0.0 {
-        "declines from its peak"
-    } else {
-        let (a, b, c) =
-            (slope(third, 2 * third, f64::ln), slope(2 * third, s.len() - 1, f64::ln), -0.5);
-        let id: fn(f64) -> f64 = |x| x;
-        let (u, v) = (slope(0, third, id), slope(2 * third, s.len() - 1, id));
-        // A whole cosine falls as slowly at its end as at its beginning.
-        let middle = slope(third, 2 * third, id);
-        if (a - c).abs() < 0.03 && (b - c).abs() < 0.03 {
-            "falls like an inverse square root"
-        } else if (u / v - 1.0).abs() < 0.1 && (u / middle - 1.0).abs() < 0.1 {
-            "falls along a line from its peak"
-        } else {
-            "falls from its peak without a corner, as a cosine does"
-        }
-    };
-    format!(
-        "no plateau: the learning rate {shape} ({} to {} so far)",
-        units::learning_rate(peak),
-        units::learning_rate(last)
-    )
-}
-
 /// Every row's phase, joined to spans.
 fn spans(lr: &[f64], unit: f64, plateaus: &[Range<usize>]) -> Vec<PhaseSpan> {
     let mut out: Vec<PhaseSpan> = Vec::new();
@@ -273,41 +238,6 @@ fn kind(lr: &[f64], i: usize, plateau: Option<f64>, unit: f64, more: bool) -> Ph
     } else {
         Phase::Decay
     }
-}
-
-fn words(
-    steps: &[f64],
-    lr: &[f64],
-    plateaus: &[Range<usize>],
-    longest: &Range<usize>,
-    spans: &[PhaseSpan],
-) -> String {
-    let value = level(lr, longest);
-    let at = |row: usize| units::count(steps.get(row).copied().unwrap_or(f64::NAN));
-    let mut out = format!(
-        "constant at {} from step {} to {}",
-        units::learning_rate(value),
-        at(longest.start),
-        at(longest.end.saturating_sub(1))
-    );
-    if spans.first().is_some_and(|s| s.phase == Phase::Warmup) {
-        out.push_str(", after a warmup");
-    }
-    if let Some(d) = spans.iter().find(|s| s.phase == Phase::Decay) {
-        out.push_str(&format!(", decay from step {}", at(d.range.start)));
-    }
-    if plateaus.len() > 1 {
-        out.push_str(&format!("; {} plateaus", plateaus.len()));
-    }
-    let (first, last) = (lr[longest.start], lr[longest.end.saturating_sub(1)]);
-    let drift = (last / first - 1.0).abs();
-    if drift > 1e-6 {
-        out.push_str(&format!(
-            "; it has drifted by {:.3} %: a slow decline cannot be excluded",
-            drift * 100.0
-        ));
-    }
-    out
 }
 
 #[cfg(test)]
@@ -435,6 +365,12 @@ mod tests {
         for r in fixture::sweep("mlp_sweep") {
             assert_eq!(r.phases.schedule, Schedule::Wsd, "{}", r.id);
             assert_eq!(r.phases.plateau_lr, Some(0.002), "{}", r.id);
+            for fraction in [0.01, 0.03, 0.1, 0.3, 0.7] {
+                let n = ((r.train.len() as f64 * fraction) as usize).max(10);
+                let early = phases(&r.train.step[..n], &r.train.lr[..n], &[]);
+                assert_eq!(early.schedule, Schedule::Wsd, "{} {fraction} {}", r.id, early.why);
+                assert!(early.spans.iter().all(|s| s.phase != Phase::Decay), "{} {fraction}", r.id);
+            }
             let decay = r.phases.spans.iter().find(|s| s.phase == Phase::Decay);
             assert_eq!(decay.is_some(), r.id.contains("wsd"), "{}", r.id);
             if let Some(d) = decay {

@@ -1,7 +1,7 @@
 //! Records as they come, and the run that they make.
 
-use super::merge::{self, Row, Stream};
-use super::segments::Cut;
+use super::merge::{self, Stream};
+use super::timeline::{Timeline, staircase, steps};
 use super::{Assumptions, Columns, RunData, phase, segments, tokens};
 use crate::metrics::Record;
 use crate::units;
@@ -93,84 +93,6 @@ impl Recorder {
             notes,
         }
     }
-}
-
-struct Timeline<'a> {
-    rows: &'a [Row],
-    steps: Vec<f64>,
-    tokens: Vec<f64>,
-    batch: Vec<f64>,
-}
-
-impl Timeline<'_> {
-    /// The rows that `take` picks, and their indices.
-    fn columns(
-        &self,
-        take: impl Fn(&Row) -> bool,
-        loss: impl Fn(&Row) -> f64,
-    ) -> (Vec<usize>, Columns) {
-        let mut of_row = Vec::new();
-        let mut c = Columns::default();
-        let mut lr = f64::NAN;
-        for (i, r) in self.rows.iter().enumerate() {
-            // Trainers log the learning rate on other lines than the loss.
-            if !r.lr.is_nan() {
-                lr = r.lr;
-            }
-            if take(r) {
-                of_row.push(i);
-                c.step.push(self.steps[i]);
-                c.tokens.push(self.tokens[i]);
-                c.loss.push(loss(r));
-                c.lr.push(lr);
-                c.batch_size.push(self.batch[i]);
-                c.time.push(r.time);
-            }
-        }
-        (of_row, c)
-    }
-
-    /// Tokens done at a step between two rows.
-    fn tokens_at(&self, step: f64, cuts: &[Cut]) -> f64 {
-        let i = self.steps.partition_point(|s| *s < step);
-        let b = |at: f64| {
-            let k = cuts.partition_point(|c| c.from_step < at);
-            cuts.get(k.saturating_sub(1)).map_or(f64::NAN, |c| c.batch_size)
-        };
-        match (i.checked_sub(1), self.steps.get(i)) {
-            (_, Some(s)) if *s == step => self.tokens[i],
-            (Some(j), _) => self.tokens[j] + b(step) * (step - self.steps[j]),
-            (None, _) => b(step) * step,
-        }
-    }
-}
-
-fn steps(rows: &[Row], tokens: &[f64], cuts: &[Cut], by_tokens: bool) -> Vec<f64> {
-    if !by_tokens {
-        return rows.iter().map(|r| r.step).collect();
-    }
-    let mut out = Vec::with_capacity(rows.len());
-    let (mut step, mut last, mut k) = (0.0, 0.0, 0);
-    for (i, t) in tokens.iter().enumerate() {
-        while cuts.get(k + 1).is_some_and(|c| c.row <= i) {
-            k += 1;
-        }
-        step += cuts.get(k).map_or(f64::NAN, |c| (t - last) / c.batch_size);
-        last = *t;
-        out.push(step);
-    }
-    out
-}
-
-fn staircase(rows: usize, cuts: &[Cut]) -> Vec<f64> {
-    let mut out = vec![f64::NAN; rows];
-    for (k, c) in cuts.iter().enumerate() {
-        let to = cuts.get(k + 1).map_or(rows, |n| n.row);
-        if let Some(span) = out.get_mut(c.row..to) {
-            span.fill(c.batch_size);
-        }
-    }
-    out
 }
 
 fn nan_losses(train: &Columns, has_loss: bool) -> Option<String> {
