@@ -33,6 +33,8 @@ mod smooth;
 mod solve;
 mod three_stage;
 mod trend;
+#[cfg(test)]
+mod truth;
 mod uncertainty;
 mod window;
 
