@@ -14,6 +14,9 @@ use super::report::MemoryCheck;
 use super::series::SwitchedSeries;
 use super::solve::{COLD, Residuals, Settings, multistart};
 
+/// What a law misses a run by anyway, nats: bins that are noisier than this count less.
+const LAW_NATS: f64 = 0.002;
+
 /// A bin after a switch.
 #[derive(Debug, Clone)]
 struct After {
@@ -22,6 +25,8 @@ struct After {
     /// (age of the switch in steps, noise then minus noise after it).
     switches: Vec<(f64, f64)>,
     loss: f64,
+    /// Short bins after a switch are noisy.
+    weight: f64,
     run: usize,
     /// How many switches lie behind it.
     passed: usize,
@@ -39,6 +44,10 @@ struct Kernel<'a>(Vec<&'a After>);
 impl Residuals<2> for Kernel<'_> {
     fn count(&self) -> usize {
         self.0.len()
+    }
+
+    fn weight(&self, i: usize) -> f64 {
+        self.0[i].weight
     }
 
     fn evaluate(&mut self, t: &[f64; 2], r: &mut [f64], j: &mut [[f64; 2]]) -> bool {
@@ -94,7 +103,7 @@ pub(super) fn measure(law: &Law, switched: &[SwitchedSeries]) -> Result<Measured
         ));
     }
     if let Some((predicted, best_end)) = prediction(&all)
-        && predicted > best_end * 1.1
+        && predicted > best_end * 1.1 + 0.1 * HUBER_NATS
     {
         return Err(Refusal::new(
             format!(
@@ -145,6 +154,7 @@ fn after_switches(law: &Law, s: &SwitchedSeries, run: usize) -> Vec<After> {
             forgotten,
             switches: past,
             loss: b.loss,
+            weight: 1.0 / (1.0 + (b.se.max(0.0) / LAW_NATS).powi(2)),
             run,
             passed,
         })
@@ -173,8 +183,9 @@ fn fit(bins: &[&After]) -> Option<Memory> {
 }
 
 fn rms(bins: &[&After], kernel: impl Fn(f64) -> f64) -> f64 {
-    let sum: f64 = bins.iter().map(|b| (b.predicted(&kernel) - b.loss).powi(2)).sum();
-    (sum / bins.len().max(1) as f64).sqrt()
+    let square = |b: &&After| b.weight * (b.predicted(&kernel) - b.loss).powi(2);
+    let weight: f64 = bins.iter().map(|b| b.weight).sum();
+    (bins.iter().map(square).sum::<f64>() / weight.max(f64::MIN_POSITIVE)).sqrt()
 }
 
 /// Rms on the bins after the last switch of each run (or of the last run that switched, where all

@@ -34,6 +34,8 @@ mod solve;
 mod stable;
 mod three_stage;
 mod trend;
+#[cfg(test)]
+mod truth;
 mod uncertainty;
 mod window;
 

@@ -1,0 +1,231 @@
+//! Synthetic sweeps with a known answer: what `fit_group` must find, and how sure it may be.
+
+use super::*;
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, StandardNormal};
+use rand_pcg::Pcg64;
+
+/// A sweep of one law: noise in the loss autocorrelated within a run (rho 0.7 a bin).
+fn sweep(law: &AnyLaw, sizes: &[f64], tokens: f64, noise: f64, seed: u64) -> Group {
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let constant: Vec<ConstantSeries> = sizes
+        .iter()
+        .map(|&b| {
+            let mut e: f64 = StandardNormal.sample(&mut rng);
+            let bins = (0..60).map(|i| {
+                let at = (300.0 * b) * (tokens / (300.0 * b)).powf((f64::from(i) + 0.5) / 60.0);
+                let fresh: f64 = StandardNormal.sample(&mut rng);
+                e = 0.7 * e + (1.0f64 - 0.49).sqrt() * fresh;
+                let loss = law.loss(at / b, b) + noise * e;
+                Bin { steps: at / b, tokens: at, loss, se: noise.max(1e-4) }
+            });
+            ConstantSeries {
+                run: format!("b{b}"),
+                batch_size: b,
+                bins: bins.collect(),
+                stable_from_steps: 300.0,
+                stable_from_tokens: 300.0 * b,
+                to_tokens: tokens,
+                drifts_upward: false,
+            }
+        })
+        .collect();
+    let members = constant
+        .iter()
+        .map(|s| Member { run: s.run.clone(), used: true, why: None })
+        .collect();
+    Group { id: "g".into(), lr: None, on: LossKind::Train, members, constant, switched: vec![] }
+}
+
+fn random_law(rng: &mut Pcg64) -> Law {
+    // Optimum in the middle of the sizes at the loss where d is 0.4.
+    let (alpha, gamma) = (rng.random_range(0.3..0.8), rng.random_range(0.35..0.9));
+    let q = if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..0.2) };
+    let a1: f64 = alpha * (1.0 - q);
+    let b_opt: f64 = 400.0 * rng.random_range(0.6f64..1.6);
+    let c = 0.4 * b_opt.powf(gamma) * a1 / (a1 + gamma);
+    // 0.4 nats above L_inf at b_opt after 20,000 steps.
+    let left = 0.4 - c * b_opt.powf(-gamma);
+    let a = left * (20_000.0 * b_opt.powf(q)).powf(alpha);
+    Law { l_inf: 1.8, a, alpha, c, gamma, q }
+}
+
+fn sizes(n: usize) -> Vec<f64> {
+    (0..n).map(|i| 400.0 * 2f64.powf(7.0 * (i as f64 / (n as f64 - 1.0) - 0.5))).collect()
+}
+
+fn options(loss: f64, seed: u64) -> FitOptions {
+    let at_loss = vec![loss + 0.1, loss + 0.05, loss];
+    FitOptions { at_loss, draws: 100, seed, ..FitOptions::default() }
+}
+
+/// Share of instances, and the median error, of some sweeps of the joint law.
+struct Outcome {
+    errors: Vec<f64>,
+    covered: usize,
+    one_sided: usize,
+    answered: usize,
+    waste: Vec<f64>,
+}
+
+fn instances(n: usize, size_count: usize, noise: f64) -> Outcome {
+    let mut rng = Pcg64::seed_from_u64(7);
+    let mut out =
+        Outcome { errors: vec![], covered: 0, one_sided: 0, answered: 0, waste: vec![] };
+    for i in 0..n {
+        let law = random_law(&mut rng);
+        let loss = 2.2;
+        let tokens = 4.0 * law.tokens_to(loss, 400.0).unwrap_or(1e8);
+        let group = sweep(&AnyLaw::Floor(law), &sizes(size_count), tokens, noise, i as u64);
+        let fit = fit_group(&group, &options(loss, i as u64));
+        let level = fit.levels.last().unwrap();
+        let truth = law.b_opt(loss).unwrap();
+        let b = level.b_opt;
+        if level.model.is_none() {
+            continue;
+        }
+        out.answered += 1;
+        out.one_sided += usize::from(b.open != Open::None);
+        let above = b.low.is_none_or(|low| truth >= low);
+        let below = b.high.is_none_or(|high| truth <= high);
+        out.covered += usize::from(above && below);
+        if let Some(v) = b.value {
+            out.errors.push((v / truth).ln().abs());
+            let e = law.tokens_to(loss, v).unwrap_or(f64::INFINITY);
+            out.waste.push(e / law.tokens_to(loss, truth).unwrap() - 1.0);
+        }
+    }
+    out.errors.sort_by(f64::total_cmp);
+    out.waste.sort_by(f64::total_cmp);
+    out
+}
+
+fn median(v: &[f64]) -> f64 {
+    v.get(v.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[test]
+#[ignore = "prints a table; minutes"]
+fn table() {
+    let n = std::env::var("N").map_or(60, |n| n.parse().unwrap());
+    for size_count in [5, 8, 12] {
+        for noise in [0.005, 0.015] {
+            let o = instances(n, size_count, noise);
+            println!(
+                "{size_count} sizes, {noise} nats: answered {} median {:.4} covered {:.2} one-sided {:.2} waste median {:.4} p95 {:.4}",
+                o.answered,
+                median(&o.errors),
+                o.covered as f64 / o.answered as f64,
+                o.one_sided as f64 / o.answered as f64,
+                median(&o.waste),
+                o.waste.get(o.waste.len() * 95 / 100).copied().unwrap_or(f64::NAN)
+            );
+        }
+    }
+    let (mut inner, mut low) = (0, 0);
+    for i in 0..n {
+        let g = rival_sweep(i as u64, 6);
+        let fit = fit_group(&g, &options(2.5, i as u64));
+        let l = fit.levels.last().unwrap();
+        inner += usize::from(l.b_opt.open == Open::None && l.b_opt.low.is_some());
+        low += usize::from(l.b_opt.open == Open::Low);
+    }
+    println!("rival: inner {inner} low {low} of {n}");
+}
+
+fn rival_sweep(seed: u64, n: usize) -> Group {
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let rival = NoFloor {
+        l_inf: 1.8,
+        a: 60.0 * rng.random_range(0.5..2.0),
+        alpha: rng.random_range(0.5..0.8),
+        b: 40.0 * rng.random_range(0.5..2.0),
+        beta: rng.random_range(0.25..0.4),
+    };
+    sweep(&AnyLaw::NoFloor(rival), &sizes(n), 3e8, 0.005, seed)
+}
+
+#[test]
+fn the_joint_law_finds_its_own_optimum() {
+    let o = instances(6, 8, 0.005);
+    assert!(o.answered >= 6, "{}", o.answered);
+    assert!(median(&o.errors) < 0.05, "{:?}", o.errors);
+    assert!(o.waste.last().unwrap() < &0.02, "{:?}", o.waste);
+}
+
+#[test]
+fn an_optimum_outside_the_sizes_is_answered_on_its_side() {
+    let law = Law { l_inf: 1.8, a: 200.0, alpha: 0.7, c: 4.0, gamma: 0.5, q: 0.0 };
+    let truth = law.b_opt(2.2).unwrap();
+    let around = |factor: f64| (0..6).map(|i| truth * factor * 1.7f64.powi(i)).collect::<Vec<_>>();
+    let answer = |sizes: &[f64]| {
+        let g = sweep(&AnyLaw::Floor(law), sizes, 40.0 * law.tokens_to(2.2, truth).unwrap(), 0.003, 3);
+        fit_group(&g, &options(2.2, 3)).levels.last().unwrap().b_opt
+    };
+    let low = answer(&around(1.6));
+    assert_eq!(low.open, Open::Low, "{low:?}");
+    assert!(low.high.is_some_and(|h| h >= truth));
+    let high = answer(&around(0.06));
+    assert_eq!(high.open, Open::High, "{high:?}");
+    assert!(high.low.is_some_and(|l| l <= truth));
+}
+
+#[test]
+fn the_rival_s_truth_yields_no_inner_optimum() {
+    for seed in 0..3 {
+        let fit = fit_group(&rival_sweep(seed, 6), &options(2.5, seed));
+        let b = fit.levels.last().unwrap().b_opt;
+        assert_eq!(b.open, Open::Low, "{b:?}");
+        assert_eq!(b.value, None);
+    }
+}
+
+#[test]
+fn the_order_of_the_runs_and_the_seed_of_a_repeat_do_not_matter() {
+    let law = random_law(&mut Pcg64::seed_from_u64(2));
+    let g = sweep(&AnyLaw::Floor(law), &sizes(6), 3e8, 0.005, 2);
+    let mut turned = g.clone();
+    turned.constant.reverse();
+    turned.members.reverse();
+    let strip = |mut f: GroupFit| {
+        f.runs.sort_by(|a, b| a.id.cmp(&b.id));
+        f.levels.iter_mut().for_each(|l| l.observed.sort_by(|a, b| a.run.cmp(&b.run)));
+        f
+    };
+    let a = strip(fit_group(&g, &options(2.3, 5)));
+    assert_eq!(a, strip(fit_group(&g, &options(2.3, 5))));
+    assert_eq!(a, strip(fit_group(&turned, &options(2.3, 5))));
+}
+
+#[test]
+fn garbage_never_panics() {
+    let make = |f: &dyn Fn(f64) -> f64| {
+        let mut g = sweep(
+            &AnyLaw::Floor(Law { l_inf: 1.8, a: 9.0, alpha: 0.5, c: 1.0, gamma: 0.5, q: 0.0 }),
+            &sizes(6),
+            1e8,
+            0.0,
+            1,
+        );
+        for s in &mut g.constant {
+            for b in &mut s.bins {
+                b.loss = f(b.loss);
+            }
+        }
+        g
+    };
+    for g in [
+        make(&|_| f64::NAN),
+        make(&|_| 2.0),
+        make(&|_| 0.0),
+        make(&|x| -x),
+        make(&|x| 1e300 * x),
+        Group { constant: vec![], members: vec![], ..make(&|x| x) },
+    ] {
+        let fit = fit_group(&g, &FitOptions { draws: 20, ..FitOptions::default() });
+        assert!(!fit.refused.is_empty());
+        for l in &fit.levels {
+            assert!(l.b_opt.value.is_none_or(f64::is_finite));
+        }
+    }
+}
