@@ -88,6 +88,11 @@ fn judge_by_schema(paths: &Paths) -> usize {
     judged
 }
 
+/// A number from the environment, for the long form of a test.
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
+}
+
 fn place() -> (tempfile::TempDir, Paths) {
     let dir = tempfile::tempdir().unwrap();
     let paths = Paths::beside(&dir.path().join("a.jsonl"));
@@ -98,7 +103,7 @@ fn place() -> (tempfile::TempDir, Paths) {
 fn two_writers_never_share_a_revision_and_every_loser_is_told() {
     for lock in [true, false] {
         let (_dir, paths) = place();
-        let rounds = 60;
+        let rounds = number("CONTROL_FILES_ROUNDS", 60) as usize;
         let won = std::thread::scope(|scope| {
             let writers: Vec<_> = ["ann", "bob"]
                 .into_iter()
@@ -132,6 +137,7 @@ fn two_writers_never_share_a_revision_and_every_loser_is_told() {
             }
         }
         let lost: usize = won.iter().map(|w| w.2).sum();
+        println!("lock {lock}: {} revisions, {lost} refusals", owner.len());
         assert!(lost > 0, "the writers never met (lock {lock})");
         // What stands is the highest claim, and its author is who was told so.
         let files = Files::read(&paths);
@@ -165,8 +171,7 @@ fn child_that_writes_until_it_is_killed() {
 
 #[test]
 fn a_killed_writer_leaves_the_old_file_or_the_new_one() {
-    let kills: u64 =
-        std::env::var("CONTROL_FILES_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(25);
+    let kills = number("CONTROL_FILES_KILLS", 25);
     let (mut torn, mut missing, mut back, mut reads, mut written) = (0, 0, 0, 0u64, 0);
     let mut done = 0;
     while done < kills {
@@ -930,4 +935,26 @@ fn the_printed_python_adapter_obeys() {
     let rejected = std::fs::read_to_string(&l.paths.ack).unwrap();
     assert_eq!(rejected.matches("not_divisible").count(), 2);
     assert!(judge_by_schema(&l.paths) > 60);
+}
+
+/// On a real full disk: `CONTROL_FILES_SMALL_DISK` names a directory on a file system of a few
+/// hundred kilobytes (`mount -t tmpfs -o size=256k none DIR`).
+#[test]
+fn a_full_disk_keeps_the_former_file() {
+    let Ok(small) = std::env::var("CONTROL_FILES_SMALL_DISK") else { return };
+    let dir = tempfile::tempdir_in(small).unwrap();
+    let paths = Paths::beside(&dir.path().join("a.jsonl"));
+    let schedule: Vec<Entry> = (0..200).map(|i| entry(i * 1_000_000, 1024 + i)).collect();
+    let mut last = None;
+    let why = loop {
+        match write(&paths, draft(&schedule, None), "ann", last, Options::default()) {
+            Ok(revision) => last = Some(revision),
+            Err(why) => break why.to_string(),
+        }
+    };
+    println!("after {last:?}: {why}");
+    assert!(why.contains("free space") && last > Some(1), "{why}");
+    let standing = ControlFile::parse(&std::fs::read(&paths.control).unwrap()).unwrap();
+    assert!(Some(standing.revision) >= last);
+    assert_eq!(standing.schedule, schedule);
 }

@@ -28,7 +28,13 @@ impl Writer<'_> {
     pub fn run(mut self, files: &Files) -> Result<Written> {
         let text = self.text(files)?;
         // An approval that cannot be recorded is not acted on.
-        self.audit(Event::Approved, None)?;
+        self.audit(Event::Approved, None).map_err(|e| match e {
+            Error::Io { path, source } => {
+                let why = format!("{source}; nothing changed: what is not recorded is not written");
+                Error::io(path, io::Error::new(source.kind(), why))
+            }
+            other => other,
+        })?;
         let temporary = match self.temporary(&text) {
             Ok(path) => path,
             Err(e) => return Err(self.stopped(e)),

@@ -209,7 +209,7 @@ pub fn status(files: &Files, facts: &Facts) -> Status {
         Some(ControlState::Rejected) | None => &in_force,
         Some(_) => &schedule,
     };
-    let next = coming.iter().find(|e| tokens.is_none_or(|t| e.from_tokens as f64 > t)).copied();
+    let next = tokens.and_then(|t| coming.iter().find(|e| e.from_tokens as f64 > t)).copied();
     let quiet = match (facts.seconds_since_write, facts.interval_seconds) {
         (Some(silent), Some(interval)) => silent > 10.0 * interval,
         _ => false,
