@@ -2,6 +2,8 @@
 //! large run that is steered. The numbers follow the joint law with the parameters measured on the
 //! project's own sweep, so that curves and points belong together.
 
+use super::fixture_fit::{group, open_group};
+use super::fixture_plan::{main_plan, main_verdict};
 use crate::snapshot::*;
 use std::sync::Arc;
 
@@ -13,25 +15,25 @@ fn loss(steps: f64, b: f64) -> f64 {
     l_inf + a * (steps * b.powf(q)).powf(-alpha) + c * b.powf(-gamma)
 }
 
-fn steps_to(level: f64, b: f64) -> Option<f64> {
+pub(crate) fn steps_to(level: f64, b: f64) -> Option<f64> {
     let [l_inf, a, alpha, c, gamma, q] = LAW;
     let d = level - l_inf - c * b.powf(-gamma);
     (d > 0.0).then(|| (a / d).powf(1.0 / alpha) * b.powf(-q))
 }
 
-fn b_opt(level: f64) -> f64 {
+pub(crate) fn b_opt(level: f64) -> f64 {
     let [l_inf, _, alpha, c, gamma, q] = LAW;
     let a = alpha * (1.0 - q);
     (c * (a + gamma) / (a * (level - l_inf))).powf(1.0 / gamma)
 }
 
 /// A fixed sequence in place of chance.
-fn wobble(i: usize) -> f64 {
+pub(crate) fn wobble(i: usize) -> f64 {
     let x = (i as f64 * 12.9898).sin() * 43_758.545;
     2.0 * (x - x.floor()) - 1.0
 }
 
-fn interval(value: f64, spread: f64) -> Interval {
+pub(crate) fn interval(value: f64, spread: f64) -> Interval {
     Interval {
         value: Some(value),
         low: Some(value / spread),
@@ -41,120 +43,8 @@ fn interval(value: f64, spread: f64) -> Interval {
     }
 }
 
-fn entry(from_tokens: u64, batch_size_tokens: u64) -> Entry {
+pub(crate) fn entry(from_tokens: u64, batch_size_tokens: u64) -> Entry {
     Entry { from_tokens, batch_size_tokens, lr_scale: None }
-}
-
-fn curve(level: f64, shift: f64) -> Vec<CurvePoint> {
-    let mut points: Vec<CurvePoint> = (0..120)
-        .filter_map(|i| {
-            let b = 2f64.powf(3.0 + f64::from(i) * 0.1);
-            let steps = steps_to(level, b)?;
-            Some(CurvePoint { steps: steps * shift, tokens: steps * b })
-        })
-        .collect();
-    points.sort_by(|a, b| a.steps.total_cmp(&b.steps));
-    points
-}
-
-fn level(loss_level: f64) -> LevelFit {
-    let sizes = [16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
-    let observed = sizes
-        .iter()
-        .enumerate()
-        .map(|(i, b)| {
-            let reached = steps_to(loss_level, *b).filter(|s| s * b < 4e7);
-            let steps = reached.unwrap_or(2e7 / b) * (1.0 + 0.04 * wobble(i));
-            Observed {
-                run: format!("mlp-b{b:.0}"),
-                batch_size_tokens: *b,
-                steps,
-                tokens: steps * b,
-                se_ln: 0.05,
-                censored: reached.is_none(),
-            }
-        })
-        .collect();
-    let b = b_opt(loss_level);
-    let s = steps_to(loss_level, b).unwrap();
-    let model = |model, shift: f64, held_out: f64| ModelFit {
-        model,
-        b_min: interval(b / 3.0, 1.15),
-        b_opt: interval(b * shift, 1.2),
-        e_min_tokens: interval(s * b, 1.03),
-        held_out_ln_e: Some(held_out),
-        refused: None,
-        curve: curve(loss_level, shift),
-    };
-    let refused = |kind, why: &str| ModelFit {
-        b_min: Interval::UNKNOWN,
-        b_opt: Interval::UNKNOWN,
-        e_min_tokens: Interval::UNKNOWN,
-        held_out_ln_e: None,
-        refused: Some(why.into()),
-        curve: vec![],
-        ..model(kind, 1.0, 0.0)
-    };
-    LevelFit {
-        loss: loss_level,
-        on: LossKind::Train,
-        observed,
-        model: Some(ModelKind::Joint),
-        why: "the joint law speaks: smallest error on batch sizes left out (1.4 % against 2.6 %)"
-            .into(),
-        b_min: interval(b / 3.0, 1.15),
-        b_opt: interval(b, 1.22),
-        e_min_tokens: interval(s * b, 1.03),
-        s_opt_steps: interval(s, 1.2),
-        within_2_percent: Some([b / 1.45, b * 1.5]),
-        models: vec![
-            ModelFit { held_out_ln_e: Some(0.21), ..model(ModelKind::Classical, 0.7, 0.21) },
-            model(ModelKind::Smooth, 1.08, 0.026),
-            refused(ModelKind::ThreeStage, "7 sizes must reach the level, 6 did"),
-            model(ModelKind::Joint, 1.0, 0.014),
-        ],
-        curve: None,
-        draws: vec![],
-    }
-}
-
-fn group() -> GroupFit {
-    let levels = (0..9).map(|i| level(2.55 - 0.05 * f64::from(i))).collect();
-    GroupFit {
-        id: "lr 2e-3".into(),
-        lr: Some(2e-3),
-        runs: vec![RunUse {
-            id: "mlp-b8".into(),
-            paths: vec!["runs/mlp-b8.jsonl".into()],
-            batch_size_tokens: Some(8.0),
-            steps: Some(1e6),
-            tokens: Some(8e6),
-            loss_last: Some(2.9),
-            phase: Some(Phase::Stable),
-            used: false,
-            why: Some("its smoothed loss rises through the stable phase: no floor to fit".into()),
-        }],
-        law: None,
-        levels,
-        notes: vec![],
-        refused: vec![Refused {
-            what: "memory".into(),
-            why: "no run of this group changed its batch size".into(),
-            needs: "one bump, watched for 3,000 steps".into(),
-        }],
-    }
-}
-
-/// A group that can say little: the smallest size tested is still the best.
-fn open_group() -> GroupFit {
-    let mut l = level(2.4);
-    l.b_opt =
-        Interval { value: None, low: None, high: Some(2_097_152.0), open: Open::Low, ..l.b_opt };
-    l.b_min = Interval::UNKNOWN;
-    l.within_2_percent = None;
-    l.observed.truncate(3);
-    l.models.truncate(2);
-    GroupFit { id: "lr 3e-4".into(), lr: Some(3e-4), levels: vec![l], runs: vec![], ..group() }
 }
 
 fn plots(b: &[(f64, f64)], until: f64, noise: f64) -> RunPlots {
@@ -224,85 +114,6 @@ fn run(id: &str, b: f64, tokens: f64) -> RunView {
         plan: None,
         control: ControlView { path: format!("runs/{id}.control.json"), ..ControlView::default() },
         plots: Arc::new(plots(&[(0.0, b)], tokens, 0.04)),
-    }
-}
-
-fn policy(policy: Policy, schedule: Vec<Entry>, tokens: f64, steps: f64, l: f64) -> PolicyOutcome {
-    PolicyOutcome {
-        policy,
-        schedule,
-        target_loss: Some(2.13),
-        tokens: interval(tokens, 1.06),
-        steps: Some(steps),
-        hours: Some(tokens / 4.1e5 / 3600.0),
-        loss_at_budget: interval(l, 1.002),
-        memory: MemorySource::Assumed,
-        path: vec![],
-        notes: vec![],
-    }
-}
-
-fn main_plan() -> Plan {
-    let planned = vec![entry(0, 384), entry(16_000_000, 768), entry(22_000_000, 1536)];
-    let mut ramp = policy(Policy::Planned, planned.clone(), 32.6e6, 55_000.0, 2.1120);
-    ramp.notes = vec![
-        "forgetting was not measured in this group: assumed slow (tau 1,500 steps, p 0.4)".into(),
-        "were it instant, 41.0M tokens".into(),
-    ];
-    Plan {
-        run: "main-7b".into(),
-        now: Now {
-            batch_size_tokens: Some(384.0),
-            tokens: Some(12.4e6),
-            step: Some(32_291.0),
-            loss: Some(2.2143),
-            phase: Some(Phase::Stable),
-        },
-        verdict: main_verdict(),
-        b_opt: interval(820.0, 1.25),
-        excess_tokens_now: Some(0.062),
-        schedule: planned.clone(),
-        guards: vec![
-            GuardAnswer {
-                name: GuardName::LeadTime,
-                blocks: true,
-                text: "the change lies 40 s ahead; on a network file system a trainer may see it \
-                       after 2 minutes: choose a later token count"
-                    .into(),
-            },
-            GuardAnswer {
-                name: GuardName::StaleEstimate,
-                blocks: false,
-                text: "the fit is 3 minutes old".into(),
-            },
-        ],
-        goal: Goal::Stable,
-        policies: vec![
-            policy(Policy::Leave, vec![entry(0, 384)], 105.7e6, 275_000.0, 2.1420),
-            ramp,
-            policy(
-                Policy::Tracking,
-                vec![entry(0, 384), entry(13_000_000, 768), entry(40_000_000, 1024)],
-                60.2e6,
-                81_000.0,
-                2.1334,
-            ),
-            policy(Policy::Single, vec![entry(0, 768)], 62.7e6, 90_000.0, 2.1301),
-        ],
-    }
-}
-
-fn main_verdict() -> Verdict {
-    Verdict {
-        kind: VerdictKind::Raise,
-        text: "raise to 768 at 16M tokens, 1.54K at 22M: 69 % fewer tokens to loss 2.13 than \
-               leaving it"
-            .into(),
-        reasons: vec![
-            "B is 384, B_opt at this loss 820 (656–1.02K): 6.2 % of the tokens are lost now".into(),
-            "B_opt comes from 9 sibling runs at learning rate 2e-3, held-out error 1.4 %".into(),
-            "how fast noise is forgotten was not measured: assumed slow".into(),
-        ],
     }
 }
 

@@ -2,8 +2,10 @@
 //! [`KEYS`].
 
 use super::app::{App, Popup, View};
+pub(crate) use super::key::Key;
+use super::key::{ch, ctrl, key, shift};
 use crate::snapshot::Snapshot;
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::KeyCode;
 
 /// What a key or the mouse asks of the screen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,29 +109,6 @@ impl Context {
             View::Problems => Context::Problems,
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    pub code: KeyCode,
-    pub ctrl: bool,
-    pub shift: bool,
-}
-
-const fn ch(c: char) -> Key {
-    Key { code: KeyCode::Char(c), ctrl: false, shift: false }
-}
-
-const fn ctrl(c: char) -> Key {
-    Key { code: KeyCode::Char(c), ctrl: true, shift: false }
-}
-
-const fn key(code: KeyCode) -> Key {
-    Key { code, ctrl: false, shift: false }
-}
-
-const fn shift(code: KeyCode) -> Key {
-    Key { code, ctrl: false, shift: true }
 }
 
 const UP: Key = key(KeyCode::Up);
@@ -300,43 +279,6 @@ pub(crate) fn action(key: Key, app: &App, snapshot: &Snapshot) -> Option<Action>
     }
 }
 
-impl Key {
-    /// A key event; with shift only where the character does not say it already.
-    pub fn from_event(e: &KeyEvent) -> Key {
-        let shifted = e.modifiers.contains(KeyModifiers::SHIFT);
-        let plain = matches!(e.code, KeyCode::Char(_) | KeyCode::BackTab);
-        Key {
-            code: e.code,
-            ctrl: e.modifiers.contains(KeyModifiers::CONTROL),
-            shift: shifted && !plain,
-        }
-    }
-
-    pub fn name(&self) -> String {
-        let base = match self.code {
-            KeyCode::Char(' ') => "Space".into(),
-            KeyCode::Char(c) => c.to_string(),
-            KeyCode::BackTab => "Shift-Tab".into(),
-            KeyCode::PageDown => "PgDn".into(),
-            KeyCode::PageUp => "PgUp".into(),
-            other => format!("{other:?}"),
-        };
-        let shift = if self.shift { "Shift-" } else { "" };
-        let ctrl = if self.ctrl { "Ctrl-" } else { "" };
-        format!("{ctrl}{shift}{base}")
-    }
-
-    /// Reads what [`Key::name`] writes.
-    pub fn parse(name: &str) -> Option<Key> {
-        let listed = KEYS.iter().flat_map(|b| b.keys).find(|k| k.name() == name);
-        let mut chars = name.chars();
-        listed.copied().or(match (chars.next(), chars.next()) {
-            (Some(c), None) => Some(ch(c)),
-            _ => None,
-        })
-    }
-}
-
 /// The keys of a binding as the help writes them.
 pub(crate) fn names(binding: &Binding) -> String {
     binding.keys.iter().map(Key::name).collect::<Vec<_>>().join(" ")
@@ -398,13 +340,5 @@ mod tests {
         for k in KEYS.iter().flat_map(|b| b.keys) {
             assert_eq!(Key::parse(&k.name()), Some(*k), "{}", k.name());
         }
-    }
-
-    #[test]
-    fn capital_letters_do_not_depend_on_the_shift_flag() {
-        let e = KeyEvent::new(KeyCode::Char('Y'), KeyModifiers::SHIFT);
-        assert_eq!(Key::from_event(&e), ch('Y'));
-        let e = KeyEvent::new(KeyCode::BackTab, KeyModifiers::SHIFT);
-        assert_eq!(Key::from_event(&e), key(KeyCode::BackTab));
     }
 }

@@ -13,6 +13,7 @@
 mod app;
 mod approve;
 mod event_loop;
+mod key;
 mod keymap;
 mod mouse;
 mod plot;
@@ -28,6 +29,10 @@ mod words;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod fixture_fit;
+#[cfg(test)]
+mod fixture_plan;
 #[cfg(test)]
 mod monkey;
 #[cfg(test)]
@@ -55,7 +60,7 @@ pub fn draw_to_text(snapshot: &Snapshot, app: &App, width: u16, height: u16) -> 
 pub fn press(app: &mut App, keys: &str, snapshot: &Snapshot) -> Vec<Command> {
     update::settle(app, snapshot);
     keys.split_whitespace()
-        .filter_map(keymap::Key::parse)
+        .filter_map(key::Key::parse)
         .filter_map(|key| {
             let action = keymap::action(key, app, snapshot)?;
             update::update(app, action, snapshot)

@@ -92,7 +92,13 @@ impl Canvas {
             // The pattern hangs on the place, so that short pieces of one line continue it.
             let t = f64::from(i) / f64::from(n);
             let (x, y) = (x0 + (x1 - x0) * t, y0 + (y1 - y0) * t);
-            let phase = if (x1 - x0).abs() >= (y1 - y0).abs() { x } else { y };
+            // Upright lines beside each other make a checked pattern.
+            let upright = x0 == x1;
+            let phase = match (x1 - x0).abs() >= (y1 - y0).abs() {
+                true => x,
+                false if upright => x + y,
+                false => y,
+            };
             if ink.period <= 1
                 || (phase.round() as i64).rem_euclid(i64::from(ink.period)) < i64::from(ink.on)
             {

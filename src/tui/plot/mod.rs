@@ -5,6 +5,7 @@
 mod axes;
 mod canvas;
 mod chart;
+mod labels;
 
 pub(crate) use axes::{Axis, Scale};
 pub(crate) use chart::{Chart, Dash, GUTTER, Mark};

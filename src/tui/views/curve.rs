@@ -64,7 +64,9 @@ impl Curve<'_> {
         // Runs that have not arrived may lie far off: they are pointed at from the edge.
         let reached = || observed.iter().filter(|o| !o.censored);
         let near = |o: &&Observed| o.censored && observed.len() > 1;
-        let s = reached().map(|o| o.steps).chain(level.s_opt_steps.value);
+        let highest = reached().map(|o| o.tokens).fold(f64::NAN, f64::max);
+        let at_b_min = level.b_min.value.map(|b| highest / b);
+        let s = reached().map(|o| o.steps).chain(level.s_opt_steps.value).chain(at_b_min);
         let e = reached().map(|o| o.tokens).chain(level.e_min_tokens.value);
         let e = e.chain(observed.iter().filter(near).map(|o| o.tokens));
         let axes = (
@@ -105,7 +107,10 @@ impl Curve<'_> {
         }
         if let Some(b) = level.b_min.value.filter(|b| *b > 0.0) {
             marks.push(ray(b, Role::Bad, Dash::Dotted));
-            marks.push(Mark::Label { at: end(b), text: "B_min".into(), role: Role::Bad });
+            // Its lower end lies where no curve comes.
+            let s = (y.low * 1.1 / b).max(x.low);
+            let at = [s, s * b];
+            marks.push(Mark::Label { at, text: "B_min".into(), role: Role::Bad });
         }
         if let Some(e) = level.e_min_tokens.value {
             marks.push(Mark::Horizontal { y: e, role: Role::BatchOpt, dash: Dash::Sparse });

@@ -30,7 +30,7 @@ impl Widget for Help<'_> {
     fn render(self, area: Rect, buf: &mut Buffer) {
         let Help(scene, scroll) = self;
         let theme = scene.theme;
-        let size = (78, area.height);
+        let size = (if area.width < 100 { area.width } else { 84 }, area.height);
         let inner = popup::open(buf, theme, area, size, "keys (j k scroll, Esc closes)");
         let here = Context::of(scene.app.view);
         let mut order = vec![here, Context::Everywhere];
