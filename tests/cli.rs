@@ -1,5 +1,7 @@
 //! The headless commands of the built binary: answers, refusals, errors, exit codes.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use serde_json::Value;

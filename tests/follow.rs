@@ -1,5 +1,7 @@
 //! `boptop watch --json` on files that grow, rotate and break under it, written by other processes.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use serde_json::Value;

@@ -10,11 +10,7 @@ use crate::run::Assumptions;
 use std::path::Path;
 
 pub fn sources(input: &Input) -> metrics::Options {
-    metrics::Options {
-        fields: input.fields.clone(),
-        loss_in_bits: input.loss_in_bits,
-        ..metrics::Options::default()
-    }
+    metrics::Options { fields: input.fields.clone(), loss_in_bits: input.loss_in_bits }
 }
 
 pub fn assumptions(input: &Input) -> Assumptions {

@@ -37,11 +37,30 @@ pub fn show(report: &FitReport) {
             );
             println!("  {:?}", l.memory_checks);
             if std::env::var("MEM").is_ok() {
-                for s in &group_runs(&fixture::sweep("mlp_sweep"), &GroupOptions::default())[0].switched {
+                for s in
+                    &group_runs(&fixture::sweep("mlp_sweep"), &GroupOptions::default())[0].switched
+                {
                     for b in &s.bins {
                         let mut left = b.steps;
-                        let past: Vec<Stretch> = s.stretches.iter().map(|x| { let t = x.steps.min(left); left -= t; Stretch { steps: t, ..*x } }).filter(|x| x.steps > 0.0).collect();
-                        println!("{:.0} {} loss {:.4} se {:.4} miss {:.4} instant {:.4}", b.steps, past.last().unwrap().batch_size, b.loss, b.se, l.law.loss_along(&past, &l.memory) - b.loss, l.law.loss_along(&past, &Memory::INSTANT) - b.loss);
+                        let past: Vec<Stretch> = s
+                            .stretches
+                            .iter()
+                            .map(|x| {
+                                let t = x.steps.min(left);
+                                left -= t;
+                                Stretch { steps: t, ..*x }
+                            })
+                            .filter(|x| x.steps > 0.0)
+                            .collect();
+                        println!(
+                            "{:.0} {} loss {:.4} se {:.4} miss {:.4} instant {:.4}",
+                            b.steps,
+                            past.last().unwrap().batch_size,
+                            b.loss,
+                            b.se,
+                            l.law.loss_along(&past, &l.memory) - b.loss,
+                            l.law.loss_along(&past, &Memory::INSTANT) - b.loss
+                        );
                     }
                 }
             }

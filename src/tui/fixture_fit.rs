@@ -71,6 +71,8 @@ fn level(loss_level: f64) -> LevelFit {
             refused(ModelKind::ThreeStage, "7 sizes must reach the level, 6 did"),
             model(ModelKind::Joint, 1.0, 0.014),
         ],
+        curve: None,
+        draws: vec![],
     }
 }
 
@@ -92,6 +94,7 @@ pub(crate) fn group() -> GroupFit {
         }],
         law: None,
         levels,
+        notes: vec![],
         refused: vec![Refused {
             what: "memory".into(),
             why: "no run of this group changed its batch size".into(),

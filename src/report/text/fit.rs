@@ -13,7 +13,7 @@ pub fn fit(report: &FitReport) -> String {
 
 /// The law and B_opt by level of every group, without the tables of each level.
 pub fn fit_summary(report: &FitReport) -> String {
-    report.groups.iter().map(|g| head(g)).collect::<Vec<_>>().join("\n")
+    report.groups.iter().map(head).collect::<Vec<_>>().join("\n")
 }
 
 fn group(group: &GroupFit) -> String {
