@@ -159,6 +159,13 @@ impl Follower {
             self.exchanged = false;
             return Ok(look);
         }
+        if look.missing {
+            // A deleted file that is held open keeps its place on the disk; let it go.
+            if std::mem::replace(&mut self.exchanged, true) {
+                self.handle = None;
+            }
+            return Ok(look);
+        }
         // Nothing more in the file we hold; does the path name another one?
         if let Some(meta) = at_path.filter(|m| self.id != Some(id(m))) {
             if self.exchanged {
@@ -367,6 +374,22 @@ mod tests {
         assert!(!judge_shrunk(b"", b"abcdef", SHRUNK_LOOKS - 1));
         assert!(judge_shrunk(b"abc", b"abcdef", SHRUNK_LOOKS));
         assert!(judge_shrunk(b"abX", b"abcdef", 1));
+    }
+
+    #[test]
+    fn a_deleted_file_is_let_go_and_its_successor_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        append(&path, "one\n");
+        let (mut f, mut texts) = start(&path);
+        settle(&mut f, 100, &mut texts);
+        fs::remove_file(&path).unwrap();
+        settle(&mut f, 100, &mut texts);
+        assert!(f.handle.is_none());
+        // Perhaps under the inode of the first.
+        append(&path, "two and longer\n");
+        settle(&mut f, 100, &mut texts);
+        assert_eq!(texts, ["one\n", "two and longer\n"]);
     }
 
     #[test]

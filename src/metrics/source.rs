@@ -41,6 +41,7 @@ pub struct Source {
     published: (usize, u64, u64),
     /// Something else that the status says has changed.
     stale: bool,
+    ended: bool,
 }
 
 impl Source {
@@ -90,7 +91,13 @@ impl Source {
             buffer: Vec::new(),
             published: (0, 0, 0),
             stale: false,
+            ended: false,
         }
+    }
+
+    /// Nothing can come any more: the standard input was closed.
+    pub fn ended(&self) -> bool {
+        self.ended
     }
 
     pub fn status(&self) -> &SourceStatus {
@@ -147,7 +154,7 @@ impl Source {
                 self.document(out);
                 Ok(Look::default())
             }
-            Body::Stdin(receive) => Ok(receive_some(receive, budget, &mut buffer)),
+            Body::Stdin(receive) => Ok(receive_some(receive, budget, &mut buffer, &mut self.ended)),
         };
         let look = match result {
             Ok(look) => {
@@ -386,11 +393,19 @@ fn read_stdin(send: &SyncSender<Vec<u8>>, notify: impl Fn()) {
     notify();
 }
 
-fn receive_some(receive: &Receiver<Vec<u8>>, budget: usize, out: &mut Vec<u8>) -> Look {
+fn receive_some(
+    receive: &Receiver<Vec<u8>>,
+    budget: usize,
+    out: &mut Vec<u8>,
+    ended: &mut bool,
+) -> Look {
     while out.len() < budget {
         match receive.try_recv() {
             Ok(chunk) => out.extend(chunk),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Look::default(),
+            Err(e) => {
+                *ended = e == TryRecvError::Disconnected;
+                return Look::default();
+            }
         }
     }
     Look { more: true, ..Look::default() }
