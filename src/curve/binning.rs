@@ -1,6 +1,6 @@
 //! A run's loss as bins of equal width in ln tokens: what the fits see.
 
-use super::Bin;
+use super::{Bin, ConstantSeries};
 use crate::run::{Columns, Lines, WINDOW, clean, noise};
 
 /// Bins of the stable phase of a run.
@@ -12,6 +12,9 @@ const UNKNOWN_SE: f64 = 0.02;
 
 /// Rise of the loss that is no wandering at a floor, nats.
 const DRIFT: f64 = 0.025;
+
+/// Bins below which a series does not tell its own noise.
+const SPARSE: usize = 24;
 
 /// Rows of `columns` with tokens in `(from, to]`, `from` included where `closed`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,6 +88,18 @@ fn binned(columns: &Columns, window: Window, bin: impl Fn(f64, f64) -> usize) ->
     out
 }
 
+/// A handful of evaluations does not tell its own noise: such series take the median of all such.
+pub(super) fn share_noise(series: &mut [ConstantSeries]) {
+    let sparse = |s: &&mut ConstantSeries| s.bins.len() < SPARSE;
+    let mut all: Vec<f64> =
+        series.iter_mut().filter(sparse).flat_map(|s| s.bins.iter().map(|b| b.se)).collect();
+    all.sort_by(f64::total_cmp);
+    let Some(&se) = all.get(all.len() / 2) else { return };
+    for b in series.iter_mut().filter(sparse).flat_map(|s| s.bins.iter_mut()) {
+        b.se = se;
+    }
+}
+
 /// Whether the smoothed loss rises through the late part: its last value lies above its lowest by
 /// more than noise and by more than [`DRIFT`], and the lowest came before half of the tokens.
 /// (At its floor a run wanders by 0.015 nats and is fitted; those that drift went up by 0.1.)
@@ -101,4 +116,50 @@ pub(super) fn drifts_upward(bins: &[Bin]) -> bool {
     let Some(low) = smooth.iter().min_by(|a, b| a.1.total_cmp(&b.1)) else { return false };
     let rise = last.1 - low.1;
     rise > (4.0 * last.2.hypot(low.2)).max(DRIFT) && low.0 < 0.5 * last.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bins(loss: impl Fn(f64) -> f64, se: f64) -> Vec<Bin> {
+        (0..60)
+            .map(|i| 1e6 * 1.1f64.powi(i))
+            .map(|t| Bin { steps: t / 64.0, tokens: t, loss: loss(t), se })
+            .collect()
+    }
+
+    #[test]
+    fn a_rise_is_a_drift_and_a_wander_at_the_floor_is_none() {
+        let end = 1e6 * 1.1f64.powi(59);
+        assert!(drifts_upward(&bins(|t| 2.0 + 0.1 * (t / end), 0.002)));
+        assert!(!drifts_upward(&bins(|t| 2.0 + 0.015 * (t / end), 0.002)));
+        assert!(!drifts_upward(&bins(|t| 2.0 + 0.1 * (t / end), 0.1)));
+        assert!(!drifts_upward(&bins(|t| 2.0 + 100.0 * t.powf(-0.3), 0.002)));
+        assert!(!drifts_upward(&[]));
+    }
+
+    #[test]
+    fn bins_say_how_sure_they_are() {
+        let mut c = Columns::default();
+        for i in 1..=6000 {
+            let x = f64::from(i);
+            c.step.push(x);
+            c.tokens.push(64.0 * x);
+            c.loss.push(2.0 + x.powf(-0.3) + if i % 2 == 0 { 0.05 } else { -0.05 });
+        }
+        let all = constant(&c, Window { from: 6400.0, to: 384_000.0, closed: true });
+        assert_eq!(all.len(), BINS);
+        for b in &all {
+            assert!((b.loss - 2.0 - b.steps.powf(-0.3)).abs() < 3.0 * b.se + 0.02, "{b:?}");
+            assert!((b.tokens / b.steps - 64.0).abs() < 1e-6);
+        }
+        let (first, last) = (all[0], all[BINS - 1]);
+        assert!(last.se < first.se && first.se < 0.05, "{first:?}");
+        // The stretch after a switch is fine near the switch.
+        let after =
+            after_switch(&c, Window { from: 64_000.0, to: 384_000.0, closed: false }, 1000.0);
+        assert!(after[0].steps > 1000.0 && after[0].steps < 1100.0, "{:?}", after[0]);
+        assert!(after.len() <= BINS_AFTER_SWITCH + 1);
+    }
 }

@@ -56,3 +56,34 @@ fn prefix(a: &Columns, b: &Columns, until: f64) -> Option<f64> {
 fn enough(equal: u32, telling: u32) -> bool {
     telling >= 2 || equal >= 10
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(every: usize, loss: impl Fn(f64) -> f64) -> Columns {
+        let step: Vec<f64> = (1..=100).map(|i| (i * every) as f64).collect();
+        let tokens = step.iter().map(|s| s * 64.0).collect();
+        let loss = step.iter().map(|s| loss(*s)).collect();
+        Columns { step, tokens, loss, ..Columns::default() }
+    }
+
+    fn training(s: f64) -> f64 {
+        ((3.0 + (s * 0.7).sin()) * 1e6).round() / 1e6
+    }
+
+    #[test]
+    fn one_training_is_known_by_its_losses_wherever_both_log() {
+        let a = columns(3, training);
+        assert_eq!(prefix(&a, &columns(3, training), 1e9), Some(1e9));
+        assert_eq!(prefix(&a, &columns(4, training), 1e9), Some(1e9));
+        let branch = columns(3, |s| if s <= 150.0 { training(s) } else { training(s) + 0.1 });
+        assert_eq!(prefix(&a, &branch, 1e9), Some(150.0 * 64.0));
+        assert_eq!(prefix(&a, &columns(3, |s| training(s) + 1e-6), 1e9), None);
+        // Equal by rounding, then not.
+        let coarse = |f: fn(f64) -> f64| move |s: f64| (f(s) * 10.0).round() / 10.0;
+        let other = |s: f64| training(s) + if s > 6.0 { 0.5 } else { 0.0 };
+        assert_eq!(prefix(&columns(3, coarse(training)), &columns(3, coarse(other)), 1e9), None);
+        assert_eq!(prefix(&Columns::default(), &a, 1e9), None);
+    }
+}

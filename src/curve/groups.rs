@@ -6,8 +6,9 @@
 
 use super::binning::{self, Window};
 use super::copies::shared_until;
+use super::stable::{SAME_LR, Stable, choose_loss, columns, plateau, stable};
 use super::{ConstantSeries, Group, LossKind, Member, Stretch, SwitchedSeries};
-use crate::run::{Phase, RunData, Schedule, Segment};
+use crate::run::{Phase, RunData, Schedule};
 use crate::units;
 
 /// What a person says about the groups.
@@ -21,17 +22,8 @@ pub struct GroupOptions {
     pub groups: Vec<(String, String)>,
 }
 
-/// Relative difference of learning rates within one group.
-const SAME_LR: f64 = 0.01;
-/// Validation losses that a fit needs: in all, and of each batch size.
-const DENSE: usize = 20;
-const DENSE_EACH: usize = 8;
-/// Train noise over validation noise above which the validation loss is preferred.
-const NOISIER: f64 = 3.0;
 /// Bins, and ratio of tokens, that the first stretch of a switched run needs to count by itself.
 const FIRST_STRETCH: (usize, f64) = (12, 4.0);
-/// Bins below which a series does not tell its own noise.
-const SPARSE: usize = 24;
 /// Fewest bins of a series.
 const FEWEST: usize = 3;
 
@@ -41,15 +33,6 @@ struct Candidate<'a> {
     lr: Option<f64>,
     group: String,
     stable: Result<Stable, String>,
-}
-
-#[derive(Debug, Clone)]
-struct Stable {
-    from_steps: f64,
-    from_tokens: f64,
-    to_tokens: f64,
-    /// Segments up to the end of the stable phase.
-    segments: Vec<Segment>,
 }
 
 /// Groups runs by the learning rate of their plateau, in order of the learning rate; runs that
@@ -82,48 +65,6 @@ pub fn group_runs(runs: &[RunData], options: &GroupOptions) -> Vec<Group> {
             group(id, &members, options)
         })
         .collect()
-}
-
-/// Learning rate of the first plateau.
-fn plateau(run: &RunData) -> Option<f64> {
-    let first = run.phases.spans.iter().find(|s| s.phase == Phase::Stable)?;
-    first.lr
-}
-
-/// The stable phase of a run: from its first plateau to whatever ends it.
-fn stable(run: &RunData) -> Result<Stable, String> {
-    match run.phases.schedule {
-        Schedule::Declining | Schedule::Unknown => return Err(run.phases.why.clone()),
-        Schedule::Wsd | Schedule::Absent => {}
-    }
-    if run.train.is_empty() {
-        return Err("nothing read yet".into());
-    }
-    let mut spans = run.phases.spans.iter().skip_while(|s| s.phase != Phase::Stable);
-    let Some(first) = spans.next() else { return Err("still in its warmup".into()) };
-    let same = |lr: Option<f64>| match (lr, first.lr) {
-        (Some(a), Some(b)) => (a / b - 1.0).abs() <= SAME_LR,
-        (a, b) => a.is_none() && b.is_none(),
-    };
-    let mut end = first.range.end;
-    for s in spans.take_while(|s| s.phase == Phase::Stable && same(s.lr)) {
-        end = s.range.end;
-    }
-    let at = |column: &[f64], i: usize| column.get(i).copied().unwrap_or(f64::NAN);
-    let (from, last) = (first.range.start, end.saturating_sub(1));
-    let out = Stable {
-        from_steps: at(&run.train.step, from),
-        from_tokens: at(&run.train.tokens, from),
-        to_tokens: at(&run.train.tokens, last),
-        segments: run.segments.iter().filter(|s| s.range.start < end).cloned().collect(),
-    };
-    if out.segments.is_empty() {
-        return Err("no batch size is known: give one (--batch-size), or --seq-len where it is logged in sequences".into());
-    }
-    if !(out.from_tokens.is_finite() && out.to_tokens > out.from_tokens && out.to_tokens > 0.0) {
-        return Err("its stable phase has only just begun".into());
-    }
-    Ok(out)
 }
 
 fn name_groups(candidates: &mut [Candidate<'_>], by_hand: &[(String, String)]) {
@@ -183,20 +124,8 @@ fn group(id: String, candidates: &[&Candidate<'_>], options: &GroupOptions) -> G
         };
         out.members.push(Member { run: c.run.id.clone(), used, why });
     }
-    share_noise(&mut out.constant);
+    binning::share_noise(&mut out.constant);
     out
-}
-
-/// A handful of evaluations does not tell its own noise: such series take the median of all such.
-fn share_noise(series: &mut [ConstantSeries]) {
-    let sparse = |s: &&mut ConstantSeries| s.bins.len() < SPARSE;
-    let mut all: Vec<f64> =
-        series.iter_mut().filter(sparse).flat_map(|s| s.bins.iter().map(|b| b.se)).collect();
-    all.sort_by(f64::total_cmp);
-    let Some(&se) = all.get(all.len() / 2) else { return };
-    for b in series.iter_mut().filter(sparse).flat_map(|s| s.bins.iter_mut()) {
-        b.se = se;
-    }
 }
 
 /// Puts a run's series into the group; whether it serves the constant-batch models, and why not.
@@ -287,13 +216,6 @@ fn remark(run: &RunData, original: Option<(String, f64)>, switched: bool) -> Opt
     (!words.is_empty()).then(|| words.join("; "))
 }
 
-fn columns(run: &RunData, on: LossKind) -> &crate::run::Columns {
-    match on {
-        LossKind::Train => &run.train,
-        LossKind::Val => &run.validation,
-    }
-}
-
 fn switched_series(run: &RunData, s: &Stable, on: LossKind) -> SwitchedSeries {
     let mut stretches = Vec::new();
     let mut bins = Vec::new();
@@ -339,37 +261,135 @@ fn original(run: &RunData, s: &Stable, usable: &[(&RunData, &Stable)]) -> Option
         .max_by(|a, b| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(&a.0)))
 }
 
-/// Validation where there is no train loss, or where it is dense at every batch size and the train
-/// loss is several times noisier; else train.
-fn choose_loss(usable: &[(&RunData, &Stable)]) -> LossKind {
-    let window = |s: &Stable| Window { from: s.from_tokens, to: s.to_tokens, closed: true };
-    let train: usize = usable.iter().map(|(r, s)| window(s).points(&r.train)).sum();
-    let val: usize = usable.iter().map(|(r, s)| window(s).points(&r.validation)).sum();
-    if train == 0 && val > 0 {
-        return LossKind::Val;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Record;
+    use crate::run::{Assumptions, Recorder, fixture};
+
+    fn member<'a>(groups: &'a [Group], run: &str) -> &'a Member {
+        groups.iter().flat_map(|g| &g.members).find(|m| m.run == run).unwrap()
     }
-    let mut sizes: Vec<(f64, usize)> = Vec::new();
-    for (r, s) in usable {
-        let Some(b) = s.segments.first().map(|g| g.batch_size) else { continue };
-        let n = window(s).points(&r.validation);
-        match sizes.iter_mut().find(|(x, _)| (x / b - 1.0).abs() < 1e-3) {
-            Some((_, m)) => *m += n,
-            None => sizes.push((b, n)),
+
+    fn why(groups: &[Group], run: &str) -> String {
+        member(groups, run).why.clone().unwrap_or_default()
+    }
+
+    /// A run at one batch size whose loss falls as a power of the steps.
+    fn made(id: &str, batch: f64, lr: impl Fn(f64) -> Option<f64>, seed: f64) -> RunData {
+        let mut r = Recorder::new(id, Assumptions::default());
+        for i in 1..=400 {
+            let step = f64::from(i) * 10.0;
+            // Noise that a second seed does not repeat.
+            let noise = 0.01 * (step * 12.9898 + seed).sin();
+            r.push(
+                0,
+                &Record {
+                    step: Some(step),
+                    tokens: Some(step * batch),
+                    loss: Some(2.0 + 9.0 * step.powf(-0.5) + 3.0 * batch.powf(-0.5) + noise),
+                    lr: lr(step),
+                    ..Record::default()
+                },
+            );
         }
+        r.data()
     }
-    let dense = val >= DENSE && !sizes.is_empty() && sizes.iter().all(|(_, n)| *n >= DENSE_EACH);
-    let noise = |f: fn(&RunData) -> &crate::run::Columns| {
-        let mut se: Vec<f64> = usable
+
+    #[test]
+    fn of_the_real_sweep_each_training_counts_once() {
+        let groups = group_runs(&fixture::sweep("mlp_sweep"), &GroupOptions::default());
+        assert_eq!(groups.len(), 1);
+        assert_eq!((groups[0].id.as_str(), groups[0].lr), ("lr 2e-3", Some(0.002)));
+        assert_eq!(groups[0].on, LossKind::Train);
+        for (copy, of) in [
+            ("b0128_lr2e-3_s1_sched128-256-512", "b0128_lr2e-3_s1"),
+            ("b0256_lr2e-3_s1_wsdlinear", "b0256_lr2e-3_s1"),
+            ("b0512_lr2e-3_s1_restart", "b0512_lr2e-3_s1"),
+            ("b1024_lr2e-3_s1_wsdsqrt", "b1024_lr2e-3_s1"),
+        ] {
+            assert!(!member(&groups, copy).used);
+            assert!(why(&groups, copy).contains(&format!("same training as {of} up to")), "{copy}");
+        }
+        let sizes: Vec<f64> = groups[0].constant.iter().map(|c| c.batch_size).collect();
+        assert_eq!(sizes, [16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0]);
+        assert!(groups[0].constant.iter().all(|c| !c.drifts_upward));
+        let [switched] = groups[0].switched.as_slice() else { panic!("one run switched") };
+        let past: Vec<(f64, f64)> =
+            switched.stretches.iter().map(|s| (s.batch_size, s.steps)).collect();
+        assert_eq!(past, [(128.0, 78_125.0), (256.0, 39_063.0), (512.0, 39_063.0)]);
+        // No bin spans a switch: its steps are within one stretch, and those after it begin at once.
+        let after: Vec<f64> = switched
+            .bins
             .iter()
-            .flat_map(|(r, s)| binning::constant(f(r), window(s)))
-            .map(|b| b.se)
+            .map(|b| b.steps)
+            .filter(|s| *s > 78_125.0 && *s < 117_188.0)
             .collect();
-        se.sort_by(f64::total_cmp);
-        se.get(se.len() / 2).copied().unwrap_or(f64::NAN)
-    };
-    if dense && noise(|r| &r.train) > NOISIER * noise(|r| &r.validation) {
-        LossKind::Val
-    } else {
-        LossKind::Train
+        assert!(after.len() >= 15 && after[0] < 79_500.0, "{after:?}");
+        assert!(switched.bins.windows(2).all(|w| w[0].steps < w[1].steps));
+    }
+
+    #[test]
+    fn of_the_second_sweep_those_that_drift_are_named() {
+        let groups = group_runs(&fixture::sweep("mlp2_sweep"), &GroupOptions::default());
+        for c in &groups[0].constant {
+            assert_eq!(c.drifts_upward, c.batch_size < 500.0, "{}", c.run);
+            let m = member(&groups, &c.run);
+            assert_eq!(m.used, !c.drifts_upward);
+            assert_eq!(m.why.as_deref().unwrap_or("").contains("rises"), c.drifts_upward);
+        }
+        assert_eq!(groups[0].switched.len(), 2);
+    }
+
+    #[test]
+    fn learning_rates_schedules_and_hands_make_groups() {
+        let line = |s: f64| Some(1e-3 * (1.0 - s / 5000.0));
+        let runs = [
+            made("a/1", 64.0, |_| Some(1e-3), 0.0),
+            made("a/2", 128.0, |_| Some(1.004e-3), 1.0),
+            made("b/1", 64.0, |_| Some(2e-3), 2.0),
+            made("falls", 64.0, line, 3.0),
+            made("silent", 64.0, |_| None, 4.0),
+            made("copy", 64.0, |_| Some(1e-3), 0.0),
+        ];
+        let options = GroupOptions { excluded: vec!["a/2".into()], ..GroupOptions::default() };
+        let groups = group_runs(&runs, &options);
+        let ids: Vec<&str> = groups.iter().map(|g| g.id.as_str()).collect();
+        assert_eq!(ids, ["lr 1e-3", "lr 2e-3", "lr unknown", "no plateau"]);
+        assert!(why(&groups, "a/2").contains("by hand"));
+        assert!(why(&groups, "falls").contains("no plateau") && !member(&groups, "falls").used);
+        assert!(
+            why(&groups, "silent").contains("no learning rate") && member(&groups, "silent").used
+        );
+        assert!(why(&groups, "copy").contains("same training as a/1"));
+        let by_hand = GroupOptions {
+            groups: vec![("b/*".into(), "mine".into()), ("a/1".into(), "mine".into())],
+            ..GroupOptions::default()
+        };
+        let mine = group_runs(&runs, &by_hand).into_iter().find(|g| g.id == "mine").unwrap();
+        assert_eq!(mine.members.iter().map(|m| m.run.as_str()).collect::<Vec<_>>(), ["a/1", "b/1"]);
+        let mut other = runs.to_vec();
+        other.reverse();
+        assert_eq!(group_runs(&other, &options), groups);
+    }
+
+    #[test]
+    fn the_validation_loss_speaks_where_it_must() {
+        let with_val = |id: &str, batch: f64, noise: f64| {
+            let mut r = made(id, batch, |_| Some(1e-3), batch);
+            r.validation = r.train.clone();
+            for (i, l) in r.train.loss.iter_mut().enumerate() {
+                *l += noise * ((i * 7919 % 101) as f64 / 50.0 - 1.0);
+            }
+            r
+        };
+        let pick = |noise: f64| {
+            let runs = [with_val("a", 64.0, noise), with_val("b", 128.0, noise)];
+            group_runs(&runs, &GroupOptions::default())[0].on
+        };
+        assert_eq!((pick(0.0), pick(0.5)), (LossKind::Train, LossKind::Val));
+        let mut silent = with_val("a", 64.0, 0.0);
+        silent.train.loss.fill(f64::NAN);
+        assert_eq!(group_runs(&[silent], &GroupOptions::default())[0].on, LossKind::Val);
     }
 }

@@ -70,7 +70,7 @@ pub struct Observation {
     /// Of the crossing; of the end of the run where `censored`.
     pub steps: f64,
     pub tokens: f64,
-    /// Standard error of ln E at the crossing.
+    /// Standard error of ln E at the crossing; 0 where `censored`.
     pub se_ln: f64,
     /// The level was not reached: E is more than `tokens`.
     pub censored: bool,

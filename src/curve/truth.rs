@@ -30,10 +30,8 @@ fn sweep(law: &AnyLaw, sizes: &[f64], tokens: f64, noise: f64, seed: u64) -> Gro
             }
         })
         .collect();
-    let members = constant
-        .iter()
-        .map(|s| Member { run: s.run.clone(), used: true, why: None })
-        .collect();
+    let members =
+        constant.iter().map(|s| Member { run: s.run.clone(), used: true, why: None }).collect();
     Group { id: "g".into(), lr: None, on: LossKind::Train, members, constant, switched: vec![] }
 }
 
@@ -70,8 +68,7 @@ struct Outcome {
 
 fn instances(n: usize, size_count: usize, noise: f64) -> Outcome {
     let mut rng = Pcg64::seed_from_u64(7);
-    let mut out =
-        Outcome { errors: vec![], covered: 0, one_sided: 0, answered: 0, waste: vec![] };
+    let mut out = Outcome { errors: vec![], covered: 0, one_sided: 0, answered: 0, waste: vec![] };
     for i in 0..n {
         let law = random_law(&mut rng);
         let loss = 2.2;
@@ -159,7 +156,8 @@ fn an_optimum_outside_the_sizes_is_answered_on_its_side() {
     let truth = law.b_opt(2.2).unwrap();
     let around = |factor: f64| (0..6).map(|i| truth * factor * 1.7f64.powi(i)).collect::<Vec<_>>();
     let answer = |sizes: &[f64]| {
-        let g = sweep(&AnyLaw::Floor(law), sizes, 40.0 * law.tokens_to(2.2, truth).unwrap(), 0.003, 3);
+        let g =
+            sweep(&AnyLaw::Floor(law), sizes, 40.0 * law.tokens_to(2.2, truth).unwrap(), 0.003, 3);
         fit_group(&g, &options(2.2, 3)).levels.last().unwrap().b_opt
     };
     let low = answer(&around(1.6));

@@ -36,3 +36,12 @@ pub(crate) fn sweep(name: &str) -> Vec<RunData> {
     paths.sort();
     paths.iter().filter(|p| p.extension().is_some_and(|e| e == "jsonl")).map(|p| run(p)).collect()
 }
+
+/// A run made of these records, of one stream.
+pub(crate) fn made_of(records: &[Record], assumptions: Assumptions) -> RunData {
+    let mut r = Recorder::new("made", assumptions);
+    for record in records {
+        r.push(0, record);
+    }
+    r.data()
+}

@@ -202,9 +202,10 @@ impl Stream {
     fn retire(&mut self, row: &Row, train: bool) {
         // An evaluation at the start of an attempt repeats the step of its checkpoint, whose
         // train loss nobody will log again.
-        let keep = self
-            .rows
-            .partition_point(|r| if train { r.step < row.step } else { r.step <= row.step });
+        let mut keep = self.rows.partition_point(|r| r.step < row.step);
+        if !train && self.rows.get(keep).is_some_and(|r| r.step == row.step && r.has_loss) {
+            keep += 1;
+        }
         let discarded = self.rows.len() - keep;
         let discarded_to = self.rows.last().map_or(row.step, |r| r.step);
         self.rows.truncate(keep);

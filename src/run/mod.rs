@@ -7,16 +7,19 @@
 //! Units: `step` in optimizer steps, `tokens` cumulative, `batch_size` in tokens per optimizer
 //! step, `loss` in nats per token.
 
+mod batch;
 mod crossing;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod merge;
 mod phase;
+mod phase_words;
 mod rates;
 mod recorder;
 mod segments;
 mod series;
 mod smoothing;
+mod timeline;
 mod tokens;
 
 pub use crossing::{Crossing, Falling, Point};

@@ -72,3 +72,53 @@ fn intervals(c: &Columns, from: usize) -> impl Iterator<Item = (f64, f64)> {
         known.windows(2).map(|w| (w[0].0 - w[1].0, w[0].1 - w[1].1)).collect();
     pairs.into_iter().filter(|(s, t)| *s > 0.0 && *t > 0.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Assumptions, fixture};
+    use super::*;
+    use crate::metrics::Record;
+
+    fn run(time: impl Fn(f64) -> f64, batch: impl Fn(f64) -> f64) -> RunData {
+        let records: Vec<Record> = (1..=100)
+            .map(|i| {
+                let step = f64::from(i) * 10.0;
+                Record {
+                    step: Some(step),
+                    loss: Some(3.0 - step / 1e3),
+                    batch_tokens: Some(batch(step)),
+                    time: Some(1e9 + time(step)),
+                    ..Record::default()
+                }
+            })
+            .collect();
+        fixture::made_of(&records, Assumptions::default())
+    }
+
+    #[test]
+    fn a_pause_does_not_slow_the_run_down() {
+        let r = run(|s| s + if s > 500.0 { 3600.0 } else { 0.0 }, |_| 64.0);
+        assert!((throughput(&r).unwrap() - 64.0).abs() < 1e-9);
+        assert_eq!(log_interval(&r), Some((10.0, 640.0)));
+    }
+
+    #[test]
+    fn only_the_present_batch_size_counts() {
+        let r = run(|s| s, |s| if s > 500.0 { 128.0 } else { 64.0 });
+        assert!((throughput(&r).unwrap() - 128.0).abs() < 1e-9);
+        let silent = run(|_| f64::NAN, |_| 64.0);
+        assert_eq!((throughput(&silent), log_interval(&silent)), (None, None));
+    }
+
+    #[test]
+    fn the_present_loss_of_the_real_runs() {
+        for r in fixture::sweep("mlp_sweep") {
+            let end = r.train.len() - 100;
+            let mean = r.train.loss[end..].iter().sum::<f64>() / 100.0;
+            let now = loss_now(&r).unwrap();
+            let decays = r.id.contains("wsd");
+            assert!((now - mean).abs() < if decays { 0.03 } else { 0.01 }, "{} {now} {mean}", r.id);
+        }
+        assert_eq!(loss_now(&fixture::made_of(&[], Assumptions::default())), None);
+    }
+}

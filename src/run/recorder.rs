@@ -1,7 +1,7 @@
 //! Records as they come, and the run that they make.
 
-use super::merge::{self, Row, Stream};
-use super::segments::Cut;
+use super::merge::{self, Stream};
+use super::timeline::{Timeline, staircase, steps};
 use super::{Assumptions, Columns, RunData, phase, segments, tokens};
 use crate::metrics::Record;
 use crate::units;
@@ -95,84 +95,6 @@ impl Recorder {
     }
 }
 
-struct Timeline<'a> {
-    rows: &'a [Row],
-    steps: Vec<f64>,
-    tokens: Vec<f64>,
-    batch: Vec<f64>,
-}
-
-impl Timeline<'_> {
-    /// The rows that `take` picks, and their indices.
-    fn columns(
-        &self,
-        take: impl Fn(&Row) -> bool,
-        loss: impl Fn(&Row) -> f64,
-    ) -> (Vec<usize>, Columns) {
-        let mut of_row = Vec::new();
-        let mut c = Columns::default();
-        let mut lr = f64::NAN;
-        for (i, r) in self.rows.iter().enumerate() {
-            // Trainers log the learning rate on other lines than the loss.
-            if !r.lr.is_nan() {
-                lr = r.lr;
-            }
-            if take(r) {
-                of_row.push(i);
-                c.step.push(self.steps[i]);
-                c.tokens.push(self.tokens[i]);
-                c.loss.push(loss(r));
-                c.lr.push(lr);
-                c.batch_size.push(self.batch[i]);
-                c.time.push(r.time);
-            }
-        }
-        (of_row, c)
-    }
-
-    /// Tokens done at a step between two rows.
-    fn tokens_at(&self, step: f64, cuts: &[Cut]) -> f64 {
-        let i = self.steps.partition_point(|s| *s < step);
-        let b = |at: f64| {
-            let k = cuts.partition_point(|c| c.from_step < at);
-            cuts.get(k.saturating_sub(1)).map_or(f64::NAN, |c| c.batch_size)
-        };
-        match (i.checked_sub(1), self.steps.get(i)) {
-            (_, Some(s)) if *s == step => self.tokens[i],
-            (Some(j), _) => self.tokens[j] + b(step) * (step - self.steps[j]),
-            (None, _) => b(step) * step,
-        }
-    }
-}
-
-fn steps(rows: &[Row], tokens: &[f64], cuts: &[Cut], by_tokens: bool) -> Vec<f64> {
-    if !by_tokens {
-        return rows.iter().map(|r| r.step).collect();
-    }
-    let mut out = Vec::with_capacity(rows.len());
-    let (mut step, mut last, mut k) = (0.0, 0.0, 0);
-    for (i, t) in tokens.iter().enumerate() {
-        while cuts.get(k + 1).is_some_and(|c| c.row <= i) {
-            k += 1;
-        }
-        step += cuts.get(k).map_or(f64::NAN, |c| (t - last) / c.batch_size);
-        last = *t;
-        out.push(step);
-    }
-    out
-}
-
-fn staircase(rows: usize, cuts: &[Cut]) -> Vec<f64> {
-    let mut out = vec![f64::NAN; rows];
-    for (k, c) in cuts.iter().enumerate() {
-        let to = cuts.get(k + 1).map_or(rows, |n| n.row);
-        if let Some(span) = out.get_mut(c.row..to) {
-            span.fill(c.batch_size);
-        }
-    }
-    out
-}
-
 fn nan_losses(train: &Columns, has_loss: bool) -> Option<String> {
     let bad = train.loss.iter().filter(|l| !l.is_finite()).count();
     if !has_loss || bad == 0 {
@@ -182,4 +104,243 @@ fn nan_losses(train: &Columns, has_loss: bool) -> Option<String> {
         true => format!("every loss of {} is NaN or infinite", units::exact(bad as u64)),
         false => format!("{} losses are NaN or infinite and left out", units::exact(bad as u64)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Restart, fixture};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn train(step: f64, loss: f64) -> Record {
+        Record {
+            step: Some(step),
+            loss: Some(loss),
+            tokens: Some(step * 100.0),
+            ..Record::default()
+        }
+    }
+
+    fn val(step: f64, loss: f64) -> Record {
+        Record { step: Some(step), val_loss: Some(loss), ..Record::default() }
+    }
+
+    fn run(records: &[Record]) -> RunData {
+        fixture::made_of(records, Assumptions::default())
+    }
+
+    #[test]
+    fn records_of_one_step_are_one_row_and_late_evaluations_find_theirs() {
+        let lr = Record { step: Some(2.0), lr: Some(0.1), ..Record::default() };
+        let r = run(&[train(1.0, 3.0), train(2.0, 2.9), lr, train(3.0, 2.8), val(2.0, 2.7)]);
+        assert_eq!(r.train.loss, [3.0, 2.9, 2.8]);
+        assert_eq!(r.train.lr[1], 0.1);
+        assert_eq!(
+            (r.validation.step.as_slice(), r.validation.loss.as_slice()),
+            (&[2.0][..], &[2.7][..])
+        );
+        assert_eq!(r.validation.tokens, [200.0]);
+        assert!(r.restarts.is_empty());
+    }
+
+    /// The shape of a real log: a step three times, then twice back over four records.
+    #[test]
+    fn duplicates_and_rollbacks() {
+        let r = run(&[
+            train(20.0, 8.560446),
+            train(20.0, 8.560443),
+            train(40.0, 7.94571),
+            train(20.0, 8.5525),
+            train(40.0, 7.9466),
+            train(7520.0, 2.2500),
+            train(7540.0, 2.0884),
+            train(7580.0, 2.2087),
+            train(7520.0, 2.2055),
+            train(7540.0, 2.1813),
+            train(7520.0, 2.2054),
+            train(7540.0, 2.1812),
+            train(7580.0, 2.2118),
+        ]);
+        assert_eq!(r.train.step, [20.0, 40.0, 7520.0, 7540.0, 7580.0]);
+        assert_eq!(r.train.loss, [8.5525, 7.9466, 2.2054, 2.1812, 2.2118]);
+        let back = |at, to, discarded| Restart { resumed_at: at, discarded_to: to, discarded };
+        for want in [
+            back(20.0, 40.0, 2),
+            back(7520.0, 7580.0, 3),
+            back(7520.0, 7540.0, 2),
+            back(20.0, 20.0, 1),
+        ] {
+            assert!(r.restarts.contains(&want), "{want:?} in {:?}", r.restarts);
+        }
+    }
+
+    #[test]
+    fn a_line_twice_is_no_restart_and_several_ranks_are_said() {
+        let r =
+            run(&[train(1.0, 3.0), train(1.0, 3.0), train(2.0, f64::NAN), train(2.0, f64::NAN)]);
+        assert!(r.restarts.is_empty());
+        let ranks: Vec<Record> =
+            (1..40).flat_map(|s| [train(f64::from(s), 3.0), train(f64::from(s), 3.1)]).collect();
+        let r = run(&ranks);
+        assert!(r.restarts.is_empty() && r.train.len() == 39);
+        assert!(r.notes.iter().any(|n| n.contains("more than once")), "{:?}", r.notes);
+    }
+
+    #[test]
+    fn an_evaluation_at_the_start_of_an_attempt_keeps_its_checkpoints_train_loss() {
+        let mut records: Vec<Record> = (1..=9).map(|s| train(f64::from(s), 3.0)).collect();
+        records.insert(5, val(5.0, 2.9));
+        records.extend([val(5.0, 2.8), train(6.0, 2.7)]);
+        let r = run(&records);
+        assert_eq!(r.train.step, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!((r.train.loss[4], r.train.loss[5]), (3.0, 2.7));
+        assert_eq!(r.validation.loss, [2.8]);
+        assert_eq!(r.restarts, [Restart { resumed_at: 5.0, discarded_to: 9.0, discarded: 4 }]);
+    }
+
+    #[test]
+    fn a_new_file_goes_on_where_it_resumed_and_stale_evaluations_go() {
+        let mut r = Recorder::new("r", Assumptions::default());
+        let timed = |record: Record, time: f64| Record { time: Some(time), ..record };
+        for s in 1..=9 {
+            r.push(0, &timed(train(f64::from(s), 3.0), f64::from(s)));
+        }
+        for (s, t) in [(4.0, 4.0), (8.0, 8.0), (7.0, 23.0)] {
+            r.push(2, &timed(val(s, t), t));
+        }
+        for s in 6..=8 {
+            r.push(1, &timed(train(f64::from(s), 2.0), 15.0 + f64::from(s)));
+        }
+        let d = r.data();
+        assert_eq!(d.train.loss, [3.0, 3.0, 3.0, 3.0, 3.0, 2.0, 2.0, 2.0]);
+        assert_eq!(d.restarts, [Restart { resumed_at: 6.0, discarded_to: 9.0, discarded: 4 }]);
+        // 8 was evaluated by the first attempt.
+        assert_eq!(d.validation.step, [4.0, 7.0]);
+        r.replaced(1);
+        assert_eq!(r.data().train.len(), 9);
+    }
+
+    #[test]
+    fn a_cut_file_keeps_its_past_until_steps_are_repeated() {
+        let mut r = Recorder::new("r", Assumptions::default());
+        (1..=6).for_each(|s| r.push(0, &train(f64::from(s), 3.0)));
+        r.restarted(0);
+        assert_eq!(r.data().train.len(), 6);
+        r.push(0, &train(4.0, 2.5));
+        assert_eq!(r.data().train.step, [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!((r.len(), r.is_empty()), (4, false));
+    }
+
+    #[test]
+    fn without_steps_the_tokens_are_the_order() {
+        let records: Vec<Record> = [100.0, 200.0, 300.0, 200.0]
+            .iter()
+            .map(|t| Record { step: None, batch_tokens: Some(50.0), ..train(t / 100.0, 3.0) })
+            .collect();
+        let r = run(&records);
+        assert_eq!(
+            (r.train.tokens.as_slice(), r.train.step.as_slice()),
+            (&[100.0, 200.0][..], &[2.0, 4.0][..])
+        );
+        assert_eq!(r.restarts.len(), 1);
+        assert_eq!(r.batch_size(), Some(50.0));
+        let lost = run(&[Record { loss: Some(3.0), ..Record::default() }]);
+        assert!(lost.train.is_empty() && lost.notes[0].contains("neither a step nor tokens"));
+    }
+
+    #[test]
+    fn the_restarted_fixture_is_its_last_attempts() {
+        let runs = fixture::sweep("mlp_sweep");
+        let r = runs.iter().find(|r| r.id.ends_with("restart")).unwrap();
+        let back: Vec<(f64, f64)> =
+            r.restarts.iter().map(|x| (x.resumed_at, x.discarded_to)).collect();
+        assert_eq!(back, [(6008.0, 7296.0), (18008.0, 19496.0)]);
+        assert!(r.train.step.windows(2).all(|w| w[0] < w[1]));
+        assert!(r.train.tokens.iter().zip(&r.train.step).all(|(t, s)| *t == s * 512.0));
+        assert_eq!(r.train.len(), 4012 - r.restarts.iter().map(|x| x.discarded).sum::<usize>());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// Attempts that each resume at or before the last step; every third step is evaluated in
+        /// a file of its own, read afterwards, before or as it came.
+        #[test]
+        fn attempts_resolve_to_what_the_last_of_them_logged(
+            attempts in prop::collection::vec((0.0f64..1.0, 1usize..30), 1..6),
+            order in 0..3,
+        ) {
+            let mut truth: Vec<(f64, f64)> = Vec::new();
+            let mut evaluated: Vec<(f64, f64)> = Vec::new();
+            let (mut train_log, mut val_log, mut both) = (Vec::new(), Vec::new(), Vec::new());
+            let mut time = 0.0;
+            for (back, steps) in attempts {
+                let last = truth.last().map_or(0.0, |t| t.0);
+                let from = (last * (1.0 - back)).floor();
+                truth.retain(|t| t.0 <= from);
+                evaluated.retain(|t| t.0 <= from);
+                for s in 1..=steps {
+                    let step = from + s as f64;
+                    time += 1.0;
+                    let t = Record { time: Some(time), ..train(step, 2.0 + time) };
+                    truth.push((step, 2.0 + time));
+                    train_log.push(t);
+                    both.push((0, t));
+                    if step % 3.0 == 0.0 {
+                        let v = Record { time: Some(time), ..val(step, 1.0 + time) };
+                        evaluated.push((step, 1.0 + time));
+                        val_log.push(v);
+                        both.push((1, v));
+                    }
+                }
+            }
+            let mut r = Recorder::new("r", Assumptions::default());
+            let t = train_log.iter().map(|x| (0, *x));
+            let v = val_log.iter().map(|x| (1, *x));
+            let all: Vec<(usize, Record)> = match order {
+                0 => t.chain(v).collect(),
+                1 => v.chain(t).collect(),
+                _ => both,
+            };
+            all.iter().for_each(|(stream, x)| r.push(*stream, x));
+            let d = r.data();
+            let pairs = |c: &Columns| -> Vec<(f64, f64)> {
+                c.step.iter().copied().zip(c.loss.iter().copied()).collect()
+            };
+            prop_assert_eq!(pairs(&d.train), truth);
+            prop_assert_eq!(pairs(&d.validation), evaluated);
+        }
+
+        #[test]
+        fn whatever_a_log_says_a_run_comes_out(
+            values in prop::collection::vec(prop::array::uniform8(prop_oneof![
+                3 => Just(None),
+                4 => (0.0f64..100.0).prop_map(|x| Some(x.round())),
+                1 => Just(Some(f64::NAN)),
+                1 => Just(Some(-1.0)),
+                1 => Just(Some(f64::INFINITY)),
+                1 => Just(Some(1e300)),
+            ]), 0..60),
+        ) {
+            let mut r = Recorder::new("r", Assumptions { seq_len: Some(8.0), batch_size: None });
+            for (i, v) in values.iter().enumerate() {
+                let record = Record {
+                    step: v[0], loss: v[1], val_loss: v[2], lr: v[3], tokens: v[4],
+                    batch_sequences: v[5], samples: v[6], time: v[7], ..Record::default()
+                };
+                r.push(i % 2, &record);
+            }
+            let d = r.data();
+            prop_assert!(d.train.step.windows(2).all(|w| w[0] < w[1] || w[0].is_nan() || w[1].is_nan()));
+            let n = d.train.len();
+            prop_assert!(d.segments.iter().all(|s| s.range.end <= n && s.batch_size > 0.0));
+            let mut at = 0;
+            for s in &d.phases.spans {
+                prop_assert_eq!(s.range.start, at);
+                at = s.range.end;
+            }
+            prop_assert!(d.phases.spans.is_empty() || at == n);
+            let _ = (super::super::loss_now(&d), super::super::throughput(&d), super::super::log_interval(&d));
+                    }
+    }
 }

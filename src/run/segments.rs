@@ -205,3 +205,72 @@ pub(super) fn segments(
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(n: usize, every: f64) -> Vec<f64> {
+        (1..=n).map(|i| i as f64 * every).collect()
+    }
+
+    fn sizes(cuts: &[Cut]) -> Vec<f64> {
+        cuts.iter().map(|c| c.batch_size).collect()
+    }
+
+    #[test]
+    fn a_logged_change_is_found_at_its_very_step() {
+        let s = steps(20, 10.0);
+        let b: Vec<f64> = s.iter().map(|s| if *s <= 87.0 { 64.0 } else { 128.0 }).collect();
+        let t: Vec<f64> =
+            s.iter().map(|s| 64.0 * s.min(87.0) + 128.0 * (s - 87.0).max(0.0)).collect();
+        let found = cuts(&s, &b, Some(&t), false);
+        assert_eq!(sizes(&found), [64.0, 128.0]);
+        assert_eq!(found[1].from_step, 87.0);
+        // Without tokens: as early as it may have been.
+        assert_eq!(cuts(&s, &b, None, false)[1].from_step, 80.0);
+    }
+
+    #[test]
+    fn noise_is_one_segment_and_a_doubling_in_it_two() {
+        let s = steps(400, 1.0);
+        let wobble = |i: usize| 1.0 + 0.03 * ((i * 7919 % 101) as f64 / 50.0 - 1.0);
+        let even: Vec<f64> = (0..400).map(|i| 40_000.0 * wobble(i)).collect();
+        let found = cuts(&s, &even, None, false);
+        assert_eq!(found.len(), 1);
+        assert!((found[0].batch_size / 40_000.0 - 1.0).abs() < 0.01);
+        let twice: Vec<f64> =
+            even.iter().enumerate().map(|(i, b)| if i < 200 { *b } else { 2.0 * b }).collect();
+        let found = cuts(&s, &twice, None, false);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1].row, 200);
+    }
+
+    #[test]
+    fn one_odd_row_is_no_change_and_a_ramp_is_many() {
+        let s = steps(9, 1.0);
+        let odd = [64.0, 64.0, 64.0, 17.0, 64.0, 64.0, 64.0, 64.0, 64.0];
+        assert_eq!(sizes(&cuts(&s, &odd, None, false)), [64.0]);
+        let ramp = [1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0];
+        assert_eq!(sizes(&cuts(&s, &ramp, None, false)), [1.0, 2.0, 3.0]);
+        assert!(cuts(&[], &[], None, false).is_empty());
+    }
+
+    #[test]
+    fn the_switched_fixtures_are_cut_where_they_were_switched() {
+        for (sweep, name, want) in [
+            ("mlp_sweep", "sched", vec![(128.0, 0.0), (256.0, 78_125.0), (512.0, 117_188.0)]),
+            ("mlp2_sweep", "ramp1024", vec![(1024.0, 0.0), (2048.0, 17_579.0), (4096.0, 20_509.0)]),
+        ] {
+            let runs = super::super::fixture::sweep(sweep);
+            let r = runs.iter().find(|r| r.id.contains(name)).unwrap();
+            let got: Vec<(f64, f64)> =
+                r.segments.iter().map(|s| (s.batch_size, s.from_step)).collect();
+            assert_eq!(got, want);
+            for w in r.segments.windows(2) {
+                let steps = w[0].to_step - w[0].from_step;
+                assert_eq!(w[1].from_tokens - w[0].from_tokens, steps * w[0].batch_size);
+            }
+        }
+    }
+}

@@ -81,7 +81,8 @@ fn not_spikes(x: &[f64], loss: &[f64]) -> Vec<bool> {
             from = to;
             continue;
         }
-        let every = (b - a).div_ceil(201);
+        // Odd, so that what alternates from row to row is seen from both sides.
+        let every = (b - a).div_ceil(201) | 1;
         // Against a line through the neighbours' halves, so that a steep start is no spike.
         let slope = trend(&x[a..b], &loss[a..b]);
         let mid = 0.5 * (x[a] + x[b - 1]);
@@ -90,13 +91,22 @@ fn not_spikes(x: &[f64], loss: &[f64]) -> Vec<bool> {
         let centre = median_in_place(&mut v);
         let mut d: Vec<f64> = v.iter().map(|l| (l - centre).abs()).collect();
         // A median of a few deviations is often far too small.
-        let sd = 1.4826 * median_in_place(&mut d) * (1.0 + 8.0 / v.len() as f64);
+        let sd = spread(&mut d) * (1.0 + 8.0 / v.len() as f64);
         for (i, k) in keep.iter_mut().enumerate().take(to).skip(from) {
             *k = (flat(i) - centre).abs() <= SPIKE * sd.max(1e-3 * centre.abs()).max(1e-9);
         }
         from = to;
     }
     keep
+}
+
+/// Standard deviation from the absolute deviations: by their median, or by their upper quartile
+/// where it says more (losses printed with few digits have a median deviation of 0).
+fn spread(d: &mut [f64]) -> f64 {
+    let half = 1.4826 * median_in_place(d);
+    let quarter = d.len() - 1 - d.len() / 4;
+    let upper = 0.8693 * *d.select_nth_unstable_by(quarter, f64::total_cmp).1;
+    half.max(upper)
 }
 
 /// For a handful of rows (evaluations), whose neighbours lie far apart: a row is a spike when it

@@ -4,6 +4,7 @@
 //! seq_len; (tokens now - tokens before)/(steps between); given. Tokens: logged; samples x seq_len;
 //! per-step counts added up; B x steps added up over the segments.
 
+use super::batch::{batch_sizes, carry, seq_len, slopes};
 use super::merge::Row;
 use super::segments::{self, Cut};
 use super::{Assumptions, BatchSource, TokensSource};
@@ -34,7 +35,7 @@ pub(super) fn resolve(rows: &[Row], by_tokens: bool, given: &Assumptions) -> Res
     let steps: Vec<f64> =
         if by_tokens { vec![f64::NAN; rows.len()] } else { rows.iter().map(|r| r.step).collect() };
     let counter = counter(rows, &steps, given, &mut notes);
-    let derived = counter.as_ref().map(|c| slopes(&steps, c));
+    let derived = counter.as_ref().map(|c| slopes(&steps, &c.count, c.recomputed));
     let (batch, batch_source) = batch_sizes(rows, derived.as_deref(), given, &mut notes);
     if by_tokens {
         return without_steps(rows, batch, batch_source, notes);
@@ -149,117 +150,6 @@ fn recomputed(steps: &[f64], tokens: &[f64]) -> bool {
     loose * 4 <= firm.len() && firm.windows(2).any(|w| (w[1] / w[0] - 1.0).abs() > 0.01)
 }
 
-/// Tokens per step between rows; a row takes that of the interval which ends at it.
-fn slopes(steps: &[f64], counter: &Counter) -> Vec<f64> {
-    let mut out = vec![f64::NAN; steps.len()];
-    let mut last: Option<usize> = None;
-    let mut second = None;
-    for i in 0..steps.len() {
-        let t = counter.count[i];
-        if t.is_nan() {
-            continue;
-        }
-        if counter.recomputed {
-            out[i] = t / steps[i];
-        } else if let Some(j) = last {
-            let slope = (t - counter.count[j]) / (steps[i] - steps[j]);
-            if slope > 0.0 && slope.is_finite() {
-                out[i] = slope;
-                second = second.or(Some(slope));
-            }
-        }
-        last = Some(i);
-    }
-    // The first interval is not seen whole: counters may begin at another origin than steps.
-    if let (Some(first), Some(slope)) = (out.first_mut(), second) {
-        *first = slope;
-    } else if let (Some(i), None) = (last, second) {
-        out[i] = counter.count[i] / steps[i];
-    }
-    out
-}
-
-fn seq_len(rows: &[Row], given: &Assumptions) -> Option<f64> {
-    rows.iter().rev().map(|r| r.seq_len).find(|s| !s.is_nan()).or(given.seq_len)
-}
-
-fn any(column: &[f64]) -> bool {
-    column.iter().any(|x| x.is_finite() && *x > 0.0)
-}
-
-/// The batch size of every row, and its source.
-fn batch_sizes(
-    rows: &[Row],
-    derived: Option<&[f64]>,
-    given: &Assumptions,
-    notes: &mut Vec<String>,
-) -> (Option<Vec<f64>>, BatchSource) {
-    let assumed = given.seq_len.unwrap_or(f64::NAN);
-    let in_tokens = |n: f64, r: &Row| n * if r.seq_len.is_nan() { assumed } else { r.seq_len };
-    type Column = fn(&Row) -> f64;
-    let candidates: [(Column, bool, BatchSource); 4] = [
-        (|r| r.batch_tokens, false, BatchSource::LoggedTokens),
-        (|r| r.tokens_per_step, false, BatchSource::LoggedTokens),
-        (|r| r.batch_sequences, true, BatchSource::Sequences),
-        (|r| r.batch_micro, true, BatchSource::MicroBatches),
-    ];
-    for (column, sequences, source) in candidates {
-        let raw: Vec<f64> = rows
-            .iter()
-            .map(|r| if sequences { in_tokens(column(r), r) } else { column(r) })
-            .collect();
-        if !any(&raw) {
-            if sequences && rows.iter().any(|r| column(r) > 0.0) && !derived.is_some_and(any) {
-                notes.push("the batch size is logged in sequences, but not the sequence length: give it (--seq-len)".into());
-            }
-            continue;
-        }
-        let known = raw.iter().filter(|x| !x.is_nan()).count();
-        let carried = carry(raw);
-        let Some(d) = derived else { return (Some(carried), source) };
-        if agrees(&carried, d) {
-            return (Some(carried), source);
-        }
-        if known * 2 < rows.len() {
-            notes.push("the batch size is logged only now and then and disagrees with the token counter: taken from the tokens between records".into());
-            break;
-        }
-        notes.push(format!(
-            "the logged batch size ({}) disagrees with the tokens between records: the logged one counts",
-            units::count(carried.last().copied().unwrap_or(f64::NAN))
-        ));
-        return (Some(carried), source);
-    }
-    if let Some(d) = derived.filter(|d| any(d)) {
-        return (Some(carry(d.to_vec())), BatchSource::Derived);
-    }
-    if let Some(b) = given.batch_size.filter(|b| *b > 0.0) {
-        notes.push(format!("batch size given: {} tokens", units::count(b)));
-        return (Some(vec![b; rows.len()]), BatchSource::Given);
-    }
-    (None, BatchSource::Unknown)
-}
-
-/// Whether nine of ten rows agree within 5 % with what the counter says.
-fn agrees(logged: &[f64], derived: &[f64]) -> bool {
-    let pairs = logged.iter().zip(derived).filter(|(_, d)| d.is_finite());
-    let (mut n, mut off) = (0usize, 0usize);
-    for (b, d) in pairs {
-        n += 1;
-        off += usize::from((b / d - 1.0).abs() > 0.05);
-    }
-    off * 10 <= n.max(10)
-}
-
-/// Unknown values take the last known one, those before the first known one the first.
-fn carry(mut column: Vec<f64>) -> Vec<f64> {
-    let mut last = column.iter().copied().find(|x| !x.is_nan()).unwrap_or(f64::NAN);
-    for x in &mut column {
-        if x.is_nan() { *x = last } else { last = *x }
-    }
-    column
-}
-
 /// Logged counts, gaps bridged by the batch size in force.
 fn fill(steps: &[f64], count: &[f64], cuts: &[Cut]) -> Vec<f64> {
     let along = if count.iter().any(|t| t.is_nan()) { along(steps, cuts) } else { Vec::new() };
@@ -307,4 +197,124 @@ pub(super) fn along(steps: &[f64], cuts: &[Cut]) -> Vec<f64> {
             cuts.get(k).map_or(f64::NAN, |c| base + c.batch_size * (s - c.from_step))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{RunData, fixture};
+    use super::*;
+    use crate::metrics::Record;
+
+    fn run(f: impl Fn(f64, &mut Record), given: Assumptions) -> RunData {
+        let records: Vec<Record> = (1..=40)
+            .map(|i| {
+                let step = f64::from(i) * 10.0;
+                let mut r = Record { step: Some(step), loss: Some(3.0), ..Record::default() };
+                f(step, &mut r);
+                r
+            })
+            .collect();
+        fixture::made_of(&records, given)
+    }
+
+    fn given(seq_len: Option<f64>, batch_size: Option<f64>) -> Assumptions {
+        Assumptions { seq_len, batch_size }
+    }
+
+    fn check(r: &RunData, batch: BatchSource, tokens: TokensSource, size: f64) {
+        assert_eq!((r.batch_source, r.tokens_source), (batch, tokens), "{:?}", r.notes);
+        assert_eq!(r.segments.len(), 1, "{:?}", r.segments);
+        assert!((r.segments[0].batch_size / size - 1.0).abs() < 1e-9, "{:?}", r.segments);
+        assert!((r.tokens() / (400.0 * size) - 1.0).abs() < 1e-9, "{}", r.tokens());
+    }
+
+    #[test]
+    fn every_source_by_order_of_trust() {
+        use BatchSource::{Derived, Given, LoggedTokens, MicroBatches, Sequences};
+        use TokensSource::{BatchTimesStep, Logged, Samples, Summed};
+        let none = given(None, None);
+        let logged =
+            run(|s, r| (r.tokens, r.batch_tokens) = (Some(s * 64.0), Some(64.0)), none.clone());
+        check(&logged, LoggedTokens, Logged, 64.0);
+        let derived = run(|s, r| r.tokens = Some(s * 64.0), none.clone());
+        check(&derived, Derived, Logged, 64.0);
+        let sequences = |s: f64, r: &mut Record| {
+            (r.batch_sequences, r.samples) = (Some(4.0), Some(s * 4.0));
+        };
+        check(&run(sequences, given(Some(16.0), None)), Sequences, Samples, 64.0);
+        let micro = run(
+            |_, r| {
+                (r.micro_batch, r.grad_accum) = (Some(2.0), Some(4.0));
+                (r.data_parallel, r.seq_len) = (Some(8.0), Some(16.0));
+            },
+            none.clone(),
+        );
+        check(&micro, MicroBatches, BatchTimesStep, 1024.0);
+        assert!(micro.notes.iter().any(|n| n.contains("batch size x steps")));
+        check(&run(|_, _| (), given(None, Some(64.0))), Given, BatchTimesStep, 64.0);
+        let per_step = run(|_, r| r.tokens_per_step = Some(64.0), none);
+        check(&per_step, LoggedTokens, Summed, 64.0);
+    }
+
+    #[test]
+    fn what_is_missing_is_asked_for() {
+        let r = run(|_, r| r.batch_sequences = Some(4.0), given(None, None));
+        assert_eq!(
+            (r.batch_source, r.tokens_source),
+            (BatchSource::Unknown, TokensSource::Unknown)
+        );
+        assert!(r.tokens().is_nan() && r.segments.is_empty());
+        assert!(r.notes.iter().any(|n| n.contains("--seq-len")), "{:?}", r.notes);
+    }
+
+    #[test]
+    fn a_counter_recomputed_from_the_present_batch_size_is_not_believed() {
+        for logged in [false, true] {
+            let r = run(
+                |s, r| {
+                    let b = if s <= 200.0 { 64.0 } else { 128.0 };
+                    r.tokens = Some(s * b);
+                    r.batch_tokens = logged.then_some(b);
+                },
+                given(None, None),
+            );
+            assert_eq!(r.tokens_source, TokensSource::BatchTimesStep, "{:?}", r.notes);
+            assert!(r.notes.iter().any(|n| n.contains("jumps")), "{:?}", r.notes);
+            assert_eq!(r.segments.len(), 2);
+            assert_eq!(r.tokens(), 200.0 * 64.0 + 200.0 * 128.0);
+        }
+        let honest = run(
+            |s, r| r.tokens = Some(64.0 * s.min(205.0) + 128.0 * (s - 205.0).max(0.0)),
+            given(None, None),
+        );
+        assert_eq!(honest.tokens_source, TokensSource::Logged);
+        assert_eq!(honest.segments.len(), 2);
+        assert_eq!(
+            (honest.segments[1].from_step, honest.segments[1].from_tokens),
+            (205.0, 205.0 * 64.0)
+        );
+    }
+
+    #[test]
+    fn a_counter_that_began_anew_is_counted_on() {
+        let r = run(
+            |s, r| r.tokens = Some(if s <= 200.0 { s * 64.0 } else { (s - 200.0) * 64.0 }),
+            given(None, None),
+        );
+        assert!(r.notes.iter().any(|n| n.contains("went back")), "{:?}", r.notes);
+        assert_eq!(r.tokens(), 400.0 * 64.0);
+        assert_eq!(r.segments.len(), 1);
+    }
+
+    #[test]
+    fn gaps_in_the_counter_are_bridged() {
+        let r = run(
+            |s, r| {
+                r.batch_tokens = Some(64.0);
+                r.tokens = (s % 50.0 == 0.0).then_some(s * 64.0);
+            },
+            given(None, None),
+        );
+        assert!(r.train.tokens.iter().zip(&r.train.step).all(|(t, s)| *t == s * 64.0));
+    }
 }
