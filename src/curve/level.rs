@@ -7,7 +7,7 @@ use super::series::Observation;
 const SE_FLOOR: f64 = 0.02;
 
 /// A batch size at the level.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
     /// Tokens a step.
     pub batch_size: f64,
@@ -99,7 +99,7 @@ impl Points {
     /// The same without one of them.
     pub fn without(&self, i: usize) -> Points {
         let kept = self.0.iter().enumerate().filter(|(k, _)| *k != i);
-        Points(kept.map(|(_, p)| p.clone()).collect())
+        Points(kept.map(|(_, p)| *p).collect())
     }
 
     pub fn reached(&self) -> impl Iterator<Item = &Point> {

@@ -431,7 +431,7 @@ mod tests {
             for (model, truth) in MODELS.iter().zip(truths()) {
                 let points = points_of(&truth, &sizes(9, 1.3 * truth.b_min().max(50.0)));
                 let scaled = Points::from_points(
-                    points.iter().cloned().map(|p| Point { batch_size: p.batch_size * scale, ..p }).collect(),
+                    points.iter().map(|p| Point { batch_size: p.batch_size * scale, ..*p }).collect(),
                 );
                 let (Ok(a), Ok(b)) = (model.fit(&points, None), model.fit(&scaled, None)) else {
                     return Err(TestCaseError::fail("refused"));

@@ -6,7 +6,7 @@
 //! derivative of the columns projected off their span. Its gradient is exact.
 
 use super::data::{LawPoint, SeriesSet};
-use super::solve::{Residuals, cholesky_solve, huber_weight};
+use super::solve::{Residuals, cholesky_solve, hold, huber_weight};
 
 /// The two columns of a law and their derivatives by the `N` shape parameters.
 pub(super) trait Columns<const N: usize> {
@@ -121,13 +121,8 @@ fn solve_free(a: &[[f64; 3]; 3], b: &[f64; 3], free: &[bool; 3]) -> Option<[f64;
             a[k][k] *= 1.0 + 1e-13;
             continue;
         }
-        for l in 0..k {
-            a[k][l] = 0.0;
-        }
-        for row in a.iter_mut().skip(k + 1) {
-            row[k] = 0.0;
-        }
-        (a[k][k], b[k]) = (1.0, 0.0);
+        hold(&mut a, k);
+        b[k] = 0.0;
     }
     cholesky_solve(a, b)
 }

@@ -1,167 +1,92 @@
-//! Real sweeps against the figures measured on them by hand.
+//! The real sweeps of `fixtures/` against the figures measured on them by hand.
 
 use super::*;
 use crate::run::fixture;
 
-pub fn show(report: &FitReport) {
-    let iv = |i: &Interval| {
-        let n = |x: Option<f64>| x.map_or("-".into(), crate::units::count);
-        format!("{} [{}, {}] {:?}", n(i.value), n(i.low), n(i.high), i.open)
-    };
-    for g in &report.groups {
-        println!("== {} ", g.id);
-        for r in &g.runs {
-            println!("  {} {:?} used {} {:?}", r.id, r.batch_size_tokens, r.used, r.why);
-        }
-        if let Some(l) = &g.law {
-            println!(
-                "law {:?} {:?} rms {:.4} held {:?} burn {} draws {} rival {:?}",
-                l.law,
-                l.memory,
-                l.rms_nats,
-                l.held_out_nats,
-                l.burn_in_steps,
-                l.draws.len(),
-                l.rival_held_out_nats
-            );
-            println!("  all {:?}", l.draws.first());
-            for w in &l.windows {
-                println!("  {w:?}");
-            }
-            println!(
-                "  {:?}",
-                l.left_out
-                    .iter()
-                    .map(|l| (l.batch_size_tokens, (l.rms_nats * 1e4).round() / 1e4))
-                    .collect::<Vec<_>>()
-            );
-            println!("  {:?}", l.memory_checks);
-            if std::env::var("MEM").is_ok() {
-                for s in
-                    &group_runs(&fixture::sweep("mlp_sweep"), &GroupOptions::default())[0].switched
-                {
-                    for b in &s.bins {
-                        let mut left = b.steps;
-                        let past: Vec<Stretch> = s
-                            .stretches
-                            .iter()
-                            .map(|x| {
-                                let t = x.steps.min(left);
-                                left -= t;
-                                Stretch { steps: t, ..*x }
-                            })
-                            .filter(|x| x.steps > 0.0)
-                            .collect();
-                        println!(
-                            "{:.0} {} loss {:.4} se {:.4} miss {:.4} instant {:.4}",
-                            b.steps,
-                            past.last().unwrap().batch_size,
-                            b.loss,
-                            b.se,
-                            l.law.loss_along(&past, &l.memory) - b.loss,
-                            l.law.loss_along(&past, &Memory::INSTANT) - b.loss
-                        );
-                    }
-                }
-            }
-        }
-        for l in &g.levels {
-            let o: Vec<String> = l
-                .observed
-                .iter()
-                .map(|o| {
-                    format!(
-                        "{}{}:{:.2}M±{:.3}",
-                        if o.censored { ">" } else { "" },
-                        o.batch_size_tokens,
-                        o.tokens / 1e6,
-                        o.se_ln
-                    )
-                })
-                .collect();
-            println!(
-                "{:.3} {:?} b_opt {} b_min {} E {} S {} 2% {:?}\n     {}\n     {}",
-                l.loss,
-                l.model,
-                iv(&l.b_opt),
-                iv(&l.b_min),
-                iv(&l.e_min_tokens),
-                iv(&l.s_opt_steps),
-                l.within_2_percent,
-                l.why,
-                o.join(" ")
-            );
-            for m in &l.models {
-                println!(
-                    "       {:?} {} bmin {} held {:?} {:?}",
-                    m.model,
-                    iv(&m.b_opt),
-                    iv(&m.b_min),
-                    m.held_out_ln_e,
-                    m.refused
-                );
-            }
-        }
-        for n in &g.notes {
-            println!("NOTE {n}");
-        }
-        for r in &g.refused {
-            println!("REFUSED {}: {} | needs {}", r.what, r.why, r.needs);
-        }
-    }
-}
-
-/// Runs whose validation losses lie in a file beside them.
-fn with_validation(dir: &str) -> Vec<crate::run::RunData> {
-    let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
-    paths.sort();
-    let is_val = |p: &std::path::PathBuf| p.to_str().unwrap().ends_with(".val.jsonl");
-    let mut runs = Vec::new();
-    for p in paths.iter().filter(|p| !is_val(p)) {
-        let id = p.file_stem().unwrap().to_str().unwrap();
-        let mut r = crate::run::Recorder::new(id, crate::run::Assumptions::default());
-        for line in std::fs::read_to_string(p).unwrap().lines() {
-            r.push(0, &fixture::record(line));
-        }
-        let val = p.to_str().unwrap().replace(".jsonl", ".val.jsonl");
-        for line in std::fs::read_to_string(val).unwrap_or_default().lines() {
-            r.push(0, &fixture::record(line));
-        }
-        runs.push(r.data());
-    }
-    runs
+fn sweep(name: &str, at_loss: &[f64]) -> GroupFit {
+    let options = FitOptions { at_loss: at_loss.to_vec(), ..FitOptions::default() };
+    let mut report = fit(&fixture::sweep(name), &options);
+    assert_eq!(report.groups.len(), 1);
+    report.groups.remove(0)
 }
 
 #[test]
-#[ignore = "prints"]
-fn explore() {
-    let dir = std::env::var("SWEEP").unwrap_or("mlp_sweep".into());
-    let runs = if dir.starts_with('/') { with_validation(&dir) } else { fixture::sweep(&dir) };
-    let at_loss = std::env::var("AT")
-        .map(|s| s.split(',').map(|x| x.parse().unwrap()).collect())
-        .unwrap_or_default();
-    let t = std::time::Instant::now();
-    let options = FitOptions { at_loss, ..FitOptions::default() };
-    let mut report = fit(&runs, &options);
-    if let Ok(run) = std::env::var("UNDRIFT") {
-        let groups: Vec<GroupFit> = group_runs(&runs, &options.group)
-            .into_iter()
-            .map(|mut g| {
-                for m in &mut g.members {
-                    if m.run.contains(&run) {
-                        m.used = true;
-                    }
-                }
-                for c in &mut g.constant {
-                    if c.run.contains(&run) {
-                        c.drifts_upward = false;
-                    }
-                }
-                fit_group(&g, &options)
-            })
-            .collect();
-        report.groups = groups;
+fn the_law_of_the_first_sweep() {
+    let g = sweep("mlp_sweep", &[2.7, 2.6, 2.5, 2.4, 2.3, 2.2, 2.1]);
+    let fit = g.law.as_ref().unwrap();
+    assert!((1.90..2.0).contains(&fit.law.l_inf), "{:?}", fit.law);
+    assert!((0.36..0.47).contains(&fit.law.gamma) && (0.05..0.2).contains(&fit.law.q));
+    assert!(fit.rms_nats < 0.016 && fit.held_out_nats.unwrap() < 0.02, "{fit:?}");
+    assert!(fit.rival_held_out_nats.unwrap() > 2.0 * fit.held_out_nats.unwrap());
+    // B_opt by the law of the data's README at each level; each lies in its interval.
+    let by_hand = [38.0, 53.0, 78.0, 125.0, 226.0, 495.0, 1250.0];
+    let (mut b_opt, mut b_min) = (0.0, 0.0);
+    for (level, want) in g.levels.iter().zip(by_hand) {
+        let (b, m) = (level.b_opt.value.unwrap(), level.b_min.value.unwrap());
+        assert!(b > b_opt && m > b_min, "both rise as the loss falls: {level:?}");
+        (b_opt, b_min) = (b, m);
+        assert!((b / want).ln().abs() < 0.25, "{} {b} {want}", level.loss);
+        let waste = level.curve.unwrap().excess(want).unwrap();
+        assert!(waste < 0.02, "{} {waste}", level.loss);
+        assert_eq!(level.b_opt.open, Open::None, "{level:?}");
     }
-    println!("{:?}", t.elapsed());
-    show(&report);
+    let edge = g.levels.last().unwrap().b_opt;
+    assert!(edge.high.unwrap() / edge.low.unwrap() > 1.5, "the edge is not well known: {edge:?}");
+}
+
+#[test]
+fn the_memory_of_the_first_sweep_is_slow() {
+    let g = sweep("mlp_sweep", &[2.2]);
+    let fit = g.law.unwrap();
+    assert_eq!(fit.memory.source, MemorySource::Measured);
+    assert!((700.0..2500.0).contains(&fit.memory.tau_steps), "{:?}", fit.memory);
+    assert!((0.35..0.55).contains(&fit.memory.p));
+    let check = &fit.memory_checks[0];
+    assert!(check.rms_nats < 0.006 && check.rms_instant_nats > 0.025, "{check:?}");
+}
+
+#[test]
+fn every_run_is_used_or_its_exclusion_explained() {
+    for name in ["mlp_sweep", "mlp2_sweep"] {
+        let g = sweep(name, &[2.2]);
+        assert!(g.runs.iter().all(|r| r.used || r.why.is_some()), "{:?}", g.runs);
+        assert!(g.runs.iter().all(|r| !r.paths.is_empty() || r.tokens.is_some()));
+    }
+}
+
+#[test]
+fn three_sound_sizes_are_refused_a_law_and_bound_the_optimum_by_themselves() {
+    let g = sweep("mlp2_sweep", &[2.0, 1.95, 1.9]);
+    assert!(g.law.is_none());
+    let refused = g.refused.iter().find(|r| r.what == "joint law").unwrap();
+    assert!(refused.why.contains("3 of 4") && refused.needs.contains("1 more"), "{refused:?}");
+    // 512 needed 12.3M tokens to 1.95, 1024 9.83M, 2048 12.9M.
+    let b = g.levels[1].b_opt;
+    assert!(b.low.unwrap() >= 512.0 && b.high.unwrap() <= 2048.0, "{b:?}");
+}
+
+#[test]
+fn answers_between_and_beyond_the_levels() {
+    let g = sweep("mlp_sweep", &[2.5, 2.3, 2.2]);
+    let between = g.b_opt_at(2.25).unwrap();
+    let (b, low, high) = (between.value.unwrap(), between.low.unwrap(), between.high.unwrap());
+    assert!((250.0..450.0).contains(&b) && low <= b && b <= high, "{between:?}");
+    let beyond = g.b_opt_at(2.12).unwrap();
+    assert!(beyond.value.unwrap() > g.levels[2].b_opt.value.unwrap());
+    // 128 at 2.25: far more tokens than the best; 256: a few per cent.
+    assert!(g.excess_at(2.25, 128.0).unwrap().value.unwrap() > 0.5);
+    let near = g.excess_at(2.25, 256.0).unwrap();
+    assert!(near.value.unwrap() < 0.15 && near.low.unwrap() <= near.value.unwrap(), "{near:?}");
+    assert_eq!(g.excess_at(2.25, 16.0).unwrap().value, None);
+    assert!(g.b_opt_at(f64::NAN).is_none());
+}
+
+#[test]
+fn a_saved_law_is_that_of_the_group() {
+    let g = sweep("mlp_sweep", &[2.3]);
+    let saved = SavedLaw::from_group(&g, "a character model").unwrap();
+    let back = SavedLaw::from_json(&saved.to_json()).unwrap();
+    assert_eq!(back.law, g.law.as_ref().unwrap().law);
+    assert_eq!(back.runs.len(), g.runs.iter().filter(|r| r.used).count());
+    assert!(back.draws().count() > 20);
 }

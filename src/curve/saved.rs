@@ -93,7 +93,10 @@ impl SavedLaw {
         if let Some((name, x)) = positive.iter().find(|(_, x)| !(x.is_finite() && *x > 0.0)) {
             return Err(format!("found {name} = {x}, expected a number above 0"));
         }
-        if !l.l_inf.is_finite() || !(0.0..1.0).contains(&l.q) || !(self.tau_steps >= 0.0) {
+        if !l.l_inf.is_finite()
+            || !(0.0..1.0).contains(&l.q)
+            || !(0.0..f64::INFINITY).contains(&self.tau_steps)
+        {
             return Err(
                 "found l_inf, q or tau_steps out of range, expected 0 <= q < 1 and tau_steps >= 0"
                     .into(),

@@ -217,13 +217,7 @@ impl<const N: usize> LevenbergMarquardt<N> {
         let mut b = [0.0; N];
         for k in 0..N {
             if held[k] {
-                for l in 0..k {
-                    a[k][l] = 0.0;
-                }
-                for row in a.iter_mut().skip(k + 1) {
-                    row[k] = 0.0;
-                }
-                a[k][k] = 1.0;
+                hold(&mut a, k);
             } else {
                 // A column without influence must not make the system singular.
                 a[k][k] += self.damping * a[k][k].max(1e-9 * largest) + f64::MIN_POSITIVE;
@@ -234,14 +228,21 @@ impl<const N: usize> LevenbergMarquardt<N> {
     }
 }
 
+/// Takes unknown `k` out of a system given by its lower triangle.
+pub fn hold<const N: usize>(a: &mut [[f64; N]; N], k: usize) {
+    a[k][..k].fill(0.0);
+    for row in a.iter_mut().skip(k + 1) {
+        row[k] = 0.0;
+    }
+    a[k][k] = 1.0;
+}
+
 /// Solves `a x = b` for a symmetric positive definite `a` given by its lower triangle.
 pub fn cholesky_solve<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> Option<[f64; N]> {
     for i in 0..N {
         for j in 0..=i {
             let mut sum = a[i][j];
-            for k in 0..j {
-                sum -= a[i][k] * a[j][k];
-            }
+            sum -= a[i][..j].iter().zip(&a[j][..j]).map(|(x, y)| x * y).sum::<f64>();
             if i == j {
                 if sum.is_nan() || sum <= 0.0 {
                     return None;
