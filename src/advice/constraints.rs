@@ -46,7 +46,9 @@ impl Constraints {
             .tokens_per_second
             .or_else(|| logged_rate(run))
             .filter(|r| r.is_finite() && *r > 0.0);
-        let lead = options.lead_seconds.max(0.0) * rate.unwrap_or(0.0);
+        // A run that does not write now cannot overtake a change before it is seen.
+        let seconds = if situation.live { options.lead_seconds.max(0.0) } else { 0.0 };
+        let lead = seconds * rate.unwrap_or(0.0);
         let lead = lead.max(interval).max(2.0 * own as f64);
         let dwell = (5.0 * interval).max(0.02 * tokens).max(10.0 * own as f64);
         let max = match (limits.max_batch_tokens, options.max_batch) {
@@ -65,6 +67,12 @@ impl Constraints {
             dwell: whole(dwell).max(1),
             tokens_per_second: rate,
         })
+    }
+
+    /// The same with a lower ceiling.
+    pub fn within(&self, most: f64) -> Constraints {
+        let most = if most.is_finite() { most.max(1.0) as u64 } else { u64::MAX };
+        Constraints { max: Some(self.max.unwrap_or(u64::MAX).min(most)), ..self.clone() }
     }
 
     /// The largest allowed raise from `from` by at most `factor`.
@@ -231,7 +239,7 @@ mod tests {
 
     fn constraints(own: f64, limits: Option<TrainerLimits>, options: &PlanOptions) -> Constraints {
         let run = run_of(&LAW, &MEMORY, &[(own, 2e6)], 0.0);
-        let situation = Situation { limits, ..Situation::default() };
+        let situation = Situation { live: true, limits, ..Situation::default() };
         Constraints::of(&run, &situation, options).unwrap()
     }
 

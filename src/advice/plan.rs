@@ -23,6 +23,8 @@ use crate::units::{count, loss};
 
 /// A target may lie this far below the lowest loss that the law rests on, as a share of L - L_inf.
 const REACH: f64 = 0.5;
+/// Nothing larger than this multiple of the largest tested batch size is planned.
+const BEYOND_TESTED: f64 = 2.0;
 /// A run that is left stands still if it gains less than this share of what another size gains.
 const STANDS_STILL: f64 = 0.25;
 
@@ -47,7 +49,10 @@ pub fn plan(
 ) -> Plan {
     let loss_now = loss_now.filter(|l| l.is_finite());
     let constraints = Constraints::of(run, situation, options);
-    let estimate = group.zip(loss_now).map(|(g, l)| b_opt_at(g, l));
+    // A loss of the warmup or the decay is none that the fits know.
+    let unstable = matches!(run.phase(), Some(Phase::Warmup | Phase::Decay))
+        || run.phases.schedule == Schedule::Declining;
+    let estimate = group.zip(loss_now).filter(|_| !unstable).map(|(g, l)| b_opt_at(g, l));
     let finite = |x: f64| x.is_finite().then_some(x);
     let own = constraints.as_ref().map(|c| c.own as f64);
     let known = estimate.as_ref().and_then(|e| e.as_ref().ok());
@@ -134,9 +139,11 @@ impl Ask<'_> {
         .ok_or_else(|| cannot_tell("the run's past is not known from step 0", Vec::new()))?;
         let aim = self.aim(fit, &futures, leave)?;
         (futures.target, futures.budget) = (aim.target, aim.budget);
+        let tested = fit.batch_sizes[1];
+        let constraints = &self.constraints.within(BEYOND_TESTED * tested);
         let choice = Choice {
             futures: &futures,
-            constraints: self.constraints,
+            constraints,
             aim: &aim,
             leave,
             in_force: &self.situation.in_force,
@@ -146,7 +153,13 @@ impl Ask<'_> {
             bump: last_bump(self.run, fit.on, &fit.law, &memory),
             has_raised: self.run.segments.windows(2).any(|w| w[1].batch_size > w[0].batch_size),
         };
-        let decision = choice.decide();
+        let mut decision = choice.decide();
+        if decision.planned.iter().any(|c| c.1 as f64 > 1.05 * tested) {
+            decision.words.push(format!(
+                "sizes above {} were never tested; the law is extrapolated there",
+                count(tested)
+            ));
+        }
         let policies = self.policies(&futures, &decision, behind, leave);
         let reasons = Evidence {
             fit,
@@ -273,11 +286,20 @@ impl Ask<'_> {
                 let said = given.map_or("no budget was given".to_string(), |b| {
                     format!("the budget of {} tokens is spent", count(b))
                 });
-                words.push(format!(
-                    "{said}: twice the tokens so far is taken, {}",
-                    count(2.0 * now)
-                ));
-                2.0 * now
+                let earliest = self.constraints.earliest as f64;
+                if earliest > 1.5 * now {
+                    words.push(format!(
+                        "{said}: twice the tokens at which a change could lie first is taken, {}",
+                        count(2.0 * earliest)
+                    ));
+                    2.0 * earliest
+                } else {
+                    words.push(format!(
+                        "{said}: twice the tokens so far is taken, {}",
+                        count(2.0 * now)
+                    ));
+                    2.0 * now
+                }
             }
         };
         let stairs = stairs_of(leave);

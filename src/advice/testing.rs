@@ -89,7 +89,7 @@ pub fn group_of(law: &Law, memory: Memory) -> GroupFit {
             held_out_nats: Some(0.014),
             on: LossKind::Train,
             burn_in_steps: 1500.0,
-            batch_sizes: [16.0, 4096.0],
+            batch_sizes: [16.0, 65_536.0],
             losses: [law.l_inf + 0.14, law.l_inf + 0.9],
             left_out: Vec::new(),
             rival_held_out_nats: None,

@@ -79,6 +79,7 @@ fn warmup_decay_and_a_declining_rate_are_refused() {
         let plan = plan(&run, loss_of(&run), Some(&group), &live(true), &on_disk());
         assert!(plan.verdict.text.starts_with("hold") && plan.verdict.text.contains(word));
         assert!(plan.policies.is_empty());
+        assert_eq!(plan.b_opt.value, None, "a loss of this phase is no level of the fits");
     }
     run.phases.schedule = Schedule::Declining;
     run.phases.spans.clear();
@@ -95,6 +96,20 @@ fn too_large_and_up_only_says_that_lowering_would_help() {
     assert!(up.verdict.text.contains("only lowering"), "{}", up.verdict.text);
     let both = plan(&run, loss_of(&run), Some(&group), &live(false), &on_disk());
     assert!(tokens(&both, Policy::Planned) <= tokens(&both, Policy::Leave) + 1.0);
+}
+
+#[test]
+fn sizes_far_beyond_the_tested_ones_are_not_planned() {
+    let run = run_of(&LAW, &MEMORY, &[(384.0, 2e6)], 0.0);
+    let mut group = group_of(&LAW, MEMORY);
+    if let Some(fit) = &mut group.law {
+        fit.batch_sizes = [64.0, 512.0];
+    }
+    let options = PlanOptions { target_loss: Some(2.12), ..on_disk() };
+    let plan = plan(&run, loss_of(&run), Some(&group), &live(true), &options);
+    let sizes = plan.policies.iter().flat_map(|p| &p.schedule).map(|e| e.batch_size_tokens);
+    assert_eq!(sizes.max(), Some(1024), "{:#?}", plan.verdict);
+    assert!(plan.verdict.reasons.iter().any(|r| r.contains("never tested")));
 }
 
 #[test]
