@@ -10,6 +10,7 @@ mod watch;
 
 use crate::error::{Error, ExitCode, Result};
 use args::{Command, Control};
+pub use output::fit_for_terminal;
 
 /// Runs the command line and says with which code the process ends.
 ///
