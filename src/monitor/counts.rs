@@ -51,6 +51,18 @@ pub(super) fn shifted(schedule: &[Entry], by: i64) -> Vec<Entry> {
     out
 }
 
+/// A plan that was made a while ago, its changes (from `first` on) moved together so that the first
+/// lies no earlier than `soonest`.
+pub(super) fn ahead(plan: &[Entry], first: Option<u64>, soonest: u64) -> Vec<Entry> {
+    let Some(first) = first else { return plan.to_vec() };
+    let by = soonest.saturating_sub(first);
+    let moved = |e: &Entry| match e.from_tokens >= first {
+        true => Entry { from_tokens: e.from_tokens.saturating_add(by), ..*e },
+        false => *e,
+    };
+    plan.iter().map(moved).collect()
+}
+
 /// Two attempts write the same file by turns: the step goes back and forth, each time a little
 /// further on, up to now.
 pub(super) fn interleaved(data: &RunData) -> bool {
@@ -66,4 +78,37 @@ pub(super) fn interleaved(data: &RunData) -> bool {
     let short = restarts.iter().all(|r| r.discarded <= 3);
     let now = restarts.last().is_some_and(|r| last - r.resumed_at <= reach);
     onward && short && now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(from_tokens: u64, batch_size_tokens: u64) -> Entry {
+        Entry { from_tokens, batch_size_tokens, lr_scale: None }
+    }
+
+    #[test]
+    fn a_late_plan_moves_as_one() {
+        let plan = [entry(0, 1), entry(100, 2), entry(300, 4)];
+        assert_eq!(ahead(&plan, Some(100), 150), [entry(0, 1), entry(150, 2), entry(350, 4)]);
+        assert_eq!(ahead(&plan, Some(100), 50), plan);
+        assert_eq!(ahead(&plan, None, 150), plan);
+    }
+
+    proptest! {
+        /// Thresholds above the offset come back as they were; the start stays the start.
+        #[test]
+        fn a_shift_keeps_order_and_comes_back(
+            gaps in proptest::collection::vec(1u64..1000, 1..6), by in -500i64..500,
+        ) {
+            let mut from = 0;
+            let later = gaps.iter().map(|gap| { from += gap; entry(from + 500, *gap) });
+            let schedule: Vec<Entry> = std::iter::once(entry(0, 7)).chain(later).collect();
+            let there = shifted(&schedule, by);
+            prop_assert!(there.windows(2).all(|w| w[0].from_tokens < w[1].from_tokens));
+            prop_assert_eq!(shifted(&there, -by), schedule);
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! The control desk of one run: what its files say, the proposal on the table, approvals.
 
 use super::core::Settings;
-use super::counts::{interleaved, offset, shifted};
-use super::grounds::{evidence, evidence_words, expected};
+use super::counts::{ahead, offset, shifted};
+use super::grounds::{evidence, expected, facts, rests_on};
 use crate::advice::{self, Entry, GuardAnswer, GuardName, Plan, PlanOptions, Situation};
 use crate::command::Change;
 use crate::control::protocol::Paths;
@@ -13,7 +13,6 @@ use crate::error::Error;
 use crate::metrics::{self, RunFiles};
 use crate::run::{self, RunData};
 use crate::snapshot::{ControlView, Proposal};
-use crate::units;
 
 /// Seconds that a change must lie ahead: a command may take two minutes to be seen on NFS.
 const LEAD_NETWORK: f64 = 180.0;
@@ -114,7 +113,7 @@ impl Desk {
         }
         let Some(files) = &mut self.files else { return false };
         self.offset = offset(files, data);
-        self.facts = facts(data, quiet_seconds, self.lead_seconds, self.offset);
+        self.facts = facts(data, quiet_seconds, LEADS * self.lead_seconds, self.offset);
         let mut status = control::status(files, &self.facts);
         self.trouble = None;
         if record && files.newest().is_some() {
@@ -221,7 +220,7 @@ impl Desk {
                 number: self.proposals,
                 from: self.in_force_or_own(own),
                 guards: self.guards(&schedule, case, &situation),
-                evidence: self.rests_on(case),
+                evidence: rests_on(case, self.estimated_at, &self.status, self.offset),
                 policies,
                 schedule: shifted(&schedule, self.offset),
                 answer: None,
@@ -243,25 +242,6 @@ impl Desk {
         }
     }
 
-    fn rests_on(&self, case: Case<'_>) -> Vec<String> {
-        let mut words = evidence_words(case, self.estimated_at);
-        if let (Some(revision), Some(ControlState::Written)) =
-            (self.status.revision, self.status.state)
-        {
-            words.push(format!(
-                "revision {revision} is written and not accepted yet: it is replaced"
-            ));
-        }
-        if self.offset != 0 {
-            words.push(format!(
-                "thresholds are in the trainer's count, {} tokens {} that of the metrics",
-                units::count(self.offset.unsigned_abs() as f64),
-                if self.offset > 0 { "above" } else { "below" }
-            ));
-        }
-        words
-    }
-
     fn wanted(
         &self,
         change: &Change,
@@ -271,7 +251,10 @@ impl Desk {
         match change {
             Change::Plan => match case.plan {
                 Some(plan) if !plan.schedule.is_empty() => {
-                    Ok((self.in_time(&plan.schedule, case, situation), None))
+                    let own = case.data.batch_size().unwrap_or(0.0) as u64;
+                    let now = case.data.tokens().max(0.0) as u64;
+                    let first = advice::first_change(&situation.in_force, &plan.schedule, own, now);
+                    Ok((ahead(&plan.schedule, first, self.soonest(case, situation)), None))
                 }
                 Some(plan) => Err(format!("no schedule is recommended: {}", plan.verdict.text)),
                 None => Err("no plan yet: nothing was fitted".into()),
@@ -305,21 +288,6 @@ impl Desk {
     fn soonest(&self, case: Case<'_>, situation: &Situation) -> u64 {
         let lead = situation.tokens_per_second.unwrap_or(0.0) * self.lead_seconds;
         (case.data.tokens().max(0.0) + LEADS * lead).ceil() as u64
-    }
-
-    /// A plan that was made a while ago, its changes moved together so that the first lies ahead.
-    fn in_time(&self, plan: &[Entry], case: Case<'_>, situation: &Situation) -> Vec<Entry> {
-        let own = case.data.batch_size().unwrap_or(0.0) as u64;
-        let now = case.data.tokens().max(0.0) as u64;
-        let first = advice::first_change(&situation.in_force, plan, own, now);
-        let by = first.map_or(0, |t| self.soonest(case, situation).saturating_sub(t));
-        let moved = |e: &Entry| match first {
-            Some(first) if e.from_tokens >= first => {
-                Entry { from_tokens: e.from_tokens.saturating_add(by), ..*e }
-            }
-            _ => *e,
-        };
-        plan.iter().map(moved).collect()
     }
 
     fn guards(
@@ -457,21 +425,5 @@ impl Desk {
             proposal: self.table.as_ref().map(|t| t.shown.clone()),
             log: s.log.clone(),
         }
-    }
-}
-
-/// What the metrics show, in the trainer's count.
-fn facts(data: &RunData, quiet_seconds: Option<f64>, lead_seconds: f64, offset: i64) -> Facts {
-    let by = offset as f64;
-    let interval = run::log_interval(data);
-    Facts {
-        tokens: Some(data.tokens() + by).filter(|t| t.is_finite()),
-        batch_size: data.batch_size(),
-        log_interval_tokens: interval.map(|(_, tokens)| tokens),
-        seconds_since_write: quiet_seconds,
-        interval_seconds: interval.map(|(seconds, _)| seconds),
-        segments: data.segments.iter().map(|s| [s.from_tokens + by, s.batch_size]).collect(),
-        lead_tokens: run::throughput(data).map(|rate| rate * LEADS * lead_seconds),
-        interleaved: interleaved(data),
     }
 }

@@ -176,9 +176,9 @@ impl Job {
             let ordered = line["control_revision"].as_u64().and_then(|r| {
                 let (_, schedule) = schedules.iter().find(|s| s.0 == r)?;
                 let entries = schedule.as_array()?.iter();
-                let acts = entries.filter(|e| e["from_tokens"].as_u64().unwrap() <= start);
+                let mut acts = entries.filter(|e| e["from_tokens"].as_u64().unwrap() <= start);
                 steered += 1;
-                acts.last()?["batch_size_tokens"].as_u64()
+                acts.next_back()?["batch_size_tokens"].as_u64()
             });
             assert_eq!(size, ordered.unwrap_or(OWN), "{line}");
         }
