@@ -247,7 +247,7 @@ impl Level {
         laws: &Laws<'_>,
         on: LossKind,
     ) -> LevelFit {
-        let observed = self.observed.iter().map(observed).collect();
+        let observed = self.observed.iter().map(Observed::from).collect();
         let mut level = LevelFit {
             loss: self.loss,
             on,
@@ -395,15 +395,4 @@ fn steps_at(level: &LevelFit, curve: &Curve, draws: &[Curve]) -> Interval {
         }
     }
     steps
-}
-
-fn observed(o: &Observation) -> Observed {
-    Observed {
-        run: o.run.clone(),
-        batch_size_tokens: o.batch_size,
-        steps: o.steps,
-        tokens: o.tokens,
-        se_ln: if o.se_ln.is_finite() { o.se_ln } else { 0.0 },
-        censored: o.censored,
-    }
 }
