@@ -16,6 +16,8 @@ use crate::units;
 /// Seconds that a change must lie ahead: a command may take two minutes to be seen on NFS.
 const LEAD_NETWORK: f64 = 180.0;
 const LEAD_LOCAL: f64 = 20.0;
+/// A proposal lies this many lead times ahead, so that a person has time to decide.
+const DECIDE_LEADS: f64 = 3.0;
 /// A revision that is seen later than this many lead times after its change is too late.
 const LATE_LEADS: f64 = 10.0;
 
@@ -101,6 +103,10 @@ impl Desk {
         let changed = status != self.status;
         self.status = status;
         changed
+    }
+
+    pub fn lead_seconds(&self) -> f64 {
+        self.lead_seconds
     }
 
     /// The id that the trainer gave in `ready`.
@@ -200,7 +206,10 @@ impl Desk {
     ) -> Result<(Vec<Entry>, Option<u64>), String> {
         match change {
             Change::Plan => match case.plan {
-                Some(plan) if !plan.schedule.is_empty() => Ok((plan.schedule.clone(), None)),
+                Some(plan) if !plan.schedule.is_empty() => {
+                    let ahead = self.lead_tokens(situation, DECIDE_LEADS);
+                    Ok((not_before(&plan.schedule, case.data.tokens(), ahead), None))
+                }
                 Some(plan) => Err(format!("no schedule is recommended: {}", plan.verdict.text)),
                 None => Err("no plan yet: nothing was fitted".into()),
             },
@@ -210,7 +219,7 @@ impl Desk {
                 if !now.is_finite() {
                     return Err("the tokens of the run are not known".into());
                 }
-                let lead = situation.tokens_per_second.unwrap_or(0.0) * self.lead_seconds;
+                let lead = self.lead_tokens(situation, 1.0);
                 let schedule = advice::with_change(
                     &situation.in_force,
                     own as u64,
@@ -228,6 +237,12 @@ impl Desk {
                 Ok((schedule, files.newest()))
             }
         }
+    }
+
+    /// Tokens that a live run makes in so many lead times.
+    fn lead_tokens(&self, situation: &Situation, leads: f64) -> f64 {
+        let rate = situation.tokens_per_second.filter(|_| situation.live).unwrap_or(0.0);
+        rate * self.lead_seconds * leads
     }
 
     fn guards(
@@ -344,6 +359,18 @@ impl Desk {
             log: s.log.clone(),
         }
     }
+}
+
+/// The schedule with what is still to come put off as a whole, where its first change lies less
+/// than `ahead` tokens ahead.
+fn not_before(schedule: &[Entry], now: f64, ahead: f64) -> Vec<Entry> {
+    let to_come = |e: &Entry| e.from_tokens as f64 > now;
+    let Some(first) = schedule.iter().find(|e| to_come(e)).filter(|_| now.is_finite()) else {
+        return schedule.to_vec();
+    };
+    let late = ((now + ahead).ceil() as u64).saturating_sub(first.from_tokens);
+    let put_off = |e: &Entry| Entry { from_tokens: e.from_tokens + late, ..*e };
+    schedule.iter().map(|e| if to_come(e) { put_off(e) } else { *e }).collect()
 }
 
 fn facts(data: &RunData, quiet_seconds: Option<f64>, lead_seconds: f64) -> Facts {
