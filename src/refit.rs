@@ -14,6 +14,8 @@ pub struct Subject {
     pub loss_now: Option<f64>,
     pub situation: Situation,
     pub excluded: bool,
+    /// Seconds that a change of this run must lie ahead.
+    pub lead_seconds: f64,
 }
 
 /// Everything a fit and its plans depend on.
@@ -53,7 +55,8 @@ pub fn plan_one(subject: &Subject, report: &FitReport, request: &Request) -> Pla
     // A saved law speaks only where the runs themselves cannot.
     let speaks = |g: &&GroupFit| g.law.is_some() || g.levels.iter().any(|l| l.model.is_some());
     let group = group.filter(speaks).or(saved.as_ref()).or(group);
-    advice::plan(&subject.data, subject.loss_now, group, &subject.situation, &request.plan)
+    let options = PlanOptions { lead_seconds: subject.lead_seconds, ..request.plan.clone() };
+    advice::plan(&subject.data, subject.loss_now, group, &subject.situation, &options)
 }
 
 /// The group that a run belongs to.

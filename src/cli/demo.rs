@@ -31,7 +31,8 @@ pub fn demo(args: &args::Demo) -> Result<ExitCode> {
     }
     let place = Place::new(args.keep.as_deref())?;
     let demo = Demo::start(DemoOptions { dir: place.dir.clone(), seed: args.seed, pace: 1.0 })?;
-    let handle = monitor::spawn(&[place.dir.display().to_string()], settings())?;
+    let handle =
+        monitor::spawn(&[place.dir.display().to_string()], settings(demo.budget_tokens()))?;
     if !args.headless {
         let code = watch::screen(handle, &args.screen)?;
         demo.stop();
@@ -46,9 +47,10 @@ pub fn demo(args: &args::Demo) -> Result<ExitCode> {
     output::text(&report)
 }
 
-fn settings() -> Settings {
+/// The monitor knows the budget of the steered run, as its operator would.
+fn settings(budget: u64) -> Settings {
     Settings {
-        plan: PlanOptions { lead_seconds: LEAD_SECONDS, ..PlanOptions::default() },
+        plan: PlanOptions { budget_tokens: Some(budget as f64), ..PlanOptions::default() },
         lead_seconds: Some(LEAD_SECONDS),
         ..Settings::default()
     }
@@ -143,8 +145,13 @@ impl Steering {
             return None;
         }
         let plan = view.plan.as_ref()?;
-        let clear =
-            plan.verdict.kind == VerdictKind::Raise && !plan.guards.iter().any(|g| g.blocks);
+        // One change after the other: what is under way is watched first.
+        let settled = view.control.next.is_none()
+            && !matches!(
+                view.control.state,
+                Some(ControlState::Approved | ControlState::Written | ControlState::Accepted)
+            );
+        let clear = settled && plan.verdict.kind == VerdictKind::Raise;
         let new = plan.schedule != view.control.schedule && plan.schedule != self.asked;
         if clear && new && self.yes {
             self.asked = plan.schedule.clone();
@@ -169,7 +176,7 @@ impl Steering {
 
 /// The report: the fit at the end, and the steered job against its twin, as measured.
 fn outcome(demo: &Demo, dir: &Path) -> Result<String> {
-    let mut monitor = Monitor::new(&[dir.display().to_string()], settings())?;
+    let mut monitor = Monitor::new(&[dir.display().to_string()], settings(demo.budget_tokens()))?;
     monitor.read_all();
     monitor.read_control(clock::now());
     monitor.fit_now(clock::now());
@@ -192,10 +199,11 @@ fn comparison(steered: &RunData, twin: &RunData) -> String {
     let (Some(a), Some(b)) = (lowest(steered), lowest(twin)) else {
         return "The steered job or its twin logged no loss.\n".into();
     };
-    let loss = a.max(b);
-    let (Some(with), Some(without)) = (run::tokens_to(steered, loss), run::tokens_to(twin, loss))
-    else {
-        return format!("Only one of the two reached loss {}.\n", units::loss(loss));
+    // The last point of a run is no crossing yet: the lowest level that both have passed.
+    let levels = (0..100).map(|k| a.max(b) + 0.0005 * f64::from(k));
+    let passed = |loss| Some((loss, run::tokens_to(steered, loss)?, run::tokens_to(twin, loss)?));
+    let Some((loss, with, without)) = levels.into_iter().find_map(passed) else {
+        return "The two have no loss in common.\n".into();
     };
     let saved = 1.0 - with / without;
     let word = if saved >= 0.0 { "saved" } else { "lost" };

@@ -36,7 +36,7 @@ pub fn read(paths: &[String], settings: Settings) -> Result<Monitor> {
 
 pub fn inspect(args: &Inspect) -> Result<ExitCode> {
     let settings = Settings {
-        sources: settings::sources(&args.input),
+        sources: settings::sources(&args.input)?,
         assumptions: settings::assumptions(&args.input),
         // What was observed is for those who steer to record.
         read_only: true,
@@ -79,7 +79,7 @@ fn values(run: &RunData, pick: impl Fn(&[f64]) -> Option<f64>) -> FieldValues {
 
 pub fn fit(args: &Fit) -> Result<ExitCode> {
     let mut settings = Settings {
-        sources: settings::sources(&args.input),
+        sources: settings::sources(&args.input)?,
         assumptions: settings::assumptions(&args.input),
         fit: settings::fit(&args.fitting),
         read_only: true,

@@ -9,8 +9,11 @@ use crate::monitor::Settings;
 use crate::run::Assumptions;
 use std::path::Path;
 
-pub fn sources(input: &Input) -> metrics::Options {
-    metrics::Options { fields: input.fields.clone(), loss_in_bits: input.loss_in_bits }
+pub fn sources(input: &Input) -> Result<metrics::Options> {
+    let options =
+        metrics::Options { fields: input.fields.clone(), loss_in_bits: input.loss_in_bits };
+    options.check()?;
+    Ok(options)
 }
 
 pub fn assumptions(input: &Input) -> Assumptions {
@@ -25,7 +28,7 @@ pub fn all(
     control: &ControlArgs,
 ) -> Result<Settings> {
     Ok(Settings {
-        sources: sources(input),
+        sources: sources(input)?,
         assumptions: assumptions(input),
         fit: fit(fitting),
         plan: plan(planning)?,

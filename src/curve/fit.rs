@@ -2,7 +2,8 @@
 
 use super::data::usable;
 use super::level::Points;
-use super::level_fit::{Laws, Level, WindowLaw, choose, windows_at};
+use super::level_fit::{Level, choose};
+use super::level_laws::{Laws, WindowLaw, windows_at};
 use super::memory::{self, Measured};
 use super::model::{AnyLaw, LAWS, Refusal};
 use super::report::{

@@ -2,46 +2,20 @@
 
 use super::evidence::Evidence;
 use super::level::Points;
-use super::model::{AnyLaw, Curve, CurveModel, MODELS, Refusal};
+use super::level_laws::{Laws, score_law};
+use super::model::{Curve, CurveModel, MODELS, Refusal};
 use super::report::{
     CurvePoint, Interval, LevelFit, LossKind, ModelFit, ModelKind, Observed, Open,
 };
-use super::select::{self, Candidate, Choice, LeftOutError, Score};
+use super::select::{self, Candidate, Choice, Score};
 use super::series::Observation;
-use super::uncertainty::{self, LEVEL, interval};
+use super::uncertainty::{self, of, span};
 use super::window::Fitted;
 use crate::units::{self, count};
 
 /// Batch sizes that must have reached a level for a law over all levels to speak there.
 const LAW_SIZES: usize = 3;
 const SLACK: f64 = 0.02;
-
-/// The joint law of one fit window.
-#[derive(Debug, Clone)]
-pub(super) struct WindowLaw<'a> {
-    pub fitted: &'a Fitted,
-    /// The window that predicts the loss best.
-    pub best: bool,
-    /// By its error on the loss it cannot be told from the best one.
-    pub comparable: bool,
-    /// Resampled laws.
-    pub draws: Vec<AnyLaw>,
-}
-
-/// What the laws over all levels bring to each level.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Laws<'a> {
-    pub windows: Vec<WindowLaw<'a>>,
-    pub rival: Option<&'a Fitted>,
-    /// Why there is no joint law.
-    pub refusal: Option<Refusal>,
-}
-
-impl<'a> Laws<'a> {
-    pub fn joint(&self) -> Option<&'a Fitted> {
-        self.windows.iter().find(|w| w.best).map(|w| w.fitted)
-    }
-}
 
 /// A model at the level.
 #[derive(Debug, Clone)]
@@ -61,67 +35,6 @@ pub(super) struct Level {
     pub scores: Vec<Score>,
     /// Which window's joint law speaks here, and which cannot be told from it.
     windows: Vec<usize>,
-}
-
-/// Windows whose error in ln E is at most this much larger than that of the best one are shown to
-/// be no worse by so few sizes.
-const NO_WORSE: f64 = 1.25;
-
-/// Which windows' laws hold at each level, the one that speaks first: a law holds only after its
-/// burn-in, so high losses may ask for a shorter one than the loss as a whole does.
-pub(super) fn windows_at(
-    losses: &[f64],
-    points: &[Points],
-    windows: &[WindowLaw<'_>],
-) -> Vec<Vec<usize>> {
-    let errors: Vec<Vec<Option<f64>>> = windows
-        .iter()
-        .map(|w| {
-            let at = |(l, p): (&f64, &Points)| score_law(ModelKind::Joint, w.fitted, *l, p).rms();
-            losses.iter().zip(points).map(at).collect()
-        })
-        .collect();
-    let pooled = |w: usize, level: usize| {
-        let near = (0..losses.len()).filter(|l| l.abs_diff(level) <= 2);
-        let (sum, weight) = near
-            .filter_map(|l| Some((errors[w][l]?, 0.5f64.powi(l.abs_diff(level) as i32))))
-            .fold((0.0, 0.0), |(s, n), (e, weight)| (s + weight * e * e, n + weight));
-        (weight > 0.0).then(|| (sum / weight).sqrt())
-    };
-    let best = windows.iter().position(|w| w.best).unwrap_or(0);
-    (0..losses.len())
-        .map(|level| {
-            let scores: Vec<Option<f64>> = (0..windows.len()).map(|w| pooled(w, level)).collect();
-            let least = scores.iter().flatten().copied().fold(f64::INFINITY, f64::min);
-            if !least.is_finite() {
-                let mut all: Vec<usize> =
-                    (0..windows.len()).filter(|&w| windows[w].comparable || w == best).collect();
-                all.sort_by_key(|&w| w != best);
-                return all;
-            }
-            let good = |w: &usize| scores[*w].is_some_and(|s| s <= NO_WORSE * least);
-            let mut held: Vec<usize> = (0..windows.len()).filter(good).collect();
-            held.sort_by(|&a, &b| {
-                (a != best).cmp(&(b != best)).then_with(|| {
-                    scores[a].unwrap_or(f64::MAX).total_cmp(&scores[b].unwrap_or(f64::MAX))
-                })
-            });
-            held
-        })
-        .collect()
-}
-
-/// Errors in ln E of a law at the sizes that were left out of its fit.
-fn score_law(kind: ModelKind, fitted: &Fitted, loss: f64, points: &Points) -> Score {
-    let errors: Vec<LeftOutError> = (0..points.len())
-        .filter_map(|i| {
-            let b = points[i].batch_size;
-            let out = fitted.left_out.iter().find(|l| (l.batch_size / b).ln().abs() < 1e-3)?;
-            let curve = out.law.curve(loss);
-            Some(select::error_at(curve.as_ref(), points, i))
-        })
-        .collect();
-    Score { kind, errors }
 }
 
 impl Level {
@@ -334,7 +247,7 @@ impl Level {
         laws: &Laws<'_>,
         on: LossKind,
     ) -> LevelFit {
-        let observed = self.observed.iter().map(observed).collect();
+        let observed = self.observed.iter().map(Observed::from).collect();
         let mut level = LevelFit {
             loss: self.loss,
             on,
@@ -482,35 +395,4 @@ fn steps_at(level: &LevelFit, curve: &Curve, draws: &[Curve]) -> Interval {
         }
     }
     steps
-}
-
-/// 90 % of the draws of B_opt, and all of the curves that cannot be told from the best one; 0 where
-/// a curve has no inner optimum.
-fn span(curve: &Curve, draws: &[Curve], others: &[Curve]) -> [f64; 2] {
-    let b_opt = |c: &Curve| c.b_opt().unwrap_or(0.0);
-    let own = b_opt(curve);
-    let [low, high] =
-        uncertainty::quantiles(draws.iter().map(b_opt).collect()).unwrap_or([own, own]);
-    let others = || others.iter().map(b_opt);
-    [others().fold(low.min(own), f64::min), others().fold(high.max(own), f64::max)]
-}
-
-fn of(curve: &Curve, draws: &[Curve], f: impl Fn(&Curve) -> Option<f64>) -> Interval {
-    let value = f(curve);
-    let spread: Vec<f64> = draws.iter().filter_map(&f).collect();
-    if spread.is_empty() {
-        return Interval { value, low: None, high: None, level: LEVEL, open: Open::Both };
-    }
-    interval(value, spread)
-}
-
-fn observed(o: &Observation) -> Observed {
-    Observed {
-        run: o.run.clone(),
-        batch_size_tokens: o.batch_size,
-        steps: o.steps,
-        tokens: o.tokens,
-        se_ln: if o.se_ln.is_finite() { o.se_ln } else { 0.0 },
-        censored: o.censored,
-    }
 }

@@ -42,20 +42,53 @@ pub fn levels(group: &Group, count: usize) -> Vec<f64> {
     let (Some(high), Some(low)) = (highs.get(most), lows.get(1).or(lows.first())) else {
         return Vec::new();
     };
-    let Some(step) = STEPS.into_iter().find(|s| whole(*high, *low, *s).count() <= count) else {
-        return Vec::new();
-    };
-    whole(*high, *low, step).collect()
+    spaced(group, *high, *low, count)
 }
 
-/// Multiples of `step` from `high` down to `low`.
-fn whole(high: f64, low: f64, step: f64) -> impl Iterator<Item = f64> + Clone {
-    let (top, bottom) = ((high / step - 1e-9).floor() as i64, (low / step + 1e-9).ceil() as i64);
-    (bottom..=top).rev().map(move |k| {
-        // 231 x 0.01 is not 2.31 in binary; what a person types is.
-        let per_nat = (1.0 / step).round();
-        k as f64 / per_nat
-    })
+/// Losses from `high` down to `low`, evenly spaced in the ln tokens that the fastest run needs to
+/// them (a loss curve is steep early and flat late: even spacing in the loss would leave nothing
+/// near today's), at numbers that a person reads easily.
+fn spaced(group: &Group, high: f64, low: f64, count: usize) -> Vec<f64> {
+    const FINE: usize = 400;
+    let curves: Vec<Falling> = fitted(group).map(falling).collect();
+    let fastest = |loss: f64| {
+        let at = |c: &Falling| match c.crossing(loss) {
+            Crossing::At { x, .. } => Some(x),
+            Crossing::Before | Crossing::Never => None,
+        };
+        curves.iter().filter_map(at).min_by(f64::total_cmp)
+    };
+    let fine: Vec<(f64, f64)> = (0..=FINE)
+        .map(|i| high + (low - high) * i as f64 / FINE as f64)
+        .filter_map(|loss| Some((loss, fastest(loss)?)))
+        .collect();
+    let (Some(first), Some(last)) = (fine.first(), fine.last()) else { return Vec::new() };
+    let gap = (last.1 - first.1) / count.saturating_sub(1).max(1) as f64;
+    let wanted: Vec<f64> = (0..count)
+        .filter_map(|k| fine.iter().find(|f| f.1 >= first.1 + gap * k as f64 - 1e-12))
+        .map(|f| f.0)
+        .collect();
+    let mut out: Vec<f64> = Vec::new();
+    for (i, loss) in wanted.iter().enumerate() {
+        let near = |j: Option<usize>| j.and_then(|j| wanted.get(j)).map(|o| (o - loss).abs());
+        let room = [near(i.checked_sub(1)), near(Some(i + 1))].into_iter().flatten();
+        let room = room.fold(f64::INFINITY, f64::min);
+        let step = STEPS.into_iter().rev().find(|s| *s <= room / 2.0).unwrap_or(STEPS[0]);
+        if let Some(round) = readable(*loss, step, high, low)
+            && out.last().is_none_or(|o| round < *o)
+        {
+            out.push(round);
+        }
+    }
+    out
+}
+
+/// The multiple of `step` nearest to `loss` within `low` to `high`.
+fn readable(loss: f64, step: f64, high: f64, low: f64) -> Option<f64> {
+    let (top, bottom) = ((high / step - 1e-9).floor(), (low / step + 1e-9).ceil());
+    // 231 x 0.01 is not 2.31 in binary; what a person types is.
+    let per_nat = (1.0 / step).round();
+    (top >= bottom).then(|| (loss / step).round().clamp(bottom, top) / per_nat)
 }
 
 /// What every run at constant batch size observed at a level: the tokens at which its isotonic

@@ -11,21 +11,21 @@
 //!
 //! # The models
 //!
-//! At one level ([`MODELS`]; the number of batch sizes that must have reached it in brackets):
-//! - [`Classical`] [3]: `(E/E_min - 1)(S/S_min - 1) = 1` (McCandlish et al. 2018, arXiv 1812.06162),
+//! At one level ([`MODELS`]; the number of batch sizes that must have reached it in parentheses):
+//! - [`Classical`] (3): `(E/E_min - 1)(S/S_min - 1) = 1` (McCandlish et al. 2018, arXiv 1812.06162),
 //!   along a ray `S = S_min + E_min/B`. Monotone: it never claims an inner optimum.
-//! - [`Smooth`] [4], ours: `E(B) = e (1 + B/B_c) / (1 - B_m/B)`, `B_opt = B_m + sqrt(B_m^2 + B_m B_c)`.
-//! - [`ThreeStage`] [7]: inverse-linear, quadratic, linear, joined C1 (Zhou et al., arXiv 2601.05034).
+//! - [`Smooth`] (4), ours: `E(B) = e (1 + B/B_c) / (1 - B_m/B)`, `B_opt = B_m + sqrt(B_m^2 + B_m B_c)`.
+//! - [`ThreeStage`] (7): inverse-linear, quadratic, linear, joined C1 (Zhou et al., arXiv 2601.05034).
 //!
 //! Over all levels ([`LAWS`]; batch sizes in the fit):
-//! - the joint [`Law`] [4, with q 5], ours: `L(S, B) = L_inf + a (S B^q)^-alpha + c B^-gamma`. The
+//! - the joint [`Law`] (4, with q 5), ours: `L(S, B) = L_inf + a (S B^q)^-alpha + c B^-gamma`. The
 //!   last term is the floor under the loss that gradient noise leaves at a constant learning rate.
 //!   With d = L* - L_inf and alpha' = alpha (1 - q) it gives
 //!   `E(B) = B^(1-q) (a / (d - c B^-gamma))^(1/alpha)`. dE/dB = 0 where
 //!   `alpha' (d - c B^-gamma) = gamma c B^-gamma`, hence
 //!   `B_opt = (c (alpha' + gamma) / (alpha' d))^(1/gamma)` and `B_min = (c/d)^(1/gamma)`: both grow
 //!   as d falls, in the fixed ratio `((alpha' + gamma)/alpha')^(1/gamma)`.
-//! - its rival [`NoFloor`] [4]: `L_inf + a S^-alpha + b E^-beta`, the classical picture over all
+//! - its rival [`NoFloor`] (4): `L_inf + a S^-alpha + b E^-beta`, the classical picture over all
 //!   levels. Where it predicts as well as the law, no inner optimum is known.
 //!
 //! After a change of batch size noise is remembered, `F(x) = (1 + x/tau)^-p` ([`Memory`]); tau and p
@@ -84,9 +84,12 @@ mod joint;
 mod law;
 mod level;
 mod level_fit;
+mod level_laws;
 mod levels;
 mod memory;
 mod model;
+#[cfg(test)]
+mod model_tests;
 mod no_floor;
 mod projection;
 mod query;
@@ -98,6 +101,8 @@ mod select;
 mod series;
 mod smooth;
 mod solve;
+#[cfg(test)]
+mod solve_tests;
 mod stable;
 mod three_stage;
 mod trend;

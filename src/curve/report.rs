@@ -162,6 +162,19 @@ pub struct Observed {
     pub censored: bool,
 }
 
+impl From<&super::Observation> for Observed {
+    fn from(o: &super::Observation) -> Observed {
+        Observed {
+            run: o.run.clone(),
+            batch_size_tokens: o.batch_size,
+            steps: o.steps,
+            tokens: o.tokens,
+            se_ln: if o.se_ln.is_finite() { o.se_ln } else { 0.0 },
+            censored: o.censored,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct CurvePoint {
     pub steps: f64,

@@ -140,6 +140,26 @@ pub(super) fn interval(value: Option<f64>, draws: Vec<f64>) -> Interval {
     Interval { value, low, high, level: LEVEL, open: open(low.is_none(), high.is_none()) }
 }
 
+/// 90 % of the draws of B_opt, and all of the curves that cannot be told from the best one; 0 where
+/// a curve has no inner optimum.
+pub(super) fn span(curve: &Curve, draws: &[Curve], others: &[Curve]) -> [f64; 2] {
+    let b_opt = |c: &Curve| c.b_opt().unwrap_or(0.0);
+    let own = b_opt(curve);
+    let [low, high] = quantiles(draws.iter().map(b_opt).collect()).unwrap_or([own, own]);
+    let others = || others.iter().map(b_opt);
+    [others().fold(low.min(own), f64::min), others().fold(high.max(own), f64::max)]
+}
+
+/// An interval for a quantity of a curve; without draws only its value is known.
+pub(super) fn of(curve: &Curve, draws: &[Curve], f: impl Fn(&Curve) -> Option<f64>) -> Interval {
+    let value = f(curve);
+    let spread: Vec<f64> = draws.iter().filter_map(&f).collect();
+    if spread.is_empty() {
+        return Interval { value, low: None, high: None, level: LEVEL, open: Open::Both };
+    }
+    interval(value, spread)
+}
+
 pub(super) fn open(low: bool, high: bool) -> Open {
     match (low, high) {
         (false, false) => Open::None,

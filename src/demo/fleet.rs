@@ -122,6 +122,11 @@ impl Demo {
         STEERED
     }
 
+    /// Tokens that the steered run may consume, and its twin.
+    pub fn budget_tokens(&self) -> u64 {
+        self.specs.first().map_or(0, |s| s.budget_tokens)
+    }
+
     /// Id of the run with the same samples that is left alone.
     pub fn twin(&self) -> &str {
         TWIN

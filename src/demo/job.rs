@@ -22,6 +22,8 @@ pub struct JobSpec {
     pub run: String,
     /// Tokens per optimizer step until the control file says otherwise.
     pub batch_size: u64,
+    /// The trainer's own ramp: from these tokens on at this batch size.
+    pub ramp: Option<(u64, u64)>,
     /// The job ends with the step that reaches these tokens.
     pub budget_tokens: u64,
     /// Pace, in tokens per second.
@@ -35,17 +37,25 @@ pub(super) const STEERED: &str = "steer";
 /// Its sibling with the same samples, which is left alone.
 pub(super) const TWIN: &str = "b8192";
 
+/// The run that changes its batch size by its own schedule.
+const RAMP: &str = "b8192-16384";
+/// Tokens of the steered run and its twin, in millions, and their pace in millions a second.
+const BUDGET: u64 = 30;
+const STEERED_PACE: f64 = 0.65;
+
 /// The jobs of the demo. The siblings run faster than the steered run, the larger ones the most
 /// since they reach a loss last, so that a sweep exists while the steered run still has most of
 /// its way to go. By the mean dynamics five sizes have reached loss 1.5 after 8 seconds and 1.475
 /// after 15; the steered run passes 8M tokens, where its batch size costs 2 % of them, after 12
-/// seconds and 16M, where it costs 18 %, after 25. It and its twin share a seed and a pace.
+/// seconds and 16M, where it costs 18 %, after 25. It and its twin share a seed and a pace. One
+/// more sibling raises its batch size by itself early on: what its loss does then measures how fast
+/// the noise of the former batch size is forgotten.
 pub fn specs(seed: u64) -> Vec<JobSpec> {
     // Batch size, budget and pace in millions of tokens (a second).
     const SIBLINGS: [(u64, u64, f64); 8] = [
         (4096, 30, 1.0),
         (6144, 30, 1.2),
-        (8192, 30, 0.65),
+        (8192, BUDGET, STEERED_PACE),
         (12_288, 45, 1.8),
         (16_384, 60, 2.4),
         (24_576, 60, 2.4),
@@ -55,12 +65,21 @@ pub fn specs(seed: u64) -> Vec<JobSpec> {
     let spec = |run: String, batch_size: u64, budget: u64, pace: f64| JobSpec {
         run,
         batch_size,
+        ramp: None,
         budget_tokens: budget * 1_000_000,
         tokens_per_second: pace * 1e6,
         seed: seed.wrapping_mul(1_000_003).wrapping_add(batch_size),
     };
     let siblings = SIBLINGS.iter().map(|&(b, budget, pace)| spec(format!("b{b}"), b, budget, pace));
-    std::iter::once(spec(STEERED.to_string(), 8192, 30, 0.65)).chain(siblings).collect()
+    let ramp = JobSpec {
+        ramp: Some((2_000_000, 16_384)),
+        seed: seed.wrapping_mul(1_000_003).wrapping_add(1),
+        ..spec(RAMP.to_string(), 8192, 30, 1.2)
+    };
+    std::iter::once(spec(STEERED.to_string(), 8192, BUDGET, STEERED_PACE))
+        .chain(siblings)
+        .chain(std::iter::once(ramp))
+        .collect()
 }
 
 /// A running job.
@@ -138,6 +157,11 @@ impl Job {
     /// # Errors
     /// `Error::Io` if the metrics cannot be written.
     pub fn step(&mut self, now: Moment) -> Result<()> {
+        if let Some((from, batch_size)) = self.spec.ramp
+            && self.tokens() >= from
+        {
+            self.obey.set_own(batch_size);
+        }
         let (setting, _tried_again_next_step) = self.obey.before_step(self.progress(), now);
         let under = (setting.batch_size, setting.lr_scale, self.obey.revision());
         if self.under.is_some_and(|u| u != under) {

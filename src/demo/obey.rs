@@ -94,6 +94,11 @@ impl Obey {
         Ok(obey)
     }
 
+    /// The trainer's own batch size from now on: its own ramp, which any entry in force overrides.
+    pub fn set_own(&mut self, batch_size: u64) {
+        self.own = batch_size;
+    }
+
     /// The revision in force.
     pub fn revision(&self) -> Option<u64> {
         self.in_force.as_ref().map(|f| f.revision)

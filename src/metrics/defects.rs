@@ -11,12 +11,18 @@ const SHOWN: usize = 120;
 #[derive(Debug, Default, Clone)]
 pub struct Defects {
     count: u64,
+    /// Line of the newest one: a line with two faults is one bad line.
+    last: u64,
     kept: Vec<BadLine>,
 }
 
 impl Defects {
     /// `column` from 1, 0 where none is known.
     pub fn add(&mut self, line: u64, column: u64, kind: &str, text: &[u8]) {
+        if line != 0 && line == self.last {
+            return;
+        }
+        self.last = line;
         self.count += 1;
         if self.kept.len() < KEPT {
             self.kept.push(BadLine { line, column, kind: kind.to_string(), text: shown(text) });

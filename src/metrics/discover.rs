@@ -182,7 +182,8 @@ impl Found {
         if let Some(dir) = parent.ancestors().find(|d| d.is_dir()).or(Some(Path::new("."))) {
             self.directory(dir);
         }
-        if path.exists() {
+        // What may become a directory is no run yet; what is named like a file is one that waits.
+        if path.exists() || path.extension().is_some() {
             self.files.push(path.to_path_buf());
         }
     }

@@ -11,7 +11,7 @@ use crate::metrics::{self, Discovery, RunFiles, Source};
 use crate::refit::{self, Outcome, Request};
 use crate::run::{Assumptions, RunData};
 use crate::snapshot::{FitView, ReplayView, RunView, Snapshot};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Refit once a run has grown by this fraction of its tokens.
@@ -356,14 +356,8 @@ impl Monitor {
 
 /// Files of a known run that appeared later. A rotated past was followed under its old name.
 fn extend(known: &mut Tracked, files: &RunFiles, options: &metrics::Options) {
-    let past = |p: &Path| {
-        let main = files.main.to_string_lossy().into_owned();
-        p.to_string_lossy()
-            .strip_prefix(&format!("{main}."))
-            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    };
     for part in &files.parts {
-        if !past(part) && !known.paths().contains(&part.as_path()) {
+        if !RunFiles::is_past(part) && !known.paths().contains(&part.as_path()) {
             known.add(part, options);
         }
     }

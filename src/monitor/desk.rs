@@ -17,9 +17,9 @@ use crate::snapshot::{ControlView, Proposal};
 /// Seconds that a change must lie ahead: a command may take two minutes to be seen on NFS.
 const LEAD_NETWORK: f64 = 180.0;
 const LEAD_LOCAL: f64 = 20.0;
-/// A change that is drawn up now lies this many lead times ahead: one to be seen in, one for whoever
-/// decides on it.
-const LEADS: f64 = 2.0;
+/// A change that is drawn up now lies a lead time ahead, to be seen in, and as long again, but at
+/// least these seconds, for whoever decides on it.
+const DECIDE_SECONDS: f64 = 8.0;
 /// A revision that is seen later than this many lead times after its change is too late.
 const LATE_LEADS: f64 = 10.0;
 /// ... or than this share of the tokens at the change, whichever is more.
@@ -113,7 +113,7 @@ impl Desk {
         }
         let Some(files) = &mut self.files else { return false };
         self.offset = offset(files, data);
-        self.facts = facts(data, quiet_seconds, LEADS * self.lead_seconds, self.offset);
+        self.facts = facts(data, quiet_seconds, self.decided_in(), self.offset);
         let mut status = control::status(files, &self.facts);
         self.trouble = None;
         if record && files.newest().is_some() {
@@ -130,6 +130,15 @@ impl Desk {
         let changed = status != self.status;
         self.status = status;
         changed
+    }
+
+    /// Seconds from drawing up a change to its earliest beginning.
+    fn decided_in(&self) -> f64 {
+        self.lead_seconds + self.lead_seconds.max(DECIDE_SECONDS)
+    }
+
+    pub fn lead_seconds(&self) -> f64 {
+        self.lead_seconds
     }
 
     /// The id that the trainer gave in `ready`.
@@ -286,8 +295,8 @@ impl Desk {
 
     /// First count at which a change that is drawn up now may act.
     fn soonest(&self, case: Case<'_>, situation: &Situation) -> u64 {
-        let lead = situation.tokens_per_second.unwrap_or(0.0) * self.lead_seconds;
-        (case.data.tokens().max(0.0) + LEADS * lead).ceil() as u64
+        let rate = situation.tokens_per_second.filter(|_| situation.live).unwrap_or(0.0);
+        (case.data.tokens().max(0.0) + rate * self.decided_in()).ceil() as u64
     }
 
     fn guards(

@@ -169,6 +169,7 @@ impl Tracked {
             loss_now: self.loss_now,
             situation: self.desk.situation(&self.data, self.plan.as_deref(), live, can_write),
             excluded: self.excluded,
+            lead_seconds: self.desk.lead_seconds(),
         }
     }
 }

@@ -55,7 +55,7 @@ pub fn throughput(run: &RunData) -> Option<f64> {
     let c = &run.train;
     let since = run.segments.last().map_or(0, |s| s.range.start);
     let from = if c.len().saturating_sub(since) > 10 { since } else { 0 };
-    let recent: Vec<(f64, f64)> = intervals(c, from).collect();
+    let recent = joined(&intervals(c, from).collect::<Vec<_>>());
     let typical = super::segments::median(&recent.iter().map(|(s, t)| s / t).collect::<Vec<_>>());
     let (seconds, tokens) = recent
         .iter()
@@ -64,9 +64,25 @@ pub fn throughput(run: &RunData) -> Option<f64> {
     (seconds > 0.0).then(|| tokens / seconds)
 }
 
+/// Intervals joined until each takes as long as the mean: a writer that logs in bursts has intervals
+/// of almost no time, and the pause between two bursts is its pace.
+fn joined(intervals: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mean = intervals.iter().map(|i| i.0).sum::<f64>() / intervals.len().max(1) as f64;
+    let mut out = Vec::new();
+    let mut sum = (0.0, 0.0);
+    for (seconds, tokens) in intervals {
+        sum = (sum.0 + seconds, sum.1 + tokens);
+        if sum.0 >= mean {
+            out.push(sum);
+            sum = (0.0, 0.0);
+        }
+    }
+    out
+}
+
 /// Median seconds and tokens between records. `None` without times.
 pub fn log_interval(run: &RunData) -> Option<(f64, f64)> {
-    let recent: Vec<(f64, f64)> = intervals(&run.train, 0).collect();
+    let recent: Vec<(f64, f64)> = intervals(&run.train, 0).filter(|i| i.0 > 0.0).collect();
     let middle = |v: Vec<f64>| super::segments::median(&v);
     (!recent.is_empty()).then(|| {
         (middle(recent.iter().map(|r| r.0).collect()), middle(recent.iter().map(|r| r.1).collect()))
@@ -83,7 +99,7 @@ fn intervals(c: &Columns, from: usize) -> impl Iterator<Item = (f64, f64)> {
         .collect();
     let pairs: Vec<(f64, f64)> =
         known.windows(2).map(|w| (w[0].0 - w[1].0, w[0].1 - w[1].1)).collect();
-    pairs.into_iter().filter(|(s, t)| *s > 0.0 && *t > 0.0)
+    pairs.into_iter().filter(|(s, t)| *s >= 0.0 && *t > 0.0)
 }
 
 #[cfg(test)]

@@ -43,6 +43,9 @@ fn head(group: &GroupFit) -> String {
         out += "\nB_opt by loss level (tokens per step; 90 % intervals)\n";
         out += &summary(&group.levels);
     }
+    for note in &group.notes {
+        out += &wrap(note, "  ", 98);
+    }
     out
 }
 
@@ -116,11 +119,14 @@ fn summary(levels: &[LevelFit]) -> String {
         "E_min",
         "S_opt",
         "within 2 %",
+        "best tested",
         "model",
         "held-out ln E",
     ]);
     for level in levels {
         let spoken = level.models.iter().find(|m| Some(m.model) == level.model);
+        let reached = level.observed.iter().filter(|o| !o.censored);
+        let best = reached.min_by(|a, b| a.tokens.total_cmp(&b.tokens));
         table.row(vec![
             units::loss(level.loss),
             counts(&level.b_min),
@@ -128,6 +134,7 @@ fn summary(levels: &[LevelFit]) -> String {
             counts(&level.e_min_tokens),
             counts(&level.s_opt_steps),
             range(level.within_2_percent),
+            maybe(best.map(|o| o.batch_size_tokens), units::count),
             level.model.map_or_else(|| "none".into(), |m| name(&m)),
             maybe(spoken.and_then(|m| m.held_out_ln_e), |x| format!("{x:.3}")),
         ]);
