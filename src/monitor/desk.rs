@@ -36,6 +36,7 @@ pub(super) struct Desk {
     /// The trainer's count of tokens less that of the metrics.
     offset: i64,
     lead_seconds: f64,
+    decide_seconds: f64,
     read_only: bool,
     trust_target: bool,
     /// Newest revision that the person saw, where it is not what stands when a proposal is made.
@@ -89,6 +90,7 @@ impl Desk {
             facts: Facts::default(),
             status: Status::default(),
             offset: 0,
+            decide_seconds: settings.decide_seconds.unwrap_or(DECIDE_SECONDS),
             read_only: settings.read_only || settings.recorded_clock,
             trust_target: settings.trust_target,
             seen_revision: settings.seen_revision,
@@ -105,6 +107,7 @@ impl Desk {
     /// Reads the files again where they, or the metrics, have changed; `record`: what was observed
     /// goes into the audit. True: the view has changed.
     pub fn read(&mut self, data: &RunData, quiet_seconds: Option<f64>, record: bool) -> bool {
+        let ahead_seconds = self.decided_in();
         let Some(paths) = &self.paths else { return false };
         let stamp = Stamp::of(paths);
         if self.stamp != Some(stamp) || self.files.is_none() {
@@ -113,7 +116,7 @@ impl Desk {
         }
         let Some(files) = &mut self.files else { return false };
         self.offset = offset(files, data);
-        self.facts = facts(data, quiet_seconds, self.decided_in(), self.offset);
+        self.facts = facts(data, quiet_seconds, ahead_seconds, self.offset);
         let mut status = control::status(files, &self.facts);
         self.trouble = None;
         if record && files.newest().is_some() {
@@ -134,7 +137,7 @@ impl Desk {
 
     /// Seconds from drawing up a change to its earliest beginning.
     fn decided_in(&self) -> f64 {
-        self.lead_seconds + self.lead_seconds.max(DECIDE_SECONDS)
+        self.lead_seconds + self.lead_seconds.max(self.decide_seconds)
     }
 
     pub fn lead_seconds(&self) -> f64 {
