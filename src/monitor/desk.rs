@@ -111,9 +111,10 @@ impl Desk {
             self.files = Some(Files::read(paths));
             self.stamp = Some(stamp);
         }
+        let decided_in = self.decided_in();
         let Some(files) = &mut self.files else { return false };
         self.offset = offset(files, data);
-        self.facts = facts(data, quiet_seconds, self.decided_in(), self.offset);
+        self.facts = facts(data, quiet_seconds, decided_in, self.offset);
         let mut status = control::status(files, &self.facts);
         self.trouble = None;
         if record && files.newest().is_some() {
