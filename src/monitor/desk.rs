@@ -107,16 +107,16 @@ impl Desk {
     /// Reads the files again where they, or the metrics, have changed; `record`: what was observed
     /// goes into the audit. True: the view has changed.
     pub fn read(&mut self, data: &RunData, quiet_seconds: Option<f64>, record: bool) -> bool {
-        let ahead_seconds = self.decided_in();
         let Some(paths) = &self.paths else { return false };
         let stamp = Stamp::of(paths);
         if self.stamp != Some(stamp) || self.files.is_none() {
             self.files = Some(Files::read(paths));
             self.stamp = Some(stamp);
         }
+        let decided_in = self.decided_in();
         let Some(files) = &mut self.files else { return false };
         self.offset = offset(files, data);
-        self.facts = facts(data, quiet_seconds, ahead_seconds, self.offset);
+        self.facts = facts(data, quiet_seconds, decided_in, self.offset);
         let mut status = control::status(files, &self.facts);
         self.trouble = None;
         if record && files.newest().is_some() {
