@@ -22,6 +22,8 @@ const LEAD_LOCAL: f64 = 20.0;
 const DECIDE_SECONDS: f64 = 8.0;
 /// A revision that is seen later than this many lead times after its change is too late.
 const LATE_LEADS: f64 = 10.0;
+/// ... or than these seconds: a trainer looks every few.
+const LATE_SECONDS: f64 = 30.0;
 /// ... or than this share of the tokens at the change, whichever is more.
 const LATE_SHARE: f64 = 0.05;
 
@@ -380,9 +382,10 @@ impl Desk {
     fn draft(&self, table: &OnTable, case: Case<'_>) -> Draft {
         let now = (case.data.tokens().max(0.0) as u64).saturating_add_signed(self.offset);
         let own = case.data.batch_size().unwrap_or(0.0) as u64;
-        let lead = run::throughput(case.data).unwrap_or(0.0) * self.lead_seconds;
+        let late = (LATE_LEADS * self.lead_seconds).max(LATE_SECONDS);
+        let late = run::throughput(case.data).unwrap_or(0.0) * late;
         let change = advice::first_change(&table.shown.from, &table.shown.schedule, own, now);
-        let not_after = change.map(|t| t + (LATE_LEADS * lead).max(t as f64 * LATE_SHARE) as u64);
+        let not_after = change.map(|t| t + late.max(t as f64 * LATE_SHARE) as u64);
         Draft {
             run: case.data.id.clone(),
             schedule: table.shown.schedule.clone(),
