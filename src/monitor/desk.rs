@@ -36,6 +36,7 @@ pub(super) struct Desk {
     /// The trainer's count of tokens less that of the metrics.
     offset: i64,
     lead_seconds: f64,
+    decide_seconds: f64,
     read_only: bool,
     trust_target: bool,
     /// Newest revision that the person saw, where it is not what stands when a proposal is made.
@@ -89,6 +90,7 @@ impl Desk {
             facts: Facts::default(),
             status: Status::default(),
             offset: 0,
+            decide_seconds: settings.decide_seconds.unwrap_or(DECIDE_SECONDS),
             read_only: settings.read_only || settings.recorded_clock,
             trust_target: settings.trust_target,
             seen_revision: settings.seen_revision,
@@ -135,7 +137,7 @@ impl Desk {
 
     /// Seconds from drawing up a change to its earliest beginning.
     fn decided_in(&self) -> f64 {
-        self.lead_seconds + self.lead_seconds.max(DECIDE_SECONDS)
+        self.lead_seconds + self.lead_seconds.max(self.decide_seconds)
     }
 
     pub fn lead_seconds(&self) -> f64 {
