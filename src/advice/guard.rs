@@ -6,10 +6,10 @@ use super::constraints::Constraints;
 use super::dangers::{
     below_b_min, bump_size, catch_up, law_misses_past, lead_time, models_disagree,
 };
-use super::estimate::{Estimate, b_opt_at};
+use super::estimate::b_opt_at;
 use super::schedule::first_change;
 use super::{Entry, GuardAnswer, GuardName, PlanOptions, Situation};
-use crate::curve::GroupFit;
+use crate::curve::{Estimate, GroupFit};
 use crate::run::{Phase, RunData, Schedule};
 use crate::units::{count, exact};
 use std::fmt::Debug;

@@ -30,7 +30,7 @@ mod verdict;
 
 pub use branch::{Branches, branches, minicpm_mark};
 pub use constraints::Constraints;
-pub use estimate::{Estimate, b_opt_at};
+pub use estimate::b_opt_at;
 pub use forecast::{Course, Stair};
 pub use guard::{Answer, Case, GUARDS, Guard, check};
 pub use own_past::{OwnPast, catch_up_steps, stretches};

@@ -4,7 +4,7 @@ use super::branch::{branches, minicpm_mark};
 use super::constraints::{Constraints, Throughput};
 use super::dangers::veto_text;
 use super::decide::{Aim, Choice, Decision, entries};
-use super::estimate::{Estimate, b_opt_at};
+use super::estimate::b_opt_at;
 use super::forecast::Way;
 use super::guard::check;
 use super::outcome::{Futures, present, stairs_of};
@@ -17,7 +17,7 @@ use super::{
     Entry, Goal, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome, Situation,
     Verdict,
 };
-use crate::curve::{GroupFit, Interval, LawFit, Memory, MemorySource};
+use crate::curve::{Estimate, GroupFit, Interval, LawFit, Memory, MemorySource};
 use crate::run::{Phase, RunData, Schedule};
 use crate::units::{count, loss};
 

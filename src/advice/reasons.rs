@@ -2,11 +2,10 @@
 
 use super::constraints::Constraints;
 use super::decide::{Aim, Decision, aim_text, staircase};
-use super::estimate::Estimate;
 use super::outcome::{Futures, stairs_of};
 use super::verdict::estimate_text;
 use super::{LrRule, Policy, PolicyOutcome};
-use crate::curve::{LawFit, LossKind, MemorySource};
+use crate::curve::{Estimate, LawFit, LossKind, MemorySource};
 use crate::units::{count, duration, exact, percent};
 
 /// What a verdict rests on.

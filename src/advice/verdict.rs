@@ -2,9 +2,8 @@
 
 use super::constraints::Constraints;
 use super::decide::{Aim, Decision};
-use super::estimate::Estimate;
 use super::{Goal, Verdict, VerdictKind};
-use crate::curve::{Interval, ModelKind, Open};
+use crate::curve::{Estimate, Interval, ModelKind, Open};
 use crate::units::{count, exact, loss, percent};
 
 /// A change closer than this share of the tokens so far is one for now.
@@ -47,13 +46,17 @@ pub fn estimate_text(e: &Estimate, own: u64) -> String {
         loss(e.loss),
         interval_text(&e.b_opt),
         match e.model {
-            ModelKind::Joint => "the joint law",
-            ModelKind::Smooth => "the smooth curve",
-            ModelKind::ThreeStage => "the three-stage curve",
-            ModelKind::Classical => "the classical curve",
-            ModelKind::NoFloor => "the law without a floor",
+            Some(ModelKind::Joint) => "the joint law",
+            Some(ModelKind::Smooth) => "the smooth curve",
+            Some(ModelKind::ThreeStage) => "the three-stage curve",
+            Some(ModelKind::Classical) => "the classical curve",
+            Some(ModelKind::NoFloor) => "the law without a floor",
+            None => "the points alone, since no model speaks there",
         }
     );
+    if let Some([low, high]) = e.extrapolated_from {
+        text.push_str(&format!(" (extrapolated: it rests on {} to {})", loss(low), loss(high)));
+    }
     if let Some([lo, hi]) = e.within_2_percent {
         text.push_str(&format!(
             "; {} to {} are within 2 % of the fewest tokens",

@@ -133,6 +133,11 @@ impl Desk {
             }
         }
         let changed = status != self.status;
+        // "Waiting for the trainer" is over once the trainer has spoken.
+        let written = matches!(status.state, Some(ControlState::Approved | ControlState::Written));
+        if status.state != self.status.state && !written {
+            self.said = None;
+        }
         self.status = status;
         changed
     }
