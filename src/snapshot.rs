@@ -107,6 +107,8 @@ pub struct RunView {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunPlots {
     pub loss: Vec<PlotPoint>,
+    /// (tokens, loss), smoothed over about +-6 % of the tokens: the line through `loss`.
+    pub smooth: Vec<[f64; 2]>,
     pub validation: Vec<PlotPoint>,
     /// (tokens, batch size in tokens): a staircase.
     pub batch_size: Vec<[f64; 2]>,
