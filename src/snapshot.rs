@@ -116,6 +116,8 @@ pub struct RunPlots {
     pub b_opt: Vec<[f64; 4]>,
     /// (phase, from tokens, to tokens).
     pub phases: Vec<(Phase, f64, f64)>,
+    /// (loss level, tokens to it over those of the curve that speaks there, less 1).
+    pub residuals: Vec<[f64; 2]>,
     /// Tokens at which a restart resumed.
     pub restarts: Vec<f64>,
     /// Recent smoothed losses, evenly spaced in tokens, for the sparkline.

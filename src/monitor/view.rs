@@ -1,7 +1,7 @@
 //! A followed run as the snapshot shows it.
 
 use super::tracked::Tracked;
-use crate::curve::{FitReport, GroupFit};
+use crate::curve::{FitReport, GroupFit, LevelFit};
 use crate::refit;
 use crate::run::{self, Phase, RunData};
 use crate::snapshot::{PlotPoint, RunPlots, RunState, RunView, Verdict, VerdictKind};
@@ -117,6 +117,7 @@ fn plots(data: &RunData, group: Option<&GroupFit>) -> RunPlots {
         b_opt: loss.iter().step_by(every).filter_map(b_opt).collect(),
         recent: recent(&loss),
         smooth: smoothed(&loss),
+        residuals: group.map(|g| residuals(g, &data.id)).unwrap_or_default(),
         validation: thinned(&data.validation),
         batch_size: stairs,
         phases: data
@@ -142,6 +143,17 @@ fn thinned(columns: &run::Columns) -> Vec<PlotPoint> {
         .into_iter()
         .map(|b| PlotPoint { tokens: b.tokens, min: b.min, mean: b.mean, max: b.max })
         .collect()
+}
+
+/// How far the run lies from the curve at each level that it reached.
+fn residuals(group: &GroupFit, run: &str) -> Vec<[f64; 2]> {
+    let at = |level: &LevelFit| {
+        let seen = level.observed.iter().find(|o| o.run == run && !o.censored)?;
+        let by_curve = level.curve?.tokens(seen.batch_size_tokens)?;
+        let miss = seen.tokens / by_curve - 1.0;
+        miss.is_finite().then_some([level.loss, miss])
+    };
+    group.levels.iter().filter_map(at).collect()
 }
 
 /// Means over windows in proportion to the tokens, cut to the same length on both sides at the ends.

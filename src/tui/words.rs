@@ -266,6 +266,12 @@ pub(crate) fn schedule(entries: &[Entry]) -> String {
     parts.join(", ")
 }
 
+/// A schedule as `--what-if` takes it: `0:2097152 250000000000:4194304`.
+pub(crate) fn what_if(entries: &[Entry]) -> String {
+    let one = |e: &Entry| format!("{}:{}", e.from_tokens, e.batch_size_tokens);
+    entries.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
 /// One entry, exactly: `4,194,304 from 250,000,000,000 tokens`.
 pub(crate) fn entry(e: &Entry) -> String {
     let scale = e.lr_scale.map(|s| format!(", lr ×{s:.3}")).unwrap_or_default();

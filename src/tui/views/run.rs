@@ -41,7 +41,8 @@ fn headline(pen: &mut Pen<'_>, run: &RunView) {
         Schedule::Unknown => " · schedule not recognised",
         Schedule::Absent => " · no learning rate logged",
     };
-    let lr = run.lr.map_or(String::new(), |lr| format!(" · lr {}", units::learning_rate(lr)));
+    let lr = run.lr.filter(|_| pen.area.width >= 90);
+    let lr = lr.map_or(String::new(), |lr| format!(" · lr {}", units::learning_rate(lr)));
     let rest = format!(
         "  {} · step {} · {} tokens · loss {}{lr}{schedule}",
         words::phase(run.phase),
@@ -97,11 +98,8 @@ pub(crate) fn plots(scene: &Scene<'_>, run: &RunView, area: Rect, buf: &mut Buff
     };
     if let Some(y) = loss_axis(p, &x) {
         let val = if p.validation.is_empty() { "" } else { "  validation" };
-        let parts = [
-            ("loss, nats/token, smoothed", Role::Curve),
-            ("  single steps", Role::Guide),
-            (val, Role::Other),
-        ];
+        let parts =
+            [("loss, smoothed", Role::Curve), ("  single steps", Role::Guide), (val, Role::Other)];
         let rest = title(buf, top, &parts);
         let marks = loss_marks(run, &y);
         let x_labels = lower == 0;
@@ -114,7 +112,7 @@ pub(crate) fn plots(scene: &Scene<'_>, run: &RunView, area: Rect, buf: &mut Buff
     if let Some(y) = y.filter(|_| lower > 0) {
         let parts = [
             ("B now, tokens", Role::BatchNow),
-            ("  B_opt, stable phase, with interval", Role::BatchOpt),
+            ("  B_opt, stable phase", Role::BatchOpt),
             (if run.plan.is_some() { "  planned" } else { "" }, Role::Planned),
         ];
         let rest = title(buf, bottom, &parts);
