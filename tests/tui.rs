@@ -114,7 +114,7 @@ fn a_change_is_proposed_approved_written_accepted_and_applied() {
     pty.until("one row", |s| s.contains("steered") && !s.contains("b0512_lr2e-3_s21"));
     pty.until("its size", |s| s.lines().any(|l| l.contains("steered") && l.contains(" 512 ")));
     pty.press("\r");
-    pty.see("loss, nats/token");
+    pty.see("loss, smoothed");
     pty.press("4");
     pty.see("p proposes the plan");
     // Twice the batch size.
@@ -360,6 +360,24 @@ fn hostile_text_in_logs_never_reaches_the_terminal() {
     pty.press("q");
     assert_eq!(pty.end(), Ok(0));
     assert_eq!(pty::foreign(&pty.raw()), [""; 0]);
+    pty.assert_restored();
+}
+
+#[test]
+fn a_copy_is_handed_to_the_terminal_and_disturbs_nothing() {
+    let sweep = fixtures().join("mlp2_sweep");
+    let mut pty = Pty::start(boptop([Path::new("watch"), &sweep]), 80, 24);
+    pty.see_and_press("b0512_lr2e-3_s21", "y");
+    pty.see("copied the verdict");
+    // OSC 52 to the clipboard, in base64 throughout.
+    let raw = String::from_utf8(pty.raw()).unwrap();
+    let (_, copied) = raw.split_once("\x1b]52;c;").unwrap();
+    let text = copied.split(['\x1b', '\x07']).next().unwrap();
+    assert!(
+        text.len() > 20 && text.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c))
+    );
+    pty.press("q");
+    assert_eq!(pty.end(), Ok(0));
     pty.assert_restored();
 }
 

@@ -195,6 +195,9 @@ fn draw(screen: &mut Screen, app: &mut App, snapshot: &Snapshot, theme: &Theme) 
     if std::mem::take(&mut app.redraw) {
         screen.redraw();
     }
+    if let Some(text) = app.copy.take() {
+        screen.copy(&text)?;
+    }
     let mut buffer = Buffer::empty(area);
     views::draw(Scene { snapshot, app, theme }, area, &mut buffer);
     screen.show(buffer)
