@@ -12,6 +12,9 @@ use crate::error::{Error, ExitCode, Result};
 use args::{Command, Control};
 pub use output::fit_for_terminal;
 
+/// What is added to the nice value of every command that only watches.
+const NICE: i32 = 10;
+
 /// Runs the command line and says with which code the process ends.
 ///
 /// # Errors
@@ -30,6 +33,10 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<ExitCod
             return Ok(ExitCode::Answered);
         }
     };
+    // A login node is shared; the demo's training jobs would starve a monitor that gives way.
+    if !matches!(cli.command, Command::Demo(_)) {
+        let _ = rustix::process::nice(NICE);
+    }
     match cli.command {
         Command::Inspect(args) => headless::inspect(&args),
         Command::Fit(args) => headless::fit(&args),

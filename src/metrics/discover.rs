@@ -92,6 +92,11 @@ impl Discovery {
         self.directories = std::mem::take(&mut found.directories);
         self.unsupported = std::mem::take(&mut found.unsupported);
         let mut runs = group(found.files);
+        for main in found.awaited {
+            if !runs.iter().any(|r| r.main == main) {
+                runs.push(RunFiles { name: String::new(), parts: vec![main.clone()], main });
+            }
+        }
         self.name(&mut runs);
         runs.sort_by_key(|r| self.order.iter().position(|m| *m == r.main));
         runs
@@ -171,6 +176,8 @@ fn argument(path: &str) -> Result<Argument> {
 #[derive(Default)]
 struct Found {
     files: Vec<PathBuf>,
+    /// Named, and not there yet.
+    awaited: Vec<PathBuf>,
     directories: Vec<PathBuf>,
     unsupported: Vec<PathBuf>,
 }
@@ -183,8 +190,10 @@ impl Found {
             self.directory(dir);
         }
         // What may become a directory is no run yet; what is named like a file is one that waits.
-        if path.exists() || path.extension().is_some() {
+        if path.exists() {
             self.files.push(path.to_path_buf());
+        } else if path.extension().is_some() {
+            self.awaited.push(path.to_path_buf());
         }
     }
 
@@ -393,7 +402,11 @@ mod tests {
         .unwrap();
         assert_eq!(
             scan(t.path(), &mut d),
-            [("x".to_string(), vec!["a/x.jsonl".to_string(), "a/x.val.jsonl".into()])]
+            [
+                ("x".to_string(), vec!["a/x.jsonl".to_string(), "a/x.val.jsonl".into()]),
+                ("w".to_string(), vec!["no/w.jsonl".to_string()])
+            ],
+            "what is named and not there yet is waited for"
         );
         assert_eq!(d.missing(), [at(t.path(), "no/w.jsonl")]);
         assert!(d.directories().contains(&t.path().to_path_buf()));

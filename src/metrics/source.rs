@@ -225,6 +225,7 @@ impl Source {
         });
         self.decoder.flush(out);
         self.decoder.emitter.restarted();
+        self.decoder.defects.restarted();
         out.push(Input::Restarted);
     }
 

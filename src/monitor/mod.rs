@@ -14,3 +14,4 @@ mod view;
 
 pub use core::{Monitor, Settings};
 pub use live::{Handle, spawn};
+pub use tracked::Clock;

@@ -1,7 +1,12 @@
 //! A followed run as the snapshot shows it.
 
+<<<<<<< HEAD
 use super::tracked::Tracked;
 use crate::curve::{FitReport, GroupFit, LevelFit};
+=======
+use super::tracked::{Clock, Tracked};
+use crate::curve::{FitReport, GroupFit};
+>>>>>>> breaker
 use crate::refit;
 use crate::run::{self, Phase, RunData};
 use crate::snapshot::{PlotPoint, RunPlots, RunState, RunView, Verdict, VerdictKind};
@@ -19,15 +24,16 @@ const SMOOTH_LEAST: usize = 3;
 
 pub(super) struct Context<'a> {
     pub at: f64,
-    pub recorded: bool,
+    pub clock: Clock,
     pub report: &'a FitReport,
 }
 
 /// Makes the view anew where something changed.
 pub(super) fn refresh(run: &mut Tracked, context: &Context<'_>) {
-    let state = state(run, context);
+    let state = state(run, context.at, context.clock);
     let same = run.view.as_ref().is_some_and(|v| v.state == state);
     if run.changed || !same {
+<<<<<<< HEAD
         let mut view = view(run, state, context);
         let plots = Arc::make_mut(&mut view.plots);
         match run.trend.take().filter(|(at, _)| (context.at - at).abs() < SPARK_EVERY) {
@@ -38,13 +44,19 @@ pub(super) fn refresh(run: &mut Tracked, context: &Context<'_>) {
             _ => run.trend = Some((context.at, plots.recent.clone())),
         }
         run.view = Some(Arc::new(view));
+=======
+        let group = refit::group_of(context.report, &run.data().id);
+        let plots = with_b_opt(run.plots(), group);
+        run.view = Some(Arc::new(view(run, state, context, plots)));
+>>>>>>> breaker
         run.changed = false;
     }
 }
 
-fn view(run: &Tracked, state: RunState, context: &Context<'_>) -> RunView {
+fn view(run: &Tracked, state: RunState, context: &Context<'_>, plots: RunPlots) -> RunView {
     let data = run.data();
     let group = refit::group_of(context.report, &data.id);
+    let (lines, bad_lines) = run.lines(context.clock);
     let known = |x: f64| x.is_finite().then_some(x);
     let sources = || run.sources.iter().map(|s| s.status());
     let verdict = || Verdict {
@@ -66,47 +78,55 @@ fn view(run: &Tracked, state: RunState, context: &Context<'_>) -> RunView {
         lr: data.train.lr.iter().rev().copied().find(|x| x.is_finite()),
         batch_size: data.batch_size(),
         tokens_per_second: run::throughput(data),
-        last_write: run.last_write(context.recorded),
+        last_write: run.last_write(context.at, context.clock),
         paths: data.paths.clone(),
         format: sources().next().map(|s| s.format.clone()).unwrap_or_default(),
         batch_source: data.batch_source,
         tokens_source: data.tokens_source,
         restarts: data.restarts.clone(),
         notes: sources().flat_map(|s| s.notes.clone()).chain(data.notes.clone()).collect(),
-        lines: sources().map(|s| s.lines).sum(),
-        bad_lines: sources().map(|s| s.bad_count).sum(),
+        lines,
+        bad_lines,
         b_opt: run.plan.as_ref().map(|p| p.b_opt),
         excess_tokens: run.plan.as_ref().and_then(|p| p.excess_tokens_now),
         verdict: run.plan.as_ref().map_or_else(verdict, |p| p.verdict.clone()),
         plan: run.plan.clone(),
         control: run.desk.view(),
-        plots: Arc::new(plots(data, group)),
+        plots: Arc::new(plots),
     }
 }
 
-fn state(run: &Tracked, context: &Context<'_>) -> RunState {
+/// What a run is doing at the time `at`.
+pub(super) fn state(run: &Tracked, at: f64, clock: Clock) -> RunState {
     let data = run.data();
     if data.train.is_empty() && data.validation.is_empty() {
         RunState::Waiting
-    } else if run.desk.ended() {
+    } else if run.ended() {
         RunState::Ended
     } else if data.restarts.last().is_some_and(|r| data.step() <= r.discarded_to) {
         RunState::Restarted
-    } else if run.live(context.at, context.recorded) {
+    } else if run.live(at, clock) {
         RunState::Live
     } else {
         RunState::Quiet
     }
 }
 
-fn plots(data: &RunData, group: Option<&GroupFit>) -> RunPlots {
-    let loss = thinned(&data.train);
+/// The plots with B_opt along the run, as the newest fit has it.
+fn with_b_opt(plots: &RunPlots, group: Option<&GroupFit>) -> RunPlots {
     let b_opt = |p: &PlotPoint| {
         let iv = group?.b_opt_at(p.mean)?;
         let known = |x: Option<f64>| x.unwrap_or(f64::NAN);
         iv.value.map(|v| [p.tokens, known(iv.low), v, known(iv.high)])
     };
-    let every = (loss.len() / 60).max(1);
+    let every = (plots.loss.len() / 60).max(1);
+    let b_opt = plots.loss.iter().step_by(every).filter_map(b_opt).collect();
+    RunPlots { b_opt, ..plots.clone() }
+}
+
+/// Everything to plot that the run itself says.
+pub(super) fn plots(data: &RunData) -> RunPlots {
+    let loss = thinned(&data.train);
     let mut stairs: Vec<[f64; 2]> = Vec::new();
     for s in &data.segments {
         stairs.push([s.from_tokens, s.batch_size]);
@@ -114,7 +134,7 @@ fn plots(data: &RunData, group: Option<&GroupFit>) -> RunPlots {
     }
     let tokens_of = |i: usize| data.train.tokens.get(i).copied().unwrap_or(data.tokens());
     RunPlots {
-        b_opt: loss.iter().step_by(every).filter_map(b_opt).collect(),
+        b_opt: Vec::new(),
         recent: recent(&loss),
         smooth: smoothed(&loss),
         residuals: group.map(|g| residuals(g, &data.id)).unwrap_or_default(),
@@ -158,7 +178,9 @@ fn residuals(group: &GroupFit, run: &str) -> Vec<[f64; 2]> {
 
 /// Means over windows in proportion to the tokens, cut to the same length on both sides at the ends.
 fn smoothed(loss: &[PlotPoint]) -> Vec<[f64; 2]> {
-    let known: Vec<&PlotPoint> = loss.iter().filter(|p| p.mean.is_finite()).collect();
+    // A log without tokens has nothing to draw against.
+    let drawn = |p: &&PlotPoint| p.mean.is_finite() && p.tokens.is_finite();
+    let known: Vec<&PlotPoint> = loss.iter().filter(drawn).collect();
     let mut sums = vec![0.0];
     for p in &known {
         sums.push(sums[sums.len() - 1] + p.mean);
@@ -167,7 +189,7 @@ fn smoothed(loss: &[PlotPoint]) -> Vec<[f64; 2]> {
         let t = known[i].tokens;
         let from = known.partition_point(|p| p.tokens < t / SMOOTH_RATIO);
         let to = known.partition_point(|p| p.tokens <= t * SMOOTH_RATIO);
-        let reach = (i - from).max((to - i).saturating_sub(1)).max(SMOOTH_LEAST);
+        let reach = i.saturating_sub(from).max(to.saturating_sub(i + 1)).max(SMOOTH_LEAST);
         let reach = reach.min(i).min(known.len() - 1 - i);
         let n = 2 * reach + 1;
         [t, (sums[i + reach + 1] - sums[i - reach]) / n as f64]
