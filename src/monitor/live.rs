@@ -112,24 +112,16 @@ async fn drive(
                 next_scan = after(begun, SCAN_EVERY, REST);
                 more = true;
             }
-<<<<<<< HEAD
             () = sleep_until(if monitor.has_changed() { next_publish } else { next_ages }) => {
-=======
-            () = sleep_until(next_publish), if monitor.has_changed() => {
                 let begun = Instant::now();
->>>>>>> breaker
                 let snapshot = Arc::new(monitor.snapshot(clock::now()));
                 if publish.send(snapshot).is_err() {
                     return;
                 }
-<<<<<<< HEAD
-                next_publish = Instant::now() + PUBLISH_EVERY;
-                next_ages = Instant::now() + AGES_EVERY;
-=======
                 next_publish = after(begun, PUBLISH_EVERY, REST);
+                next_ages = Instant::now() + AGES_EVERY;
                 look_at = look_at.max(next_publish);
                 resting = true;
->>>>>>> breaker
             }
             () = sleep_until(look_at), if resting => resting = false,
             look = wake.next(), if ready => {

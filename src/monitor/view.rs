@@ -1,12 +1,7 @@
 //! A followed run as the snapshot shows it.
 
-<<<<<<< HEAD
-use super::tracked::Tracked;
-use crate::curve::{FitReport, GroupFit, LevelFit};
-=======
 use super::tracked::{Clock, Tracked};
-use crate::curve::{FitReport, GroupFit};
->>>>>>> breaker
+use crate::curve::{FitReport, GroupFit, LevelFit};
 use crate::refit;
 use crate::run::{self, Phase, RunData};
 use crate::snapshot::{PlotPoint, RunPlots, RunState, RunView, Verdict, VerdictKind};
@@ -33,9 +28,9 @@ pub(super) fn refresh(run: &mut Tracked, context: &Context<'_>) {
     let state = state(run, context.at, context.clock);
     let same = run.view.as_ref().is_some_and(|v| v.state == state);
     if run.changed || !same {
-<<<<<<< HEAD
-        let mut view = view(run, state, context);
-        let plots = Arc::make_mut(&mut view.plots);
+        let group = refit::group_of(context.report, &run.data().id);
+        let id = run.data().id.clone();
+        let mut plots = with_fit(run.plots(), &id, group);
         match run.trend.take().filter(|(at, _)| (context.at - at).abs() < SPARK_EVERY) {
             Some((at, before)) if !before.is_empty() => {
                 plots.recent.clone_from(&before);
@@ -43,12 +38,7 @@ pub(super) fn refresh(run: &mut Tracked, context: &Context<'_>) {
             }
             _ => run.trend = Some((context.at, plots.recent.clone())),
         }
-        run.view = Some(Arc::new(view));
-=======
-        let group = refit::group_of(context.report, &run.data().id);
-        let plots = with_b_opt(run.plots(), group);
         run.view = Some(Arc::new(view(run, state, context, plots)));
->>>>>>> breaker
         run.changed = false;
     }
 }
@@ -112,8 +102,9 @@ pub(super) fn state(run: &Tracked, at: f64, clock: Clock) -> RunState {
     }
 }
 
-/// The plots with B_opt along the run, as the newest fit has it.
-fn with_b_opt(plots: &RunPlots, group: Option<&GroupFit>) -> RunPlots {
+/// The plots with what the newest fit says: B_opt along the run, and how far the run lies from the
+/// curve.
+fn with_fit(plots: &RunPlots, run: &str, group: Option<&GroupFit>) -> RunPlots {
     let b_opt = |p: &PlotPoint| {
         let iv = group?.b_opt_at(p.mean)?;
         let known = |x: Option<f64>| x.unwrap_or(f64::NAN);
@@ -121,7 +112,8 @@ fn with_b_opt(plots: &RunPlots, group: Option<&GroupFit>) -> RunPlots {
     };
     let every = (plots.loss.len() / 60).max(1);
     let b_opt = plots.loss.iter().step_by(every).filter_map(b_opt).collect();
-    RunPlots { b_opt, ..plots.clone() }
+    let residuals = group.map(|g| residuals(g, run)).unwrap_or_default();
+    RunPlots { b_opt, residuals, ..plots.clone() }
 }
 
 /// Everything to plot that the run itself says.
@@ -137,7 +129,7 @@ pub(super) fn plots(data: &RunData) -> RunPlots {
         b_opt: Vec::new(),
         recent: recent(&loss),
         smooth: smoothed(&loss),
-        residuals: group.map(|g| residuals(g, &data.id)).unwrap_or_default(),
+        residuals: Vec::new(),
         validation: thinned(&data.validation),
         batch_size: stairs,
         phases: data
