@@ -179,7 +179,7 @@ impl GroupFit {
     pub fn spoken(&self) -> Option<[f64; 2]> {
         let mut losses = self.levels.iter().filter(|l| l.model.is_some()).map(|l| l.loss);
         let highest = losses.next()?;
-        Some([losses.last().unwrap_or(highest), highest])
+        Some([losses.next_back().unwrap_or(highest), highest])
     }
 
     fn speaker(&self, loss: f64) -> Option<Speaker<'_>> {
