@@ -101,6 +101,13 @@ pub struct ControlArgs {
     /// network file system, 20 on a local disk.
     #[arg(long, value_name = "SECONDS")]
     pub lead: Option<f64>,
+    /// Nothing can be approved or written, the audit included.
+    #[arg(long)]
+    pub read_only: bool,
+    /// Write through a symlink that leads out of the run's directory, or over a file of another
+    /// user that others may write.
+    #[arg(long)]
+    pub trust_target: bool,
 }
 
 #[derive(Debug, Args)]
@@ -273,6 +280,10 @@ pub struct Consent {
     /// Override one guard by its name. Repeatable; recorded in the audit.
     #[arg(long = "override", value_name = "GUARD", value_parser = guard)]
     pub overrides: Vec<crate::advice::GuardName>,
+    /// Refuse where another revision than this one is the newest (0: none yet), as after
+    /// `control show --json`.
+    #[arg(long, value_name = "REVISION")]
+    pub if_revision: Option<u64>,
 }
 
 /// How the screen looks.
@@ -301,9 +312,6 @@ pub struct Watch {
     pub control: ControlArgs,
     #[command(flatten)]
     pub screen: Screen,
-    /// Nothing can be approved or written.
-    #[arg(long)]
-    pub read_only: bool,
     /// Stream changes as JSON lines (boptop.watch/1) instead of drawing.
     #[arg(long)]
     pub json: bool,
@@ -416,7 +424,7 @@ mod tests {
             panic!("not watch")
         };
         assert_eq!(watch.input.paths, ["runs/a.jsonl"]);
-        assert!(watch.read_only);
+        assert!(watch.control.read_only);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub fn inspect(args: &Inspect) -> Result<ExitCode> {
     let settings = Settings {
         sources: settings::sources(&args.input)?,
         assumptions: settings::assumptions(&args.input),
+        // What was observed is for those who steer to record.
+        read_only: true,
         ..Settings::default()
     };
     let monitor = read(&args.input.paths, settings)?;
@@ -80,6 +82,7 @@ pub fn fit(args: &Fit) -> Result<ExitCode> {
         sources: settings::sources(&args.input)?,
         assumptions: settings::assumptions(&args.input),
         fit: settings::fit(&args.fitting),
+        read_only: true,
         ..Settings::default()
     };
     settings.fit.at_loss = args.at_loss.clone();

@@ -34,6 +34,8 @@ pub fn all(
         plan: plan(planning)?,
         control: control.control.clone(),
         lead_seconds: control.lead,
+        read_only: control.read_only,
+        trust_target: control.trust_target,
         law: fitting.law.as_deref().map(law).transpose()?,
         ..Settings::default()
     })

@@ -21,8 +21,7 @@ pub fn watch(args: &Watch) -> Result<ExitCode> {
     if !args.json {
         terminal("watch", &args.input)?;
     }
-    let mut settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
-    settings.read_only = args.read_only;
+    let settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
     let handle = monitor::spawn(&args.input.paths, settings)?;
     if args.json { stream_live(handle) } else { screen(handle, &args.screen) }
 }

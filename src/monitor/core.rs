@@ -28,7 +28,15 @@ pub struct Settings {
     pub control: Option<String>,
     /// Seconds that a change must lie ahead; `None`: by the kind of file system.
     pub lead_seconds: Option<f64>,
+    /// Seconds that whoever decides on a proposal takes; `None`: a person at a screen.
+    pub decide_seconds: Option<f64>,
     pub read_only: bool,
+    /// Write through a symlink out of the run's directory, or over a file of another user that
+    /// others may write.
+    pub trust_target: bool,
+    /// The newest revision that the person has seen (0: none), where it is not the one that stands
+    /// when a proposal is drawn up.
+    pub seen_revision: Option<u64>,
     /// Times come from the records: replay.
     pub recorded_clock: bool,
     /// Fit `excluded` patterns come on top of what a person excludes on the screen.

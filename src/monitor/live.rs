@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep_until};
 const READ_BUDGET: usize = 4 << 20;
 /// Snapshots are at least this far apart.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// With nothing new, ages and states are looked at again this often.
+const AGES_EVERY: Duration = Duration::from_secs(60);
 /// New files are looked for, and quiet runs are noticed, this often.
 const SCAN_EVERY: Duration = Duration::from_secs(3);
 
@@ -72,6 +74,7 @@ async fn drive(
     let mut more = true;
     let mut next_scan = Instant::now() + SCAN_EVERY;
     let mut next_publish = Instant::now();
+    let mut next_ages = Instant::now() + AGES_EVERY;
     loop {
         tokio::select! {
             biased;
@@ -94,12 +97,13 @@ async fn drive(
                 monitor.read_control(clock::now());
                 more = true;
             }
-            () = sleep_until(next_publish), if monitor.has_changed() => {
+            () = sleep_until(if monitor.has_changed() { next_publish } else { next_ages }) => {
                 let snapshot = Arc::new(monitor.snapshot(clock::now()));
                 if publish.send(snapshot).is_err() {
                     return;
                 }
                 next_publish = Instant::now() + PUBLISH_EVERY;
+                next_ages = Instant::now() + AGES_EVERY;
             }
             look = wake.next(), if !more => {
                 if let Look::Hint(_) = look {

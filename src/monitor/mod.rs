@@ -5,7 +5,9 @@
 //! same code.
 
 mod core;
+mod counts;
 mod desk;
+mod grounds;
 mod live;
 mod tracked;
 mod view;
