@@ -61,8 +61,13 @@ pub fn plan_one(subject: &Subject, report: &FitReport, request: &Request) -> Pla
         Some(_) => None,
     };
     let Some(saved) = saved else { return plan(own) };
-    let by_saved = plan(Some(&saved));
+    let mut by_saved = plan(Some(&saved));
     if by_saved.verdict.kind != VerdictKind::CannotTell || own.is_none() {
+        let (loss, batch) = (subject.loss_now, by_saved.now.batch_size_tokens);
+        if let Some(e) = own.zip(loss).and_then(|(g, l)| g.estimate_at(l)) {
+            let said = advice::estimate_text(&e, batch.map_or(0, |b| b.round() as u64));
+            by_saved.verdict.reasons.push(format!("the runs here, without a law: {said}"));
+        }
         return by_saved;
     }
     // Refused: what the siblings say without a law, and why the saved one says nothing.

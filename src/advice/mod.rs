@@ -41,6 +41,7 @@ pub use plan::plan;
 pub use schedule::{
     batch_at, csv, first_change, megatron, parse_what_if, with_change, with_lr_rule,
 };
+pub use verdict::estimate_text;
 
 use crate::curve::Interval;
 use crate::run::Phase;

@@ -103,6 +103,7 @@ fn a_saved_law_says_where_it_comes_from_and_needs_the_same_learning_rate() {
     let said = by_saved.verdict.reasons.iter().find(|r| r.contains("a character model")).unwrap();
     assert!(said.contains("learning rate 2e-3") && said.contains("assumed"), "{said}");
     assert!(by_saved.b_opt.value.is_some());
+    assert!(by_saved.verdict.reasons.iter().any(|r| r.contains("by the saved law")));
     assert!(by_saved.policies.iter().all(|p| p.memory == curve::MemorySource::Saved));
     let other = ask(&SavedLaw { lr: Some(1e-3), ..law });
     assert!(other.verdict.text.contains("B_opt moves with the learning rate"));

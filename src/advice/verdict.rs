@@ -47,6 +47,7 @@ pub fn estimate_text(e: &Estimate, own: u64) -> String {
         loss(e.loss),
         interval_text(&e.b_opt),
         match e.model {
+            Some(ModelKind::Joint) if e.saved => "the saved law",
             Some(ModelKind::Joint) => "the joint law",
             Some(ModelKind::Smooth) => "the smooth curve",
             Some(ModelKind::ThreeStage) => "the three-stage curve",

@@ -6,6 +6,7 @@
 
 use super::model::{AnyLaw, Curve};
 use super::report::{GroupFit, Interval, LawFit, LevelFit, ModelKind, Open};
+use super::saved::SAVED_GROUP;
 use super::uncertainty::{LEVEL, interval, open};
 
 /// More tokens than the optimum that still count as next to it.
@@ -25,6 +26,8 @@ pub struct Estimate {
     pub model: Option<ModelKind>,
     /// The lowest and the highest loss at which the fits speak, where this one lies outside.
     pub extrapolated_from: Option<[f64; 2]>,
+    /// The law is one saved from another sweep.
+    pub saved: bool,
     curve: Option<Curve>,
 }
 
@@ -100,6 +103,7 @@ impl GroupFit {
                 Speaker::Law(..) => self.spoken(),
                 Speaker::Levels(..) => None,
             },
+            saved: self.id == SAVED_GROUP,
             curve,
         })
     }
