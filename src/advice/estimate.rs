@@ -1,7 +1,11 @@
 //! The fit's answer at the loss of a run, or what is missing for one.
 
-use crate::curve::{Estimate, GroupFit};
-use crate::units::loss as nats;
+use crate::curve::{Estimate, GroupFit, SAVED_GROUP};
+use crate::run::{Phase, RunData};
+use crate::units::{learning_rate, loss as nats};
+
+/// Learning rates count as the same up to this share.
+const SAME_RATE: f64 = 0.011;
 
 /// The estimate at `loss`, as the fit gives it; `Err` says why there is none.
 pub fn b_opt_at(group: &GroupFit, loss: f64) -> Result<Estimate, String> {
@@ -9,6 +13,47 @@ pub fn b_opt_at(group: &GroupFit, loss: f64) -> Result<Estimate, String> {
         return Err("the run has no loss yet".into());
     }
     group.estimate_at(loss).ok_or_else(|| missing(group, loss))
+}
+
+/// The same for a run: a saved law is asked only where it holds at the run's learning rate.
+pub fn estimate_of(run: &RunData, group: &GroupFit, loss: f64) -> Result<Estimate, String> {
+    other_rate(run, group).map_or_else(|| b_opt_at(group, loss), Err)
+}
+
+/// Learning rate of the stable phase that the run is in, or was in last.
+fn plateau(run: &RunData) -> Option<f64> {
+    let spans = run.phases.spans.iter().rev();
+    let last = spans.filter(|s| s.phase == Phase::Stable).find_map(|s| s.lr);
+    last.or(run.phases.plateau_lr).filter(|lr| lr.is_finite() && *lr > 0.0)
+}
+
+/// Why a saved law is not for this run; `None` where the learning rates agree or one is unknown.
+pub fn other_rate(run: &RunData, group: &GroupFit) -> Option<String> {
+    let (own, law) = (plateau(run)?, group.lr.filter(|_| group.id == SAVED_GROUP)?);
+    ((own / law).ln().abs() > SAME_RATE).then(|| {
+        format!(
+            "the saved law holds at learning rate {} and this run trains at {}: B_opt moves with \
+             the learning rate; save a law of a sweep at {}",
+            learning_rate(law),
+            learning_rate(own),
+            learning_rate(own)
+        )
+    })
+}
+
+/// What an answer of a saved law rests on, in words; empty for a fit of the run's own siblings.
+pub fn provenance(run: &RunData, group: &GroupFit) -> Vec<String> {
+    if group.id != SAVED_GROUP {
+        return Vec::new();
+    }
+    let mut out = group.notes.clone();
+    if plateau(run).is_none() || group.lr.is_none() {
+        let law = group.lr.map_or("not known".into(), learning_rate);
+        out.push(format!(
+            "that this run trains at the learning rate of the saved law ({law}) is assumed"
+        ));
+    }
+    out
 }
 
 fn missing(group: &GroupFit, loss: f64) -> String {

@@ -6,6 +6,7 @@
 
 use super::model::{AnyLaw, Curve};
 use super::report::{GroupFit, Interval, LawFit, LevelFit, ModelKind, Open};
+use super::saved::SAVED_GROUP;
 use super::uncertainty::{LEVEL, interval, open};
 
 /// More tokens than the optimum that still count as next to it.
@@ -25,6 +26,8 @@ pub struct Estimate {
     pub model: Option<ModelKind>,
     /// The lowest and the highest loss at which the fits speak, where this one lies outside.
     pub extrapolated_from: Option<[f64; 2]>,
+    /// The law is one saved from another sweep.
+    pub saved: bool,
     curve: Option<Curve>,
 }
 
@@ -100,6 +103,7 @@ impl GroupFit {
                 Speaker::Law(..) => self.spoken(),
                 Speaker::Levels(..) => None,
             },
+            saved: self.id == SAVED_GROUP,
             curve,
         })
     }
@@ -145,13 +149,23 @@ impl GroupFit {
         match speaker {
             Speaker::Levels(upper, lower, share) => {
                 let mut out = mix(&upper.b_opt, &lower.b_opt, *share);
-                if let Some(value) = self.along_law(loss, upper, lower, *share) {
+                if *share > 0.0
+                    && let Some(value) = self.along_law(loss, upper, lower, *share)
+                {
                     let value = out.low.map_or(value, |low| value.max(low));
                     out.value = Some(out.high.map_or(value, |high| value.min(high)));
                 }
                 Some(out)
             }
-            Speaker::Law(law, _) => by_law(law, loss),
+            Speaker::Law(law, nearest) => {
+                let mut out = by_law(law, loss)?;
+                // A side that the nearest level leaves open no law closes further out.
+                let (low, high) = nearest.map_or((false, false), |l| sides(l.b_opt.open));
+                out.low = out.low.filter(|_| !low);
+                out.high = out.high.filter(|_| !high);
+                out.open = open(out.low.is_none(), out.high.is_none());
+                Some(out)
+            }
         }
     }
 
@@ -254,15 +268,18 @@ fn between(upper: Option<f64>, lower: Option<f64>, share: f64) -> Option<f64> {
     }
 }
 
+/// Open below, open above.
+fn sides(open: Open) -> (bool, bool) {
+    (matches!(open, Open::Low | Open::Both), matches!(open, Open::High | Open::Both))
+}
+
 fn mix(upper: &Interval, lower: &Interval, share: f64) -> Interval {
     if share == 0.0 {
         return *upper;
     }
     let low = between(upper.low, lower.low, share);
     let high = between(upper.high, lower.high, share);
-    let side =
-        |o: Open| (matches!(o, Open::Low | Open::Both), matches!(o, Open::High | Open::Both));
-    let (a, b) = (side(upper.open), side(lower.open));
+    let (a, b) = (sides(upper.open), sides(lower.open));
     Interval {
         value: between(upper.value, lower.value, share),
         low,
