@@ -260,7 +260,11 @@ impl Found {
             }
             return;
         }
-        let size = fs::metadata(&path).map_or(0, |m| m.len());
+        let Ok(meta) = fs::metadata(&path) else { return };
+        if !meta.is_file() {
+            return;
+        }
+        let size = meta.len();
         let holds = match kind {
             Kind::State => true,
             Kind::Other => false,

@@ -18,6 +18,8 @@ use tokio::sync::Notify;
 
 /// Refit once a run has grown by this fraction of its tokens.
 const REFIT_GROWTH: f64 = 0.01;
+/// Bytes read of each file at once where all of it is wanted.
+const READ_ALL: usize = 8 << 20;
 
 /// What the command line settles once.
 #[derive(Debug, Clone, Default)]
@@ -163,7 +165,13 @@ impl Monitor {
 
     /// Reads everything that is there, as a headless command does.
     pub fn read_all(&mut self) {
-        while self.read(8 << 20) {}
+        loop {
+            while self.read(READ_ALL) {}
+            let mut sources = self.runs.iter_mut().flat_map(|r| &mut r.sources);
+            if !sources.any(Source::wait) {
+                break;
+            }
+        }
         for run in &mut self.runs {
             run.finish();
             run.resolve();
@@ -177,7 +185,7 @@ impl Monitor {
         for (r, run) in self.runs.iter_mut().enumerate() {
             for (s, source) in run.sources.iter_mut().enumerate() {
                 let mut inputs = Vec::new();
-                while source.poll(8 << 20, &mut inputs) {}
+                while source.poll(READ_ALL, &mut inputs) || source.wait() {}
                 source.finish(&mut inputs);
                 out.extend(inputs.into_iter().map(|input| (r, s, input)));
             }
