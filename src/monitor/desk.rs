@@ -271,8 +271,8 @@ impl Desk {
             Change::Plan => match case.plan {
                 Some(plan) if !plan.schedule.is_empty() => {
                     let own = case.data.batch_size().unwrap_or(0.0) as u64;
-                    let now = case.data.tokens().max(0.0) as u64;
-                    let first = advice::first_change(&situation.in_force, &plan.schedule, own, now);
+                    // Also a change that the run has passed since the plan was made is to come.
+                    let first = advice::first_change(&situation.in_force, &plan.schedule, own, 0);
                     Ok((ahead(&plan.schedule, first, self.soonest(case, situation)), None))
                 }
                 Some(plan) => Err(format!("no schedule is recommended: {}", plan.verdict.text)),
