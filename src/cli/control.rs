@@ -13,12 +13,18 @@ use std::sync::Arc;
 
 /// A monitor that has read everything, and the run that is asked for.
 fn open(args: &ControlRun, fit: bool) -> Result<(Monitor, String)> {
-    open_at(args, fit, None)
+    open_at(args, fit, None, None)
 }
 
-fn open_at(args: &ControlRun, fit: bool, seen: Option<u64>) -> Result<(Monitor, String)> {
+fn open_at(
+    args: &ControlRun,
+    fit: bool,
+    seen: Option<u64>,
+    decide: Option<f64>,
+) -> Result<(Monitor, String)> {
     let mut settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
     settings.seen_revision = seen;
+    settings.decide_seconds = decide;
     let mut monitor = headless::read(&args.input.paths, settings)?;
     let run = headless::choose(&mut monitor, args.run.as_deref())?;
     if fit {
@@ -96,7 +102,9 @@ fn write(on: &ControlRun, change: Change, consent: &Consent) -> Result<ExitCode>
     if !consent.yes && !std::io::stdin().is_terminal() {
         return Err(Error::Usage("no terminal to ask at: approve with --yes".into()));
     }
-    let (mut monitor, run) = open_at(on, true, consent.if_revision)?;
+    // With --yes it is decided already.
+    let decide = consent.yes.then_some(0.0);
+    let (mut monitor, run) = open_at(on, true, consent.if_revision, decide)?;
     let before = look(&mut monitor, &run)?.control.revision;
     let drawn = drawn_up(&mut monitor, &run, change)?;
     if let Ok(proposal) = &drawn {

@@ -59,10 +59,10 @@ pub fn write(
     write_through(&Disk, paths, approval, based_on, options)
 }
 
-/// [`write`] through a given seam.
+/// [`write()`] through a given seam.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_through(
     fs: &dyn FileSystem,
     paths: &Paths,

@@ -72,7 +72,7 @@ impl Obey {
         let paths = Paths::beside(metrics);
         let memory = Memory::read(&paths.ack, run).map_err(|e| Error::io(&paths.ack, e))?;
         let mut obey = Obey {
-            attempt: format!("{attempt}.{}", memory.ready_lines + 1),
+            attempt: format!("{attempt}.{}", memory.ready_lines),
             paths,
             run: run.to_string(),
             limits,

@@ -10,7 +10,7 @@ use super::mend;
 use super::mllog::{MARK, Mllog};
 use super::parse::{Found, Hit, object};
 use super::presets::Shape;
-use super::{Input, Options, values};
+use super::{Input, Options, scan, values};
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
@@ -147,6 +147,11 @@ impl Decoder {
 
     /// A line that begins like an object. True: one was read.
     fn json_line(&mut self, n: u64, text: &str, out: &mut Vec<Input>) -> bool {
+        self.found.clear();
+        if scan::object(text, &mut self.keys, &mut self.found).is_some() {
+            self.take(n, true, out);
+            return true;
+        }
         let python = text[1..].trim_start().starts_with('\'');
         let mended = if python {
             Some(mend::python(text))

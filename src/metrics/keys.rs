@@ -50,6 +50,8 @@ pub(super) enum Use {
 #[derive(Debug)]
 struct Child {
     name: Box<str>,
+    /// It stands in the line as it is: nothing in it needs an escape.
+    plain: bool,
     usage: Use,
 }
 
@@ -123,6 +125,17 @@ impl Keys {
         self.nodes[0].children.first().map(|c| &*c.name)
     }
 
+    /// The key that comes next where the line is like the one before.
+    pub(super) fn expected(&self, node: usize) -> Option<(usize, &str)> {
+        let n = &self.nodes[node];
+        n.children.get(n.next).filter(|c| c.plain).map(|c| (n.next, &*c.name))
+    }
+
+    /// It did come.
+    pub(super) fn expect_next(&mut self, node: usize, child: usize) {
+        self.nodes[node].next = child + 1;
+    }
+
     pub(super) fn child(&mut self, node: usize, name: &str) -> Option<usize> {
         let n = &mut self.nodes[node];
         let at = n.next;
@@ -137,7 +150,8 @@ impl Keys {
         if n.children.len() >= MAX_CHILDREN {
             return None;
         }
-        n.children.push(Child { name: name.into(), usage: Use::Unknown });
+        let plain = !name.bytes().any(|b| b < b' ' || b == b'"' || b == b'\\');
+        n.children.push(Child { name: name.into(), plain, usage: Use::Unknown });
         let i = n.children.len() - 1;
         n.next = i + 1;
         let path = self.path(node, i);

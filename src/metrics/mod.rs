@@ -24,6 +24,7 @@ mod notes;
 mod packed;
 mod parse;
 mod presets;
+mod scan;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,15 @@ impl Found {
         self.pivot_name = None;
         self.pivot_value = None;
     }
+
+    /// The object is over: a value whose name stood beside it counts under that name.
+    pub(super) fn settle(&mut self, keys: &mut Keys) {
+        if let (Some(name), Some(value)) = (self.pivot_name.take(), self.pivot_value.take())
+            && let Some(key) = keys.named(&name)
+        {
+            self.hits.push(Hit { key, value });
+        }
+    }
 }
 
 /// Reads one object from `de` (as often as there are objects on the line).
@@ -42,11 +51,7 @@ pub fn object<'de, D: Deserializer<'de>>(
 ) -> Result<(), D::Error> {
     keys.begin();
     Object { keys, found, node: 0 }.deserialize(de)?;
-    if let (Some(name), Some(value)) = (found.pivot_name.take(), found.pivot_value.take())
-        && let Some(key) = keys.named(&name)
-    {
-        found.hits.push(Hit { key, value });
-    }
+    found.settle(keys);
     Ok(())
 }
 
@@ -108,15 +113,16 @@ impl Visitor<'_> for KeySeed<'_> {
     }
 }
 
-struct Value<'a> {
-    keys: &'a mut Keys,
-    found: &'a mut Found,
-    node: usize,
-    child: usize,
+/// The value of a key: where it goes.
+pub(super) struct Value<'a> {
+    pub keys: &'a mut Keys,
+    pub found: &'a mut Found,
+    pub node: usize,
+    pub child: usize,
 }
 
 impl Value<'_> {
-    fn number(self, x: f64) {
+    pub fn number(self, x: f64) {
         match self.keys.usage(self.node, self.child) {
             Use::Want(key) => {
                 let info = &self.keys.infos()[key as usize];
@@ -131,7 +137,7 @@ impl Value<'_> {
         }
     }
 
-    fn text(self, t: &str) {
+    pub fn text(self, t: &str) {
         match self.keys.usage(self.node, self.child) {
             Use::Want(key) => {
                 let value = match self.keys.infos()[key as usize].role {

@@ -32,6 +32,8 @@ pub struct Settings {
     pub control: Option<String>,
     /// Seconds that a change must lie ahead; `None`: by the kind of file system.
     pub lead_seconds: Option<f64>,
+    /// Seconds that whoever decides on a proposal takes; `None`: a person at a screen.
+    pub decide_seconds: Option<f64>,
     pub read_only: bool,
     /// Write through a symlink out of the run's directory, or over a file of another user that
     /// others may write.

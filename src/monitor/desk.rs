@@ -22,6 +22,8 @@ const LEAD_LOCAL: f64 = 20.0;
 const DECIDE_SECONDS: f64 = 8.0;
 /// A revision that is seen later than this many lead times after its change is too late.
 const LATE_LEADS: f64 = 10.0;
+/// ... or than these seconds: a trainer looks every few.
+const LATE_SECONDS: f64 = 30.0;
 /// ... or than this share of the tokens at the change, whichever is more.
 const LATE_SHARE: f64 = 0.05;
 
@@ -36,6 +38,7 @@ pub(super) struct Desk {
     /// The trainer's count of tokens less that of the metrics.
     offset: i64,
     lead_seconds: f64,
+    decide_seconds: f64,
     read_only: bool,
     trust_target: bool,
     /// Newest revision that the person saw, where it is not what stands when a proposal is made.
@@ -89,6 +92,7 @@ impl Desk {
             facts: Facts::default(),
             status: Status::default(),
             offset: 0,
+            decide_seconds: settings.decide_seconds.unwrap_or(DECIDE_SECONDS),
             read_only: settings.read_only || settings.recorded_clock,
             trust_target: settings.trust_target,
             seen_revision: settings.seen_revision,
@@ -129,13 +133,18 @@ impl Desk {
             }
         }
         let changed = status != self.status;
+        // "Waiting for the trainer" is over once the trainer has spoken.
+        let written = matches!(status.state, Some(ControlState::Approved | ControlState::Written));
+        if status.state != self.status.state && !written {
+            self.said = None;
+        }
         self.status = status;
         changed
     }
 
     /// Seconds from drawing up a change to its earliest beginning.
     fn decided_in(&self) -> f64 {
-        self.lead_seconds + self.lead_seconds.max(DECIDE_SECONDS)
+        self.lead_seconds + self.lead_seconds.max(self.decide_seconds)
     }
 
     pub fn lead_seconds(&self) -> f64 {
@@ -378,9 +387,10 @@ impl Desk {
     fn draft(&self, table: &OnTable, case: Case<'_>) -> Draft {
         let now = (case.data.tokens().max(0.0) as u64).saturating_add_signed(self.offset);
         let own = case.data.batch_size().unwrap_or(0.0) as u64;
-        let lead = run::throughput(case.data).unwrap_or(0.0) * self.lead_seconds;
+        let late = (LATE_LEADS * self.lead_seconds).max(LATE_SECONDS);
+        let late = run::throughput(case.data).unwrap_or(0.0) * late;
         let change = advice::first_change(&table.shown.from, &table.shown.schedule, own, now);
-        let not_after = change.map(|t| t + (LATE_LEADS * lead).max(t as f64 * LATE_SHARE) as u64);
+        let not_after = change.map(|t| t + late.max(t as f64 * LATE_SHARE) as u64);
         Draft {
             run: case.data.id.clone(),
             schedule: table.shown.schedule.clone(),

@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep_until};
 const READ_BUDGET: usize = 4 << 20;
 /// Snapshots are at least this far apart.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// With nothing new, ages and states are looked at again this often.
+const AGES_EVERY: Duration = Duration::from_secs(60);
 /// New files are looked for, and quiet runs are noticed, this often.
 const SCAN_EVERY: Duration = Duration::from_secs(3);
 /// After a look at the files as many times as long is rested, so that a run of a million lines, or
@@ -83,6 +85,7 @@ async fn drive(
     let mut look_at = Instant::now();
     let mut next_scan = Instant::now() + SCAN_EVERY;
     let mut next_publish = Instant::now();
+    let mut next_ages = Instant::now() + AGES_EVERY;
     loop {
         let ready = !more && !resting;
         tokio::select! {
@@ -109,13 +112,14 @@ async fn drive(
                 next_scan = after(begun, SCAN_EVERY, REST);
                 more = true;
             }
-            () = sleep_until(next_publish), if monitor.has_changed() => {
+            () = sleep_until(if monitor.has_changed() { next_publish } else { next_ages }) => {
                 let begun = Instant::now();
                 let snapshot = Arc::new(monitor.snapshot(clock::now()));
                 if publish.send(snapshot).is_err() {
                     return;
                 }
                 next_publish = after(begun, PUBLISH_EVERY, REST);
+                next_ages = Instant::now() + AGES_EVERY;
                 look_at = look_at.max(next_publish);
                 resting = true;
             }

@@ -41,6 +41,8 @@ pub(super) struct Tracked {
     pub excluded: bool,
     pub plan: Option<Arc<Plan>>,
     pub view: Option<Arc<RunView>>,
+    /// The sparkline that is shown, and since when.
+    pub trend: Option<(f64, Vec<f64>)>,
     recorder: Recorder,
     data: Arc<RunData>,
     loss_now: Option<f64>,
@@ -75,6 +77,7 @@ impl Tracked {
             excluded: false,
             plan: None,
             view: None,
+            trend: None,
             recorder,
             data,
             loss_now: None,
