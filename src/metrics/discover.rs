@@ -53,8 +53,8 @@ pub struct Discovery {
     arguments: Vec<Argument>,
     /// Names by main file: a run keeps its name.
     names: HashMap<PathBuf, String>,
-    /// Runs in the order in which they were first found.
-    order: Vec<PathBuf>,
+    /// Places of the runs in the order in which they were first found.
+    order: HashMap<PathBuf, usize>,
     /// What was found out about files in directories, and at which size.
     probed: HashMap<PathBuf, (u64, bool)>,
     directories: Vec<PathBuf>,
@@ -69,7 +69,7 @@ impl Discovery {
         Ok(Discovery {
             arguments,
             names: HashMap::new(),
-            order: Vec::new(),
+            order: HashMap::new(),
             probed: HashMap::new(),
             directories: Vec::new(),
             unsupported: Vec::new(),
@@ -98,7 +98,7 @@ impl Discovery {
             }
         }
         self.name(&mut runs);
-        runs.sort_by_key(|r| self.order.iter().position(|m| *m == r.main));
+        runs.sort_by_cached_key(|r| self.order.get(&r.main).copied());
         runs
     }
 
@@ -129,17 +129,18 @@ impl Discovery {
             .filter(|r| !self.names.contains_key(&r.main))
             .map(|r| (r.main.clone(), run_names(&r.main)))
             .collect();
-        for (i, (main, own)) in fresh.iter().enumerate() {
-            let free = |name: &&String| {
-                !taken.contains(*name)
-                    && fresh
-                        .iter()
-                        .enumerate()
-                        .all(|(k, (_, other))| k == i || !other.contains(name))
-            };
+        let mut claims: HashMap<&String, usize> = HashMap::new();
+        for (_, own) in &fresh {
+            for name in own.iter().collect::<HashSet<_>>() {
+                *claims.entry(name).or_default() += 1;
+            }
+        }
+        for (main, own) in &fresh {
+            let free = |name: &&String| !taken.contains(*name) && claims.get(name) == Some(&1);
             let name = own.iter().find(free).cloned().unwrap_or_else(|| main.display().to_string());
             self.names.insert(main.clone(), name);
-            self.order.push(main.clone());
+            let place = self.order.len();
+            self.order.insert(main.clone(), place);
         }
         for r in runs {
             if let Some(name) = self.names.get(&r.main) {

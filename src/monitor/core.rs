@@ -3,7 +3,7 @@
 use super::desk::{Case, Desk};
 use super::tracked::{Clock, Tracked};
 use super::view;
-use crate::advice::PlanOptions;
+use crate::advice::{Plan, PlanOptions};
 use crate::command::{Command, ReplayCommand};
 use crate::curve::{FitOptions, FitReport, SavedLaw};
 use crate::error::Result;
@@ -11,7 +11,7 @@ use crate::metrics::{self, Discovery, RunFiles, Source};
 use crate::refit::{self, Outcome, Request};
 use crate::run::{Assumptions, RunData};
 use crate::snapshot::{FitView, ReplayView, RunView, Snapshot};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -92,8 +92,10 @@ impl Monitor {
 
     /// Looks for new runs, and new files of known ones.
     pub fn scan(&mut self) {
+        let places: HashMap<PathBuf, usize> =
+            self.runs.iter().enumerate().map(|(i, r)| (r.main.clone(), i)).collect();
         for files in self.discovery.scan() {
-            match self.runs.iter_mut().find(|r| r.main == files.main) {
+            match places.get(&files.main).and_then(|i| self.runs.get_mut(*i)) {
                 Some(known) => extend(known, &files, &self.settings.sources),
                 None => self.follow(&files),
             }
@@ -302,8 +304,9 @@ impl Monitor {
 
     /// Takes what came of a request.
     pub fn fitted(&mut self, outcome: Outcome, at: f64) {
-        for (id, plan) in self.asked.iter().zip(&outcome.plans) {
-            if let Some(run) = self.runs.iter_mut().find(|r| r.id == *id) {
+        let plans: HashMap<&String, &Arc<Plan>> = self.asked.iter().zip(&outcome.plans).collect();
+        for run in &mut self.runs {
+            if let Some(plan) = plans.get(&run.id) {
                 run.desk.estimated(run.data().tokens());
                 run.plan = Some(Arc::clone(plan));
                 run.changed = true;
