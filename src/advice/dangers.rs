@@ -77,9 +77,10 @@ pub(super) fn bump_size(c: &Case<'_>) -> Answer {
                 exact(*to)
             ));
         }
+        // The planner keeps a whole dwell, which grows with the run: a plan of a while ago passes.
         let before = i.checked_sub(1).and_then(|j| c.bumps.get(j));
         if let Some((earlier, start, _)) = before
-            && at.saturating_sub(*earlier) < k.dwell
+            && at.saturating_sub(*earlier) < k.dwell / 2
         {
             let both = *to as f64 / (*start).max(1) as f64;
             if both.max(1.0 / both) > most {

@@ -77,7 +77,7 @@ pub fn check(
             name: GuardName::LeadTime,
             blocks: true,
             text: "the log tells no cumulative tokens or no batch size, so a change could act at \
-                   any moment; give --batch-size or --seq-len"
+                   any moment; give --assume-batch or --seq-len"
                 .into(),
         }];
     };

@@ -70,7 +70,7 @@ pub fn plan(
         policies: Vec::new(),
     };
     let Some(constraints) = constraints else {
-        plan.verdict.reasons.push("give --seq-len or --batch-size".into());
+        plan.verdict.reasons.push("give --seq-len or --assume-batch".into());
         return plan;
     };
     let began = match run.segments.as_slice() {

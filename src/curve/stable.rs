@@ -57,7 +57,7 @@ pub(super) fn stable(run: &RunData) -> Result<Stable, String> {
         segments: run.segments.iter().filter(|s| s.range.start < end).cloned().collect(),
     };
     if out.segments.is_empty() {
-        return Err("no batch size is known: give one (--batch-size), or --seq-len where it is logged in sequences".into());
+        return Err("no batch size is known: give one (--assume-batch), or --seq-len where it is logged in sequences".into());
     }
     if !(out.from_tokens.is_finite() && out.to_tokens > out.from_tokens && out.to_tokens > 0.0) {
         return Err("its stable phase has only just begun".into());

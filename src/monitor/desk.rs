@@ -392,7 +392,7 @@ impl Desk {
         let change = advice::first_change(&table.shown.from, &table.shown.schedule, own, now);
         let not_after = change.map(|t| t + late.max(t as f64 * LATE_SHARE) as u64);
         Draft {
-            run: case.data.id.clone(),
+            run: self.run_id().unwrap_or(&case.data.id).to_string(),
             schedule: table.shown.schedule.clone(),
             expect: expected(case.data, &self.status.in_force, now, not_after),
             not_after,
@@ -407,7 +407,12 @@ impl Desk {
     }
 
     fn line(&self, event: Event, table: &OnTable, case: Case<'_>) -> AuditLine {
-        let mut line = AuditLine::new(event, &case.data.id, table.undoes, &Author::current());
+        let mut line = AuditLine::new(
+            event,
+            self.run_id().unwrap_or(&case.data.id),
+            table.undoes,
+            &Author::current(),
+        );
         line.schedule = table.shown.schedule.clone();
         line.evidence = Some(evidence(case));
         line
