@@ -26,7 +26,8 @@ fn say(error: &Error) {
         }
         cause = inner.source();
     }
-    eprintln!("{text}");
+    // File names and log lines are other people's words.
+    eprintln!("{}", cli::fit_for_terminal(&text));
 }
 
 const _: () = assert!(ExitCode::Interrupted as i32 == 130);

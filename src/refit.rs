@@ -1,6 +1,6 @@
 //! The worker that fits: one fit running, the newest request waiting, older ones dropped.
 
-use crate::advice::{self, Plan, PlanOptions, Situation};
+use crate::advice::{self, Plan, PlanOptions, Situation, VerdictKind};
 use crate::curve::{self, FitOptions, FitReport, GroupFit, SavedLaw};
 use crate::run::RunData;
 use std::sync::{Arc, Condvar, Mutex};
@@ -50,13 +50,31 @@ pub fn compute(request: &Request) -> Outcome {
 
 /// The plan of one run under a given fit.
 pub fn plan_one(subject: &Subject, report: &FitReport, request: &Request) -> Plan {
-    let saved = request.law.as_ref().map(SavedLaw::group);
-    let group = group_of(report, &subject.data.id);
-    // A saved law speaks only where the runs themselves cannot.
-    let speaks = |g: &&GroupFit| g.law.is_some() || g.levels.iter().any(|l| l.model.is_some());
-    let group = group.filter(speaks).or(saved.as_ref()).or(group);
     let options = PlanOptions { lead_seconds: subject.lead_seconds, ..request.plan.clone() };
-    advice::plan(&subject.data, subject.loss_now, group, &subject.situation, &options)
+    let plan = |group: Option<&GroupFit>| {
+        advice::plan(&subject.data, subject.loss_now, group, &subject.situation, &options)
+    };
+    let own = group_of(report, &subject.data.id);
+    // A saved law speaks only where the runs themselves hold none.
+    let saved = match own.filter(|g| g.law.is_some()) {
+        None => request.law.as_ref().map(SavedLaw::group),
+        Some(_) => None,
+    };
+    let Some(saved) = saved else { return plan(own) };
+    let mut by_saved = plan(Some(&saved));
+    if by_saved.verdict.kind != VerdictKind::CannotTell || own.is_none() {
+        let (loss, batch) = (subject.loss_now, by_saved.now.batch_size_tokens);
+        if let Some(e) = own.zip(loss).and_then(|(g, l)| g.estimate_at(l)) {
+            let said = advice::estimate_text(&e, batch.map_or(0, |b| b.round() as u64));
+            by_saved.verdict.reasons.push(format!("the runs here, without a law: {said}"));
+        }
+        return by_saved;
+    }
+    // Refused: what the siblings say without a law, and why the saved one says nothing.
+    let mut by_own = plan(own);
+    let refusal = by_saved.verdict.text.trim_start_matches("cannot tell: ");
+    by_own.verdict.reasons.insert(0, format!("the saved law is not used: {refusal}"));
+    by_own
 }
 
 /// The group that a run belongs to.

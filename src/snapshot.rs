@@ -107,6 +107,8 @@ pub struct RunView {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunPlots {
     pub loss: Vec<PlotPoint>,
+    /// (tokens, loss), smoothed over about +-6 % of the tokens: the line through `loss`.
+    pub smooth: Vec<[f64; 2]>,
     pub validation: Vec<PlotPoint>,
     /// (tokens, batch size in tokens): a staircase.
     pub batch_size: Vec<[f64; 2]>,
@@ -114,6 +116,8 @@ pub struct RunPlots {
     pub b_opt: Vec<[f64; 4]>,
     /// (phase, from tokens, to tokens).
     pub phases: Vec<(Phase, f64, f64)>,
+    /// (loss level, tokens to it over those of the curve that speaks there, less 1).
+    pub residuals: Vec<[f64; 2]>,
     /// Tokens at which a restart resumed.
     pub restarts: Vec<f64>,
     /// Recent smoothed losses, evenly spaced in tokens, for the sparkline.

@@ -183,3 +183,108 @@ fn a_saved_law_comes_back_with_its_provenance() {
     assert_eq!(broken.code, Some(2), "{broken:?}");
     assert!(broken.err.contains("law.json"), "{broken:?}");
 }
+
+fn piped(args: &[&str], text: &str) -> support::Said {
+    use std::io::Write;
+    let mut child = command()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let (head, tail) = text.split_at(text.len() / 2);
+    pipe.write_all(head.as_bytes()).unwrap();
+    pipe.flush().unwrap();
+    pipe.write_all(tail.as_bytes()).unwrap();
+    drop(pipe);
+    child.wait_with_output().unwrap().into()
+}
+
+fn run_text(batch: u64) -> String {
+    (1..=200).map(|i| line(i, batch, 4.0 - 5e-3 * i as f64, 1e-3, 1e9 + i as f64)).collect()
+}
+
+#[test]
+fn standard_input_is_read_to_its_end_beside_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file.jsonl");
+    fs::write(&path, run_text(64)).unwrap();
+    let text = run_text(128);
+    let fit = piped(&["fit", "-", path.to_str().unwrap(), "--json"], &text).json(0);
+    let runs = fit["groups"][0]["runs"].as_array().unwrap();
+    let tokens = |id: &str| runs.iter().find(|r| r["id"] == id).unwrap()["tokens"].as_f64();
+    assert_eq!((tokens("stdin"), tokens("file")), (Some(25_600.0), Some(12_800.0)));
+    let replay = piped(&["replay", "-", "--json", "--speed", "max"], &text);
+    assert!(replay.code == Some(0) && replay.out.contains("\"step\":200.0"), "{replay:?}");
+}
+
+#[test]
+fn a_pipe_in_a_directory_holds_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("run.jsonl"), run_text(64)).unwrap();
+    let pipe = dir.path().join("pipe.jsonl");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let said = boptop(["inspect".as_ref(), dir.path().as_os_str()]);
+    assert!(said.code == Some(0) && said.out.contains("run.jsonl"), "{said:?}");
+    let said = boptop(["fit".as_ref(), pipe.as_os_str()]);
+    assert!(said.code == Some(2) && said.err.contains("standard input"), "{said:?}");
+}
+
+#[test]
+fn a_stated_key_that_no_file_has_is_an_error_that_names_those_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run.jsonl");
+    fs::write(&path, run_text(64)).unwrap();
+    let said = boptop(["fit".as_ref(), path.as_os_str(), "--field=loss=lm_los".as_ref()]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("lm_los") && said.err.contains("batch_size"), "{said:?}");
+}
+
+#[test]
+fn a_run_that_has_only_begun_keeps_no_sweep_from_its_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    for batch in [64, 128] {
+        fs::write(dir.path().join(format!("b{batch}.jsonl")), run_text(batch)).unwrap();
+    }
+    fs::write(dir.path().join("new.jsonl"), "").unwrap();
+    let fit = boptop(["fit".as_ref(), dir.path().as_os_str(), "--json".as_ref()]).json(0);
+    let runs = fit["groups"].as_array().unwrap().iter().flat_map(|g| g["runs"].as_array().unwrap());
+    assert!(runs.clone().any(|r| r["id"] == "b128"), "{fit}");
+    let new = runs.clone().find(|r| r["id"] == "new").expect("explained, not dropped");
+    assert!(new["used"] == false && new["why"].is_string(), "{new}");
+    let bad = dir.path().join("bad.jsonl");
+    fs::write(&bad, "{\"step\":1,\"badness\":3}\n").unwrap();
+    let said = boptop(["plan".as_ref(), bad.as_os_str()]);
+    assert!(said.code == Some(2) && said.err.contains("badness"), "{said:?}");
+}
+
+#[test]
+fn every_file_of_a_run_is_inspected_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("r.jsonl"), run_text(64)).unwrap();
+    fs::write(dir.path().join("r.val.jsonl"), "{\"step\":50,\"val_loss\":3.5}\n").unwrap();
+    let inspect = boptop(["inspect".as_ref(), dir.path().as_os_str(), "--json".as_ref()]).json(0);
+    let files = inspect["files"].as_array().unwrap();
+    let of = |end: &str| files.iter().find(|f| f["path"].as_str().unwrap().ends_with(end)).unwrap();
+    assert_eq!(of("r.jsonl")["last"]["step"], 200.0);
+    assert_eq!(of("r.jsonl")["last"]["val_loss"], Value::Null);
+    assert_eq!(
+        (&of("val.jsonl")["last"]["step"], &of("val.jsonl")["last"]["val_loss"]),
+        (&50.0.into(), &3.5.into())
+    );
+    assert_eq!(of("val.jsonl")["first"]["loss"], Value::Null);
+}
+
+#[test]
+fn no_law_to_save_still_gives_the_answer_and_says_so_by_its_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run.jsonl");
+    fs::write(&path, run_text(64)).unwrap();
+    let law = dir.path().join("law.json");
+    let args = ["fit".as_ref(), path.as_os_str(), "--json".as_ref(), "--save-law".as_ref()];
+    let said = boptop(args.into_iter().chain([law.as_os_str()]));
+    assert_eq!(said.json(1)["groups"][0]["law"], Value::Null);
+    assert!(said.err.contains("no law to save") && !law.exists(), "{said:?}");
+}

@@ -465,6 +465,10 @@ fn a_symlink_out_of_the_directory_is_not_followed() {
     assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
     std::fs::remove_file(&victim).unwrap();
     assert!(write(&paths, change(), "ann", None, Options::default()).is_err(), "dangling");
+    // Both refusals are on record beside the run.
+    let refused = Files::read(&paths).audit;
+    assert_eq!(refused.iter().map(|l| l.event).collect::<Vec<_>>(), [Event::Refused; 2]);
+    std::fs::remove_file(&paths.log).unwrap();
     std::fs::remove_file(&paths.control).unwrap();
     std::os::unix::fs::symlink(elsewhere.path().join("log"), &paths.log).unwrap();
     assert!(write(&paths, change(), "ann", None, Options::default()).is_err(), "the log");

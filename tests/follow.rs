@@ -56,6 +56,9 @@ impl Stream {
             }
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
+                    for id in line["gone"].as_array().expect("gone") {
+                        self.runs.remove(id.as_str().unwrap());
+                    }
                     for run in line["runs"].as_array().expect("runs") {
                         self.runs.insert(run["id"].as_str().unwrap().into(), run.clone());
                     }
@@ -225,4 +228,115 @@ fn standard_input_is_a_run_too() {
     pipe.write_all(steps(5..=6).as_bytes()).unwrap();
     pipe.flush().unwrap();
     stream.until("stdin", |r| at_step(r, 60.0));
+}
+
+fn ready(run: &str) -> String {
+    format!(
+        "{{\"version\":1,\"status\":\"ready\",\"run\":\"{run}\",\"attempt\":\"job.0\",\"revision\":null,\
+         \"step\":0,\"tokens\":0,\"batch_size_tokens\":1024,\"lr_scale\":1.0,\"unit_tokens\":1024,\
+         \"min_batch_tokens\":null,\"max_batch_tokens\":null,\"direction\":\"both\",\
+         \"can_scale_lr\":true,\"reason\":null,\"detail\":null,\"time\":\"2026-01-01T00:00:00Z\"}}\n"
+    )
+}
+
+fn now() -> f64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64()
+}
+
+#[test]
+fn a_run_that_falls_silent_is_said_to_be_quiet_without_another_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stops.jsonl");
+    let start = now() - 27.0;
+    let text: String = (1..=20).map(|i| line(i, 64, 5.0 - 0.01 * i as f64, 1e-3, start)).collect();
+    append(&path, &text);
+    let then = std::time::UNIX_EPOCH + Duration::from_secs_f64(start);
+    fs::File::options().append(true).open(&path).unwrap().set_modified(then).unwrap();
+    let mut stream = Stream::watch([&path], Stdio::null());
+    stream.until("stops", |r| r["state"] == "live");
+    stream.until("stops", |r| r["state"] == "quiet");
+}
+
+#[test]
+fn a_clock_of_the_trainer_that_runs_ahead_keeps_no_dead_run_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ahead.jsonl");
+    let ahead = now() + 86_400.0;
+    let text: String = (1..=20).map(|i| line(i, 64, 4.0, 1e-3, ahead + i as f64)).collect();
+    append(&path, &text);
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(7200);
+    fs::File::options().append(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+    let mut stream = Stream::watch([&path], Stdio::null());
+    let run = stream.until("ahead", |r| at_step(r, 20.0));
+    assert_eq!(run["state"], "quiet", "{run}");
+}
+
+#[test]
+fn the_id_that_a_trainer_gives_replaces_the_name_and_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("name.jsonl");
+    append(&path, &steps(1..=5));
+    let mut stream = Stream::watch([&path], Stdio::null());
+    stream.until("name", |r| at_step(r, 50.0));
+    let ack = dir.path().join("name.control.ack.jsonl");
+    append(&ack, &ready("given"));
+    stream.until("given", |r| at_step(r, 50.0));
+    assert!(!stream.runs.contains_key("name"), "the old id is gone: {:?}", stream.runs);
+    fs::remove_file(&ack).unwrap();
+    append(&path, &steps(6..=7));
+    stream.until("given", |r| at_step(r, 70.0));
+}
+
+#[test]
+fn two_trainers_that_give_the_same_id_are_two_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, to) in [("a", 5), ("b", 9)] {
+        append(&dir.path().join(format!("{name}.jsonl")), &steps(1..=to));
+        append(&dir.path().join(format!("{name}.control.ack.jsonl")), &ready("same"));
+    }
+    let mut stream = Stream::watch([dir.path()], Stdio::null());
+    stream.until("same", |r| at_step(r, 50.0));
+    stream.until("b", |r| at_step(r, 90.0));
+}
+
+#[test]
+fn standard_input_is_seen_at_once_and_ends() {
+    let mut stream = Stream::watch(["-"], Stdio::piped());
+    let mut pipe = stream.child.stdin.take().unwrap();
+    stream.until("stdin", |r| r["state"] == "waiting");
+    let begin = Instant::now();
+    for i in 1..=20 {
+        pipe.write_all(steps(i..=i).as_bytes()).unwrap();
+        pipe.flush().unwrap();
+        stream.until("stdin", |r| at_step(r, 10.0 * i as f64));
+    }
+    // A poll alone comes once a second.
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    drop(pipe);
+    stream.until("stdin", |r| r["state"] == "ended");
+}
+
+#[test]
+fn thousands_of_files_leave_the_machine_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..2000 {
+        append(&dir.path().join(format!("r{i}.jsonl")), &steps(1..=2));
+    }
+    let mut stream = Stream::watch([dir.path()], Stdio::null());
+    for i in [0, 1999] {
+        stream.until(&format!("r{i}"), |r| at_step(r, 20.0));
+    }
+    // Ticks of a hundredth of a second, in user and kernel mode.
+    let spent = || -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", stream.child.id())).unwrap();
+        let after_name = stat.rsplit_once(')').unwrap().1;
+        let fields: Vec<f64> = after_name.split(' ').filter_map(|f| f.parse().ok()).collect();
+        fields[10] + fields[11]
+    };
+    // The first fit of so many runs is no idling.
+    std::thread::sleep(Duration::from_secs(3));
+    let before = spent();
+    std::thread::sleep(Duration::from_secs(8));
+    let share = (spent() - before) / 800.0;
+    assert!(share < 0.1, "{share} of a core with nothing to do");
 }

@@ -24,12 +24,16 @@ pub struct Branches {
 impl Branches {
     pub fn text(&self) -> String {
         let sizes: Vec<String> = self.batch_sizes.iter().map(|b| units::count(*b as f64)).collect();
+        let (what, each) = if let [_] = sizes.as_slice() {
+            ("size", String::new())
+        } else {
+            ("sizes", format!(" each ({} in all)", units::count(self.tokens_total)))
+        };
         format!(
-            "branch the newest stable-phase checkpoint at batch sizes {} for {} tokens each ({} in \
-             all), learning rate unchanged; {}",
+            "branch the newest stable-phase checkpoint at batch {what} {} for {} tokens{each}, \
+             learning rate unchanged; {}",
             sizes.join(", "),
             units::count(self.tokens_each),
-            units::count(self.tokens_total),
             self.because
         )
     }

@@ -3,6 +3,7 @@
 
 use super::{PlanOptions, Situation};
 use crate::run::RunData;
+use crate::units::exact;
 
 /// A change smaller than this is not worth making.
 pub const MIN_BUMP: f64 = 1.25;
@@ -99,6 +100,19 @@ impl Constraints {
             && to > 0
             && self.max.is_none_or(|m| to <= m);
         legal.then_some(to)
+    }
+
+    /// Why no change of the present size is allowed; `None` where one is.
+    pub fn none_allowed(&self) -> Option<String> {
+        if self.up(self.own, self.max_bump).is_some() || self.down(self.own).is_some() {
+            return None;
+        }
+        let mut rules = vec![format!("by a factor of {MIN_BUMP} to {:.2} at once", self.max_bump)];
+        rules.extend(self.unit.map(|u| format!("a multiple of {} tokens", exact(u))));
+        rules.extend(self.max.map(|m| format!("at most {}", exact(m))));
+        rules.extend((self.min > 1).then(|| format!("at least {}", exact(self.min))));
+        rules.extend(self.up_only.then(|| "no reduction".to_string()));
+        Some(format!("no size keeps every rule from {} ({})", exact(self.own), rules.join(", ")))
     }
 
     /// Rungs above `from` until one is at or above `top`: the first one `first` times larger at

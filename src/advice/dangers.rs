@@ -1,10 +1,13 @@
 //! The guards that take more than a line to answer.
 
 use super::constraints::{B_MIN_MARGIN, MIN_BUMP};
+use super::estimate::other_rate;
 use super::guard::{Answer, Case, block_if};
 use super::own_past::{OwnPast, VETO, catch_up_steps};
 use super::plan::memory_of;
-use crate::curve::Memory;
+use super::reasons::rival_text;
+use super::verdict::interval_text;
+use crate::curve::{LevelFit, Memory, ModelKind};
 use crate::units::{count, exact, loss, percent};
 
 pub(super) fn lead_time(c: &Case<'_>) -> Answer {
@@ -122,6 +125,9 @@ pub(super) fn law_misses_past(c: &Case<'_>) -> Answer {
             "no law speaks that could be held against this run's past".into(),
         );
     };
+    if let Some(why) = c.group.and_then(|g| other_rate(c.run, g)) {
+        return Answer::Block(why);
+    }
     let memory = memory_of(fit, c.options.memory);
     match OwnPast::of(c.run, fit.on, fit.burn_in_steps, &fit.law, &memory) {
         Err(why) => Answer::CannotTell(format!("the law cannot be held against this run: {why}")),
@@ -145,13 +151,16 @@ pub(super) fn veto_text(miss: f64) -> String {
 pub(super) fn models_disagree(c: &Case<'_>) -> Answer {
     let (Some(group), Some(now)) = (c.group, c.loss) else { return Answer::Pass };
     let aim = c.options.target_loss.unwrap_or(now);
-    let level = group
-        .levels
-        .iter()
-        .filter(|l| l.model.is_some())
-        .min_by(|a, b| (a.loss - aim).abs().total_cmp(&(b.loss - aim).abs()));
-    let (Some(level), Some(last)) = (level, c.bumps.last()) else { return Answer::Pass };
+    let Some(last) = c.bumps.last() else { return Answer::Pass };
     let raise = last.2 > c.constraints.own;
+    let rival = group.law.as_ref().filter(|_| raise).and_then(rival_text);
+    let unsure = rival.map_or(Answer::Pass, |why| {
+        Answer::Block(format!(
+            "{why}, so a raise may cost tokens: train batch sizes on both sides of {} for longer",
+            count(c.constraints.own as f64)
+        ))
+    });
+    let Some(level) = level_at(&group.levels, aim) else { return unsure };
     let best = level
         .models
         .iter()
@@ -168,11 +177,31 @@ pub(super) fn models_disagree(c: &Case<'_>) -> Answer {
         };
         m.refused.is_none() && Some(m.model) != level.model && comparable && says_no
     });
-    against.map_or(Answer::Pass, |m| Answer::Block(format!(
-        "at loss {} the {:?} model, which predicts left-out batch sizes about as well, puts B_opt \
-         at {} to {}, on the other side of {}; train one more batch size there",
-        loss(level.loss), m.model,
-        m.b_opt.low.map_or("?".into(), count), m.b_opt.high.map_or("?".into(), count),
-        count(own)
-    )))
+    let speaks = level.model.map_or("none", ModelKind::as_str);
+    against.map_or(unsure, |m| {
+        Answer::Block(format!(
+            "at loss {} the model {}, which predicts left-out batch sizes about as well as {speaks}, \
+             puts B_opt at {}, on the other side of {}; train one more batch size there",
+            loss(level.loss),
+            m.model.as_str(),
+            interval_text(&m.b_opt),
+            count(own)
+        ))
+    })
+}
+
+/// The level at which a model speaks nearest to a loss; `None` where it lies farther off than its
+/// neighbours, since it then says nothing of that loss.
+pub(super) fn level_at(levels: &[LevelFit], at: f64) -> Option<&LevelFit> {
+    let i = (0..levels.len())
+        .filter(|&i| levels[i].model.is_some())
+        .min_by(|&i, &j| (levels[i].loss - at).abs().total_cmp(&(levels[j].loss - at).abs()))?;
+    let level = &levels[i];
+    let neighbours = [i.checked_sub(1), Some(i + 1)].into_iter().flatten();
+    let spacing = neighbours
+        .filter_map(|j| levels.get(j))
+        .map(|l| (l.loss - level.loss).abs())
+        .min_by(f64::total_cmp)
+        .unwrap_or(0.0);
+    ((level.loss - at).abs() <= spacing).then_some(level)
 }

@@ -1,6 +1,7 @@
 //! From the policies to the one schedule that is recommended: commitment, confirmation, the stop
 //! rule, and no saving that only one end of an unmeasured memory has.
 
+use super::aim::Aim;
 use super::constraints::{B_MIN_MARGIN, Constraints};
 use super::forecast::Stair;
 use super::outcome::{Futures, stairs_of};
@@ -10,22 +11,12 @@ use super::policy::{best_single, tracking};
 use super::schedule::first_change;
 use super::{Entry, Goal};
 use crate::curve::MemorySource;
-use crate::units::{count, exact, loss, percent};
+use crate::units::{count, exact, percent};
 
 /// Less is not worth a change, as a share of what is still to go.
 const WORTH: f64 = 0.01;
 /// The committed schedule stays while it is this close to the best.
 const STAYS: f64 = 0.01;
-
-/// What is aimed at.
-#[derive(Debug)]
-pub struct Aim {
-    pub goal: Goal,
-    pub target: f64,
-    pub budget: f64,
-    /// What was assumed.
-    pub words: Vec<String>,
-}
 
 /// The schedules of the policies, and the choice.
 #[derive(Debug)]
@@ -41,6 +32,10 @@ pub struct Decision {
     pub reached: (Option<f64>, Option<f64>),
     /// The memory was not measured.
     pub assumed: bool,
+    /// The best change saves at one end of a memory that was not measured and not at the other.
+    pub one_end: bool,
+    /// Why no other batch size is allowed.
+    pub none_allowed: Option<String>,
     pub words: Vec<String>,
 }
 
@@ -133,6 +128,7 @@ impl Choice<'_> {
         let planned = self.planned(&search, &single, left_alone, &mut words);
         let (recommended, saves) =
             self.recommend(&search, &planned, &single, left_alone, &mut words);
+        let one_end = recommended.is_none() && self.one_end(&planned.changes, &search, left_alone);
         // What is promised is the whole plan, of which the first part may be due alone.
         let whole = stairs(self.constraints, &planned.changes);
         let then = self.futures.course.along(&whole).reach(self.aim.target);
@@ -144,6 +140,8 @@ impl Choice<'_> {
             recommended,
             saves,
             assumed: self.futures.memory.source == MemorySource::Assumed,
+            one_end,
+            none_allowed: self.constraints.none_allowed(),
             words,
         }
     }
@@ -236,11 +234,22 @@ impl Choice<'_> {
         let saves = self.saves(&planned.changes, search, left_alone);
         let shown = self.committed_at().is_some() && !accepted;
         if saves < WORTH && !(shown && saves > -0.5 * WORTH) {
-            words.push(format!(
-                "the best change would save {} of what is still to go, which is not worth it or \
-                 holds at one end of the memory only",
-                percent(saves.max(0.0))
-            ));
+            let gain = self.gain(search.score(&planned.changes), left_alone);
+            words.push(match &self.futures.other {
+                Some((_, end)) if gain >= WORTH => format!(
+                    "not recommended: the plan would save {} of what is still to go, but {} if {end}",
+                    percent(gain),
+                    if saves < 0.0 {
+                        format!("cost {} more", percent(-saves))
+                    } else {
+                        format!("only {}", percent(saves))
+                    }
+                ),
+                _ => format!(
+                    "the best change would save {} of what is still to go, which is not worth it",
+                    percent(saves.max(0.0))
+                ),
+            });
             return (None, 0.0);
         }
         let changes = self.due(search, planned, single, left_alone, words);
@@ -253,6 +262,12 @@ impl Choice<'_> {
             return (None, saves);
         }
         (Some(changes), saves)
+    }
+
+    fn one_end(&self, changes: &[(u64, u64)], search: &Search<'_>, left_alone: f64) -> bool {
+        !changes.is_empty()
+            && self.gain(search.score(changes), left_alone) >= WORTH
+            && self.saves(changes, search, left_alone) < WORTH
     }
 
     /// Against leaving the run, at the worse end of the memory.
@@ -325,21 +340,4 @@ pub fn staircase(changes: &[(u64, u64)]) -> String {
     let parts: Vec<String> =
         changes.iter().map(|(t, b)| format!("{} at {}", exact(*b), count(*t as f64))).collect();
     parts.join(", ")
-}
-
-/// The aim in words.
-pub fn aim_text(aim: &Aim) -> String {
-    match aim.goal {
-        Goal::Stable => format!("fewest tokens to loss {} (stable phase)", loss(aim.target)),
-        Goal::Time => format!("fewest hours to loss {} (stable phase)", loss(aim.target)),
-        Goal::Interim => format!(
-            "fewest tokens to loss {} and at no token count above the loss of leaving the run",
-            loss(aim.target)
-        ),
-        Goal::Decayed => format!(
-            "lowest loss after a decay that ends at {} tokens; the decay itself is not modelled, \
-             half of the noise part is taken to remain, as in decayed twins of a small model",
-            count(aim.budget)
-        ),
-    }
 }

@@ -6,10 +6,10 @@ use super::constraints::Constraints;
 use super::dangers::{
     below_b_min, bump_size, catch_up, law_misses_past, lead_time, models_disagree,
 };
-use super::estimate::{Estimate, b_opt_at};
+use super::estimate::estimate_of;
 use super::schedule::first_change;
 use super::{Entry, GuardAnswer, GuardName, PlanOptions, Situation};
-use crate::curve::GroupFit;
+use crate::curve::{Estimate, GroupFit};
 use crate::run::{Phase, RunData, Schedule};
 use crate::units::{count, exact};
 use std::fmt::Debug;
@@ -95,7 +95,7 @@ pub fn check(
         change_at,
         bumps: bumps(schedule, c),
         estimate: match (group, loss_now) {
-            (Some(g), Some(l)) => b_opt_at(g, l),
+            (Some(g), Some(l)) => estimate_of(run, g, l),
             (None, _) => Err("there is no fit for this run".into()),
             (_, None) => Err("the run has no loss yet".into()),
         },

@@ -8,6 +8,7 @@
 //! and tracking B_opt(L) (Zhou et al., arXiv 2601.05034). A law that misses the run's own past gives
 //! no advice ([`OwnPast`]); [`check`] asks every guard of [`GUARDS`] before anything is written.
 
+mod aim;
 mod branch;
 mod constraints;
 mod dangers;
@@ -20,6 +21,8 @@ mod own_past;
 mod plan;
 mod planner;
 mod policy;
+#[cfg(test)]
+mod real;
 mod reasons;
 mod schedule;
 #[cfg(test)]
@@ -30,7 +33,7 @@ mod verdict;
 
 pub use branch::{Branches, branches, minicpm_mark};
 pub use constraints::Constraints;
-pub use estimate::{Estimate, b_opt_at};
+pub use estimate::b_opt_at;
 pub use forecast::{Course, Stair};
 pub use guard::{Answer, Case, GUARDS, Guard, check};
 pub use own_past::{OwnPast, catch_up_steps, stretches};
@@ -38,6 +41,7 @@ pub use plan::plan;
 pub use schedule::{
     batch_at, csv, first_change, megatron, parse_what_if, with_change, with_lr_rule,
 };
+pub use verdict::estimate_text;
 
 use crate::curve::Interval;
 use crate::run::Phase;

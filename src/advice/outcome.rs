@@ -2,7 +2,6 @@
 //! draws and both ends of a memory that was not measured.
 
 use super::constraints::{Constraints, Throughput};
-use super::estimate::quantiles;
 use super::forecast::{Course, Stair};
 use super::own_past::OwnPast;
 use super::{Entry, Policy, PolicyOutcome};
@@ -148,6 +147,17 @@ impl Futures {
             .filter(|p| p[0].is_finite() && p[1].is_finite())
             .collect()
     }
+}
+
+/// The central `level` of a sample, infinities included; `None` for fewer than five.
+fn quantiles(sample: impl Iterator<Item = f64>, level: f64) -> Option<(f64, f64)> {
+    let mut all: Vec<f64> = sample.filter(|x| !x.is_nan()).collect();
+    if all.len() < 5 {
+        return None;
+    }
+    all.sort_by(f64::total_cmp);
+    let at = |q: f64| all[(q * (all.len() - 1) as f64).round() as usize];
+    Some((at((1.0 - level) / 2.0), at((1.0 + level) / 2.0)))
 }
 
 /// Entries as stairs.

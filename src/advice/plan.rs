@@ -3,13 +3,11 @@
 use super::branch::{branches, minicpm_mark};
 use super::constraints::{Constraints, Throughput};
 use super::dangers::veto_text;
-use super::decide::{Aim, Choice, Decision, entries};
-use super::estimate::{Estimate, b_opt_at};
-use super::forecast::Way;
+use super::decide::{Choice, Decision, entries};
+use super::estimate::{estimate_of, other_rate, provenance};
 use super::guard::check;
-use super::outcome::{Futures, present, stairs_of};
+use super::outcome::{Futures, present};
 use super::own_past::{OwnPast, VETO, last_bump, stretches};
-use super::policy::single_loss_at;
 use super::reasons::Evidence;
 use super::schedule::with_lr_rule;
 use super::verdict::{cannot_tell, estimate_text, from_decision, from_estimate, hold};
@@ -17,16 +15,14 @@ use super::{
     Entry, Goal, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome, Situation,
     Verdict,
 };
-use crate::curve::{GroupFit, Interval, LawFit, Memory, MemorySource};
+use crate::curve::{Estimate, GroupFit, Interval, LawFit, Memory, MemorySource, RunUse};
 use crate::run::{Phase, RunData, Schedule};
-use crate::units::{count, loss};
+use crate::units::{count, exact};
 
-/// A target may lie this far below the lowest loss that the law rests on, as a share of L - L_inf.
-const REACH: f64 = 0.5;
 /// Nothing larger than this multiple of the largest tested batch size is planned.
 const BEYOND_TESTED: f64 = 2.0;
-/// A run that is left stands still if it gains less than this share of what another size gains.
-const STANDS_STILL: f64 = 0.25;
+/// A reference mark further than this factor from the present batch size is not shown.
+const MARK: f64 = 30.0;
 
 /// The memory that a plan rests on: measured or saved, else slow.
 pub fn memory_of(fit: &LawFit, choice: Option<MemoryChoice>) -> Memory {
@@ -52,7 +48,7 @@ pub fn plan(
     // A loss of the warmup or the decay is none that the fits know.
     let unstable = matches!(run.phase(), Some(Phase::Warmup | Phase::Decay))
         || run.phases.schedule == Schedule::Declining;
-    let estimate = group.zip(loss_now).filter(|_| !unstable).map(|(g, l)| b_opt_at(g, l));
+    let estimate = group.zip(loss_now).filter(|_| !unstable).map(|(g, l)| estimate_of(run, g, l));
     let finite = |x: f64| x.is_finite().then_some(x);
     let own = constraints.as_ref().map(|c| c.own as f64);
     let known = estimate.as_ref().and_then(|e| e.as_ref().ok());
@@ -87,7 +83,10 @@ pub fn plan(
     plan.schedule = leave.clone();
     let ask = Ask { run, loss: loss_now, group, situation, options, constraints: &constraints };
     match ask.advise(estimate, &behind, &leave) {
-        Err(verdict) => plan.verdict = verdict,
+        Err(verdict) => {
+            plan.verdict = verdict;
+            plan.verdict.reasons.extend(group.map(|g| provenance(run, g)).unwrap_or_default());
+        }
         Ok(advice) => {
             plan.verdict = advice.verdict;
             plan.policies = advice.policies;
@@ -98,13 +97,13 @@ pub fn plan(
     plan
 }
 
-struct Ask<'a> {
-    run: &'a RunData,
-    loss: Option<f64>,
-    group: Option<&'a GroupFit>,
-    situation: &'a Situation,
-    options: &'a PlanOptions,
-    constraints: &'a Constraints,
+pub(super) struct Ask<'a> {
+    pub run: &'a RunData,
+    pub loss: Option<f64>,
+    pub group: Option<&'a GroupFit>,
+    pub situation: &'a Situation,
+    pub options: &'a PlanOptions,
+    pub constraints: &'a Constraints,
 }
 
 struct Advice {
@@ -123,8 +122,11 @@ impl Ask<'_> {
         self.phase()?;
         let group = self.group.ok_or_else(|| self.no_fit("no runs are fitted together with it"))?;
         let now = self.loss.ok_or_else(|| cannot_tell("the run has no loss yet", Vec::new()))?;
-        let estimate = estimate.unwrap_or_else(|| b_opt_at(group, now));
+        let estimate = estimate.unwrap_or_else(|| estimate_of(self.run, group, now));
         let Some(fit) = &group.law else { return Err(self.without_law(group, estimate)) };
+        if let Some(why) = other_rate(self.run, group) {
+            return Err(cannot_tell(why, Vec::new()));
+        }
         let memory = memory_of(fit, self.options.memory);
         let own = self.own_past(fit, &memory, &estimate)?;
         let miss = own.least_miss(&fit.law, &memory);
@@ -160,8 +162,8 @@ impl Ask<'_> {
                 count(tested)
             ));
         }
-        let policies = self.policies(&futures, &decision, behind, leave);
-        let reasons = Evidence {
+        let policies = self.policies(&futures, &decision, behind, leave, fit.batch_sizes);
+        let mut reasons = Evidence {
             fit,
             futures: &futures,
             aim: &aim,
@@ -171,7 +173,10 @@ impl Ask<'_> {
             miss,
         }
         .reasons(self.constraints, self.options.lr_rule, self.situation.can_write);
-        let verdict = from_decision(
+        let assumed = provenance(self.run, group);
+        let at = reasons.len().min(1);
+        reasons.splice(at..at, assumed.iter().cloned());
+        let mut verdict = from_decision(
             &decision,
             &aim,
             self.constraints,
@@ -179,6 +184,9 @@ impl Ask<'_> {
             leave.len() > behind.len(),
             reasons,
         );
+        if !assumed.is_empty() {
+            verdict.text.push_str("; by a saved law, which is assumed to hold for this run");
+        }
         let schedule = match &decision.recommended {
             Some(changes) => self.whole(behind, changes),
             None => leave.to_vec(),
@@ -218,19 +226,25 @@ impl Ask<'_> {
 
     fn no_fit(&self, because: &str) -> Verdict {
         let group_runs = self.group.map(|g| g.runs.as_slice()).unwrap_or_default();
+        // A size whose run drifts or is too short was tried too; the run's own ramp was not.
+        let ramped = |r: &&RunUse| r.id != self.run.id || self.run.segments.len() < 2;
         let mut tested: Vec<f64> =
-            group_runs.iter().filter(|r| r.used).filter_map(|r| r.batch_size_tokens).collect();
+            group_runs.iter().filter(ramped).filter_map(|r| r.batch_size_tokens).collect();
         tested.sort_by(f64::total_cmp);
         tested.dedup_by(|a, b| (*a / *b).ln().abs() < 0.2);
         let c = self.constraints;
-        let mut reasons = vec![
-            "one run at one batch size cannot identify E(S): siblings at the same learning rate \
-             are needed (4 batch sizes or more), or a saved law (--law FILE)"
+        let lacks = self.group.and_then(|g| g.refused.iter().find(|r| r.what == "joint law"));
+        let mut reasons = vec![match lacks.filter(|_| tested.len() > 1) {
+            Some(r) => format!("no joint law: {}; needs {}", r.why, r.needs),
+            None => "one run at one batch size cannot identify E(S): siblings at the same \
+                     learning rate are needed (4 batch sizes or more), or a saved law (--law FILE)"
                 .to_string(),
-        ];
+        }];
         let set = branches(c.own, self.run.tokens(), c.unit, c.max, &tested, None);
         reasons.extend(set.map(|b| b.text()));
-        if let Some(mark) = self.loss.and_then(minicpm_mark) {
+        // Of another tokenizer or another kind of data it says nothing at all.
+        let near = |b: &f64| (b / c.own as f64).ln().abs() < MARK.ln();
+        if let Some(mark) = self.loss.and_then(minicpm_mark).filter(near) {
             reasons.push(format!(
                 "reference mark, no estimate: MiniCPM's rule gives {} tokens at this loss (keyed to \
                  its own tokenizer's loss)",
@@ -277,112 +291,13 @@ impl Ask<'_> {
         Ok(own)
     }
 
-    fn aim(&self, fit: &LawFit, futures: &Futures, leave: &[Entry]) -> Result<Aim, Verdict> {
-        let now = self.run.tokens();
-        let mut words = Vec::new();
-        let budget = match self.options.budget_tokens.filter(|b| b.is_finite()) {
-            Some(b) if b > now => b,
-            given => {
-                let said = given.map_or("no budget was given".to_string(), |b| {
-                    format!("the budget of {} tokens is spent", count(b))
-                });
-                let earliest = self.constraints.earliest as f64;
-                if earliest > 1.5 * now {
-                    words.push(format!(
-                        "{said}: twice the tokens at which a change could lie first is taken, {}",
-                        count(2.0 * earliest)
-                    ));
-                    2.0 * earliest
-                } else {
-                    words.push(format!(
-                        "{said}: twice the tokens so far is taken, {}",
-                        count(2.0 * now)
-                    ));
-                    2.0 * now
-                }
-            }
-        };
-        let stairs = stairs_of(leave);
-        let way = futures.course.along(&stairs);
-        let l_inf = futures.course.law().l_inf;
-        let lowest = fit.losses[0].min(fit.losses[1]).max(l_inf);
-        let least = l_inf + REACH * (lowest - l_inf);
-        let target = match self.options.target_loss.filter(|t| t.is_finite()) {
-            Some(t) if t <= l_inf => {
-                return Err(cannot_tell(
-                    format!(
-                        "the target {} lies at or below the law's floor L_inf = {}, which no \
-                         batch size reaches; choose a higher target",
-                        loss(t),
-                        loss(l_inf)
-                    ),
-                    Vec::new(),
-                ));
-            }
-            Some(t) if t < least => {
-                return Err(cannot_tell(
-                    format!(
-                        "the target {} lies too far below the lowest loss that the law rests on \
-                         ({}); choose {} or higher",
-                        loss(t),
-                        loss(lowest),
-                        loss(least)
-                    ),
-                    Vec::new(),
-                ));
-            }
-            Some(t) => t,
-            None => self.default_target(futures, &way, [budget, least], &mut words),
-        };
-        if target < lowest - 1e-9 {
-            words.push(format!(
-                "the target is extrapolated: the law rests on losses down to {}",
-                loss(lowest)
-            ));
-        }
-        let goal = self.options.goal.unwrap_or(Goal::Stable);
-        if goal != Goal::Decayed && way.loss(now) <= target {
-            return Err(hold(
-                format!("the target {} is already reached", loss(target)),
-                vec![format!("the run is at about {}", loss(way.loss(now)))],
-            ));
-        }
-        Ok(Aim { goal, target, budget, words })
-    }
-
-    /// What leaving the run reaches at the budget; where that is next to nothing, what the best
-    /// single batch size reaches.
-    fn default_target(
-        &self,
-        futures: &Futures,
-        leave: &Way<'_>,
-        [budget, least]: [f64; 2],
-        words: &mut Vec<String>,
-    ) -> f64 {
-        let left = leave.loss(budget);
-        let single = single_loss_at(&futures.course, self.constraints, budget).min(left);
-        let now = leave.loss(self.run.tokens());
-        let stands_still = now - left < STANDS_STILL * (now - single);
-        let (target, who) = if stands_still {
-            (
-                single,
-                "the best single size from here reaches at the budget, since leaving it gains \
-                      next to nothing",
-            )
-        } else {
-            (left, "leaving the run reaches at the budget")
-        };
-        let target = target.max(least);
-        words.push(format!("no target was given: {} is taken, what {who}", loss(target)));
-        target
-    }
-
     fn policies(
         &self,
         futures: &Futures,
         d: &Decision,
         behind: &[Entry],
         leave: &[Entry],
+        tested: [f64; 2],
     ) -> Vec<PolicyOutcome> {
         let mut single = Vec::new();
         let law = futures.course.law();
@@ -407,8 +322,24 @@ impl Ask<'_> {
             out[1] = futures.outcome(Policy::Planned, leave.to_vec(), Vec::new());
         }
         if let Some(entries) = &self.options.what_if {
-            out.push(futures.outcome(Policy::WhatIf, entries.clone(), Vec::new()));
+            out.push(futures.outcome(Policy::WhatIf, entries.clone(), untested(entries, tested)));
         }
         out
     }
+}
+
+/// A person's own schedule may go where no run was.
+fn untested(entries: &[Entry], [smallest, largest]: [f64; 2]) -> Vec<String> {
+    let beyond = |e: &&Entry| !(smallest..=largest).contains(&(e.batch_size_tokens as f64));
+    let odd = entries.iter().find(beyond);
+    odd.map(|e| {
+        format!(
+            "{} lies outside the tested sizes ({} to {}); the law is extrapolated there",
+            exact(e.batch_size_tokens),
+            count(smallest),
+            count(largest)
+        )
+    })
+    .into_iter()
+    .collect()
 }

@@ -1,13 +1,19 @@
 //! The numbers behind a verdict, in words.
 
+use super::aim::Aim;
 use super::constraints::Constraints;
-use super::decide::{Aim, Decision, aim_text, staircase};
-use super::estimate::Estimate;
+use super::decide::{Decision, staircase};
 use super::outcome::{Futures, stairs_of};
 use super::verdict::estimate_text;
-use super::{LrRule, Policy, PolicyOutcome};
-use crate::curve::{LawFit, LossKind, MemorySource};
-use crate::units::{count, duration, exact, percent};
+use super::{Goal, LrRule, Policy, PolicyOutcome};
+use crate::curve::{Estimate, LawFit, LossKind, MemorySource};
+use crate::units::{count, exact, loss, percent};
+
+/// Up to this multiple of the law's error on left-out batch sizes its rival cannot be told from it.
+const RIVAL: f64 = 1.25;
+
+/// A run of which a day's tokens would be this many is not priced by the day.
+const SHORT: f64 = 24.0;
 
 /// What a verdict rests on.
 #[derive(Debug)]
@@ -23,27 +29,28 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
+    /// What decides first, then what it rests on, then what was assumed.
     pub fn reasons(&self, c: &Constraints, lr_rule: LrRule, can_write: bool) -> Vec<String> {
         let d = self.decision;
-        let mut out = vec![match self.estimate {
-            Ok(e) => estimate_text(e, c.own),
-            Err(why) => why.clone(),
-        }];
-        out.push(format!("goal: {}", aim_text(self.aim)));
-        out.extend(self.aim.words.iter().cloned());
-        out.push(worth(self.policies, c.now as f64));
+        let mut out = vec![self.worth(c.now as f64)];
         if !d.planned.is_empty() {
             out.push(format!("planned: {}", staircase(&d.planned)));
         }
+        out.extend(d.words.iter().cloned());
+        out.extend(rival_text(self.fit));
+        out.push(match self.estimate {
+            Ok(e) => with_daily_loss(e, c),
+            Err(why) => format!("B_opt is not known: {why}"),
+        });
         out.push(memory_text(self.futures));
         out.push(format!(
             "the law misses this run's own past by {} of L - L_inf",
             percent(self.miss)
         ));
+        out.extend(self.aim.words.iter().cloned());
         if self.fit.on == LossKind::Val {
             out.push("the law was fitted to the validation loss".into());
         }
-        out.extend(d.words.iter().cloned());
         out.extend(steps_text(self.futures, self.policies));
         if lr_rule == LrRule::Sqrt {
             out.push(
@@ -60,25 +67,60 @@ impl Evidence<'_> {
         );
         out
     }
+
+    /// The goal, and how each policy does by it.
+    fn worth(&self, now: f64) -> String {
+        let decayed = self.aim.goal == Goal::Decayed;
+        let parts: Vec<String> = self.policies.iter().map(|p| outcome(p, decayed)).collect();
+        let what = if decayed { "loss there before a decay" } else { "reached at" };
+        format!("{}; {} tokens are done; {what}: {}", self.aim.text(), count(now), parts.join(", "))
+    }
 }
 
-fn worth(policies: &[PolicyOutcome], now: f64) -> String {
-    let parts: Vec<String> = policies
-        .iter()
-        .map(|p| {
-            let name = match p.policy {
-                Policy::Leave => "leaving it",
-                Policy::Planned => "planned",
-                Policy::Tracking => "tracking B_opt(L)",
-                Policy::Single => "best single size from here",
-                Policy::WhatIf => "your schedule",
-            };
-            let tokens = p.tokens.value.map_or("never".into(), count);
-            let hours = p.hours.map_or(String::new(), |h| format!(" ({})", duration(h * 3600.0)));
-            format!("{name} {tokens}{hours}")
-        })
-        .collect();
-    format!("tokens to the target, of which {} are done: {}", count(now), parts.join(", "))
+/// With what the present batch size costs in a day.
+fn with_daily_loss(e: &Estimate, c: &Constraints) -> String {
+    let mut text = estimate_text(e, c.own);
+    let day = c.tokens_per_second.map(|rate| rate * 86400.0);
+    // In a run of minutes nobody counts days.
+    let long = day.filter(|day| *day < SHORT * c.now as f64);
+    if let (Some(x), Some(day)) = (e.excess(c.own as f64), long) {
+        text.push_str(&format!(
+            ", which is {} of the {} tokens of a day",
+            count(day * x / (1.0 + x)),
+            count(day)
+        ));
+    }
+    text
+}
+
+fn outcome(p: &PolicyOutcome, decayed: bool) -> String {
+    let name = match p.policy {
+        Policy::Leave => "leaving it",
+        Policy::Planned => "planned",
+        Policy::Tracking => "tracking B_opt(L)",
+        Policy::Single => "best single size from here",
+        Policy::WhatIf => "your schedule",
+    };
+    let i = if decayed { &p.loss_at_budget } else { &p.tokens };
+    let show = |x: f64| if decayed { loss(x) } else { count(x) };
+    let Some(value) = i.value else { return format!("{name} never") };
+    let range = match (i.low, i.high) {
+        (Some(low), Some(high)) if high > low => format!(" ({} to {})", show(low), show(high)),
+        (Some(low), None) => format!(" (at least {})", show(low)),
+        _ => String::new(),
+    };
+    format!("{name} {}{range}", show(value))
+}
+
+/// Where a law without a noise floor predicts about as well, nothing says that a larger batch helps.
+pub(super) fn rival_text(fit: &LawFit) -> Option<String> {
+    let (own, rival) = (fit.held_out_nats?, fit.rival_held_out_nats?);
+    (rival < RIVAL * own).then(|| {
+        format!(
+            "a law without a noise floor predicts left-out batch sizes about as well ({rival:.4} \
+             nats, the law {own:.4}), and by it the smallest batch needs the fewest tokens"
+        )
+    })
 }
 
 fn memory_text(futures: &Futures) -> String {

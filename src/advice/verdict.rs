@@ -1,10 +1,10 @@
 //! The answer in one line that begins with hold, raise, lower or cannot tell.
 
+use super::aim::Aim;
 use super::constraints::Constraints;
-use super::decide::{Aim, Decision};
-use super::estimate::Estimate;
+use super::decide::Decision;
 use super::{Goal, Verdict, VerdictKind};
-use crate::curve::{Interval, ModelKind, Open};
+use crate::curve::{Estimate, Interval, ModelKind, Open};
 use crate::units::{count, exact, loss, percent};
 
 /// A change closer than this share of the tokens so far is one for now.
@@ -47,13 +47,18 @@ pub fn estimate_text(e: &Estimate, own: u64) -> String {
         loss(e.loss),
         interval_text(&e.b_opt),
         match e.model {
-            ModelKind::Joint => "the joint law",
-            ModelKind::Smooth => "the smooth curve",
-            ModelKind::ThreeStage => "the three-stage curve",
-            ModelKind::Classical => "the classical curve",
-            ModelKind::NoFloor => "the law without a floor",
+            Some(ModelKind::Joint) if e.saved => "the saved law",
+            Some(ModelKind::Joint) => "the joint law",
+            Some(ModelKind::Smooth) => "the smooth curve",
+            Some(ModelKind::ThreeStage) => "the three-stage curve",
+            Some(ModelKind::Classical) => "the classical curve",
+            Some(ModelKind::NoFloor) => "the law without a floor",
+            None => "the points alone, since no model speaks there",
         }
     );
+    if let Some([low, high]) = e.extrapolated_from {
+        text.push_str(&format!(" (extrapolated: it rests on {} to {})", loss(low), loss(high)));
+    }
     if let Some([lo, hi]) = e.within_2_percent {
         text.push_str(&format!(
             "; {} to {} are within 2 % of the fewest tokens",
@@ -62,9 +67,28 @@ pub fn estimate_text(e: &Estimate, own: u64) -> String {
         ));
     }
     if let Some(x) = e.excess(own as f64) {
-        text.push_str(&format!("; {} needs {} more", exact(own), percent(x)));
+        text.push_str(&format!("; {} from the first step on needs {}", exact(own), more(x)));
+    } else if e.never_reached(own as f64)
+        && let Some(b_min) = e.b_min
+    {
+        text.push_str(&format!(
+            "; {} lies at or below B_min = {}: by the fit the loss falls no further there",
+            exact(own),
+            count(b_min)
+        ));
     }
     text
+}
+
+/// `12 % more tokens`, `4.0 times as many tokens`.
+pub fn more(excess: f64) -> String {
+    if excess < 1.0 {
+        format!("{} more tokens", percent(excess))
+    } else if excess < 99.0 {
+        format!("{:.1} times as many tokens", 1.0 + excess)
+    } else {
+        "more than 100 times as many tokens".into()
+    }
 }
 
 /// From B_opt alone, where no law speaks: on which side of the flat range the run is.
@@ -73,9 +97,8 @@ pub fn from_estimate(e: &Estimate, own: u64, up_only: bool, reasons: Vec<String>
     let [flat_low, flat_high] = e.within_2_percent.unwrap_or([f64::NAN, f64::NAN]);
     let below = e.b_opt.low.is_some_and(|l| b < l) && (flat_low.is_nan() || b < flat_low);
     let above = e.b_opt.high.is_some_and(|h| b > h) && (flat_high.is_nan() || b > flat_high);
-    let lost = e
-        .excess(b)
-        .map_or(String::new(), |x| format!(", {} more tokens than at the best", percent(x)));
+    let lost =
+        e.excess(b).map_or(String::new(), |x| format!(", with {} than at the best", more(x)));
     let opt = interval_text(&e.b_opt);
     match (below, above) {
         (true, _) => Verdict {
@@ -191,6 +214,16 @@ fn hold_text(
     if leave_has_changes {
         return "the accepted schedule stands".into();
     }
+    if let Some(why) = &d.none_allowed {
+        return format!("no change is allowed: {why}");
+    }
+    if d.one_end {
+        return format!(
+            "whether a change from {} saves tokens depends on how fast noise is forgotten, which \
+             was not measured",
+            exact(c.own)
+        );
+    }
     let Some(e) = estimate else { return "no change is worth making".into() };
     let own = c.own as f64;
     let excess = e.excess(own);
@@ -200,10 +233,10 @@ fn hold_text(
         format!("{} is within 2 % of the fewest tokens at loss {}", exact(c.own), loss(e.loss))
     } else if too_large && c.up_only {
         format!(
-            "{} is too large ({} more tokens than at the best); only lowering would help, and this \
-             trainer can only raise",
+            "{} is too large ({} than at the best); only lowering would help, and this trainer can \
+             only raise",
             exact(c.own),
-            excess.map_or("some".into(), percent)
+            excess.map_or("more tokens".into(), more)
         )
     } else if d.planned.is_empty() {
         format!("no change that is allowed gets there with fewer tokens than {}", exact(c.own))

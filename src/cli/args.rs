@@ -77,9 +77,6 @@ pub struct Fitting {
     /// Leave the runs whose id matches out of the fits. Repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
-    /// A law saved by `fit --save-law` from a sweep of a proxy, used where the runs cannot speak.
-    #[arg(long, value_name = "FILE")]
-    pub law: Option<PathBuf>,
     /// Seed of the resampling.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -99,8 +96,15 @@ pub struct ControlArgs {
     pub control: Option<String>,
     /// How long before a change takes effect it must be written, in seconds. Default: 180 on a
     /// network file system, 20 on a local disk.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = positive, allow_negative_numbers = true)]
     pub lead: Option<f64>,
+    /// Nothing can be approved or written, the audit included.
+    #[arg(long)]
+    pub read_only: bool,
+    /// Write through a symlink that leads out of the run's directory, or over a file of another
+    /// user that others may write.
+    #[arg(long)]
+    pub trust_target: bool,
 }
 
 #[derive(Debug, Args)]
@@ -119,7 +123,7 @@ pub struct Fit {
     #[command(flatten)]
     pub fitting: Fitting,
     /// Fit at this loss instead of at levels chosen from the data. Repeatable.
-    #[arg(long, value_name = "L")]
+    #[arg(long, value_name = "L", value_parser = positive, allow_negative_numbers = true)]
     pub at_loss: Vec<f64>,
     /// Save the joint law, with what it rests on, for the next and larger run.
     #[arg(long, value_name = "FILE")]
@@ -139,23 +143,26 @@ pub struct Planning {
     #[arg(long, value_enum)]
     pub goal: Option<GoalArg>,
     /// Stable-phase loss to reach (or never to exceed, with --goal interim).
-    #[arg(long, value_name = "L")]
+    #[arg(long, value_name = "L", value_parser = positive, allow_negative_numbers = true)]
     pub target_loss: Option<f64>,
     /// Tokens that the run may consume in all, e.g. 2T.
     #[arg(long, value_name = "N", value_parser = count)]
     pub budget_tokens: Option<f64>,
     /// Batch sizes must be multiples of this many tokens.
-    #[arg(long, value_name = "N", value_parser = count)]
-    pub unit: Option<f64>,
+    #[arg(long, value_name = "N", value_parser = whole)]
+    pub unit: Option<u64>,
     /// Largest batch size in tokens.
-    #[arg(long, value_name = "N", value_parser = count)]
-    pub max_batch: Option<f64>,
+    #[arg(long, value_name = "N", value_parser = whole)]
+    pub max_batch: Option<u64>,
     /// A schedule of your own to compare, e.g. "0:2M 250B:4M" (from tokens : batch size).
     #[arg(long, value_name = "SCHEDULE")]
     pub what_if: Option<String>,
     /// How fast the noise of a former batch size is forgotten.
     #[arg(long, value_enum)]
     pub memory: Option<MemoryArg>,
+    /// A law saved by `fit --save-law` from a sweep of a proxy, used where the runs cannot speak.
+    #[arg(long, value_name = "FILE")]
+    pub law: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -273,6 +280,10 @@ pub struct Consent {
     /// Override one guard by its name. Repeatable; recorded in the audit.
     #[arg(long = "override", value_name = "GUARD", value_parser = guard)]
     pub overrides: Vec<crate::advice::GuardName>,
+    /// Refuse where another revision than this one is the newest (0: none yet), as after
+    /// `control show --json`.
+    #[arg(long, value_name = "REVISION")]
+    pub if_revision: Option<u64>,
 }
 
 /// How the screen looks.
@@ -301,9 +312,6 @@ pub struct Watch {
     pub control: ControlArgs,
     #[command(flatten)]
     pub screen: Screen,
-    /// Nothing can be approved or written.
-    #[arg(long)]
-    pub read_only: bool,
     /// Stream changes as JSON lines (boptop.watch/1) instead of drawing.
     #[arg(long)]
     pub json: bool,
@@ -371,6 +379,20 @@ fn count(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected a number above 0 such as 4194304, 4.19M or 250B".into())
 }
 
+fn whole(text: &str) -> Result<u64, String> {
+    let x = count(text)?;
+    // Below 2^53 a whole number is itself.
+    match x.fract() == 0.0 && x < 9e15 {
+        true => Ok(x as u64),
+        false => Err("expected a whole number of tokens such as 65536 or 4.19M".into()),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let x = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
+    x.ok_or_else(|| "expected a number above 0".into())
+}
+
 fn field(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok((a.into(), b.into())),
@@ -416,7 +438,7 @@ mod tests {
             panic!("not watch")
         };
         assert_eq!(watch.input.paths, ["runs/a.jsonl"]);
-        assert!(watch.read_only);
+        assert!(watch.control.read_only);
     }
 
     #[test]
@@ -437,6 +459,15 @@ mod tests {
         assert!(parsed("boptop control approve x --at-tokens 3M").is_err());
         assert!(parsed("boptop replay x --speed max").is_ok());
         assert!(parsed("boptop replay x --speed slow").is_err());
+        for absurd in ["NaN", "inf", "-1", "0", "x"] {
+            for flag in ["fit x --at-loss", "plan x --target-loss", "plan x --lead"] {
+                assert!(parsed(&format!("boptop {flag} {absurd}")).is_err(), "{flag} {absurd}");
+            }
+        }
+        for absurd in ["0.4", "1e30", "0"] {
+            assert!(parsed(&format!("boptop plan x --unit {absurd}")).is_err(), "{absurd}");
+        }
+        assert!(parsed("boptop fit x --law y").is_err(), "a fit has no use for a saved law");
         assert!(parsed("boptop").is_err());
     }
 }

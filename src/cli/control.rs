@@ -13,14 +13,31 @@ use std::sync::Arc;
 
 /// A monitor that has read everything, and the run that is asked for.
 fn open(args: &ControlRun, fit: bool) -> Result<(Monitor, String)> {
-    let settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
+    open_at(args, fit, None, None)
+}
+
+fn open_at(
+    args: &ControlRun,
+    fit: bool,
+    seen: Option<u64>,
+    decide: Option<f64>,
+) -> Result<(Monitor, String)> {
+    let mut settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
+    settings.seen_revision = seen;
+    settings.decide_seconds = decide;
     let mut monitor = headless::read(&args.input.paths, settings)?;
     let run = headless::choose(&mut monitor, args.run.as_deref())?;
     if fit {
         monitor.fit_now(clock::now());
-        monitor.read_control(clock::now());
+        read_on(&mut monitor);
     }
     Ok((monitor, run))
+}
+
+/// The run went on while something was fitted, or a person thought.
+fn read_on(monitor: &mut Monitor) {
+    while monitor.read(8 << 20) {}
+    monitor.read_control(clock::now());
 }
 
 fn look(monitor: &mut Monitor, run: &str) -> Result<Arc<RunView>> {
@@ -49,24 +66,27 @@ fn change(args: &ControlChange) -> Change {
     }
 }
 
-/// The proposal on the table, or the words why there is none.
-fn drawn_up(monitor: &mut Monitor, run: &str, change: Change) -> Result<Proposal> {
+/// Draws up the change. `Err`: the words why there is nothing to propose.
+fn drawn_up(monitor: &mut Monitor, run: &str, change: Change) -> Result<Result<Proposal, String>> {
     monitor.command(Command::Propose { run: run.into(), change }, clock::now());
     let view = look(monitor, run)?;
-    view.control.proposal.clone().ok_or_else(|| {
+    Ok(view.control.proposal.clone().ok_or_else(|| {
         let why = view.control.notes.last().cloned();
-        Error::Refused(why.unwrap_or_else(|| format!("nothing to propose for {run}")))
-    })
+        why.unwrap_or_else(|| format!("nothing to propose for {run}"))
+    }))
 }
 
+/// Answers, also where the answer is that there is nothing to propose.
 pub fn propose(args: &ControlChange) -> Result<ExitCode> {
     let (mut monitor, run) = open(&args.on, true)?;
-    let proposal = drawn_up(&mut monitor, &run, change(args))?;
+    let drawn = drawn_up(&mut monitor, &run, change(args))?;
     if args.on.json {
         let view = look(&mut monitor, &run)?;
-        output::json(&json::control(&run, &view.control, false))
-    } else {
-        output::text(&text::proposal(&run, &proposal))
+        return output::json(&json::control(&run, &view.control, false));
+    }
+    match drawn {
+        Ok(proposal) => output::text(&text::proposal(&run, &proposal)),
+        Err(why) => output::text(&format!("{run}: {why}")),
     }
 }
 
@@ -79,40 +99,64 @@ pub fn undo(args: &ControlUndo) -> Result<ExitCode> {
 }
 
 fn write(on: &ControlRun, change: Change, consent: &Consent) -> Result<ExitCode> {
-    let (mut monitor, run) = open(on, true)?;
-    let before = look(&mut monitor, &run)?.control.revision;
-    let proposal = drawn_up(&mut monitor, &run, change)?;
-    if !on.json {
-        output::text(&text::proposal(&run, &proposal))?;
-    }
-    if !consent.yes && !asked()? {
-        return Err(Error::Refused("not approved: nothing was written".into()));
-    }
-    let number = proposal.number;
-    let overrides = consent.overrides.clone();
-    monitor
-        .command(Command::Approve { run: run.clone(), proposal: number, overrides }, clock::now());
-    let view = look(&mut monitor, &run)?;
-    let wrote = view.control.revision > before && view.control.proposal.is_none();
-    if on.json {
-        output::json(&json::control(&run, &view.control, wrote))?;
-    }
-    let answer = view.control.proposal.as_ref().and_then(|p| p.answer.clone());
-    let answer = answer.or_else(|| view.control.notes.last().cloned()).unwrap_or_default();
-    if !wrote {
-        return Err(Error::Refused(answer));
-    }
-    if !on.json {
-        output::text(&answer)?;
-    }
-    Ok(ExitCode::Answered)
-}
-
-/// A typed yes at a terminal; without one, nothing is approved silently.
-fn asked() -> Result<bool> {
-    if !std::io::stdin().is_terminal() {
+    if !consent.yes && !std::io::stdin().is_terminal() {
         return Err(Error::Usage("no terminal to ask at: approve with --yes".into()));
     }
+    // With --yes it is decided already.
+    let decide = consent.yes.then_some(0.0);
+    let (mut monitor, run) = open_at(on, true, consent.if_revision, decide)?;
+    let before = look(&mut monitor, &run)?.control.revision;
+    let drawn = drawn_up(&mut monitor, &run, change)?;
+    if let Ok(proposal) = &drawn {
+        let shown = text::proposal(&run, proposal);
+        if !on.json {
+            output::text(&shown)?;
+        } else if !consent.yes {
+            // What is asked about must be seen; stdout belongs to the JSON.
+            eprint!("{}", output::fit_for_terminal(&shown));
+        }
+    }
+    let outcome = match drawn {
+        Err(why) => Err(why),
+        Ok(_) if !consent.yes && !asked()? => Err("not approved: nothing was written".into()),
+        Ok(proposal) => approved(&mut monitor, &run, proposal.number, before, consent)?,
+    };
+    if on.json {
+        let view = look(&mut monitor, &run)?;
+        output::json(&json::control(&run, &view.control, outcome.is_ok()))?;
+    }
+    match outcome {
+        Ok(_) if on.json => Ok(ExitCode::Answered),
+        Ok(answer) => output::text(&answer),
+        Err(why) => Err(Error::Refused(why)),
+    }
+}
+
+/// Approves the proposal: what was written, or why nothing was.
+fn approved(
+    monitor: &mut Monitor,
+    run: &str,
+    proposal: u64,
+    before: Option<u64>,
+    consent: &Consent,
+) -> Result<Result<String, String>> {
+    read_on(monitor);
+    let overrides = consent.overrides.clone();
+    let approve = Command::Approve { run: run.into(), proposal, overrides };
+    monitor.command(approve, clock::now());
+    let answer = look(monitor, run)?.control.notes.last().cloned().unwrap_or_default();
+    // What the files say now is what is shown.
+    read_on(monitor);
+    let view = look(monitor, run)?;
+    Ok(match &view.control.proposal {
+        Some(refused) => Err(refused.answer.clone().unwrap_or(answer)),
+        None if view.control.revision > before => Ok(answer),
+        None => Err(answer),
+    })
+}
+
+/// A typed yes at a terminal.
+fn asked() -> Result<bool> {
     eprint!("Write this to the control file? Type yes: ");
     std::io::stderr().flush().map_err(|e| Error::io("terminal", e))?;
     let mut line = String::new();

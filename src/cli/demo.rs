@@ -35,8 +35,12 @@ pub fn demo(args: &args::Demo) -> Result<ExitCode> {
         monitor::spawn(&[place.dir.display().to_string()], settings(demo.budget_tokens()))?;
     if !args.headless {
         let code = watch::screen(handle, &args.screen)?;
+        if code != ExitCode::Answered {
+            return Ok(code);
+        }
+        let report = outcome(&demo, &place.dir)?;
         demo.stop();
-        return Ok(code);
+        return output::text(&report);
     }
     let (demo, code) = headless(demo, handle, args.yes)?;
     if code != ExitCode::Answered {

@@ -1,17 +1,24 @@
 //! Commands that read once, answer and end.
 
-use super::args::{Fit, Inspect, Plan, PlanFormat};
+use super::args::{Fit, Fitting, Inspect, Plan, PlanFormat};
 use super::{output, settings};
 use crate::error::{Error, ExitCode, Result};
-use crate::metrics::SourceState;
+use crate::metrics::{Input, Source, SourceState};
 use crate::monitor::{Monitor, Settings};
 use crate::report::{json, text};
-use crate::run::{Columns, RunData};
+use crate::run::{Columns, Recorder, RunData};
 use crate::snapshot::{self, FieldValues, Inspection};
 use crate::{adapters, advice, clock, curve};
+use std::path::Path;
+
+/// Bytes read at once.
+const READ: usize = 8 << 20;
+/// With as many keys listed there may be more.
+const MOST_KEYS: usize = 200;
 
 /// Reads everything there is; a PATH that does not exist is an error here.
 pub fn read(paths: &[String], settings: Settings) -> Result<Monitor> {
+    let stated = settings.sources.fields.clone();
     let mut monitor = Monitor::new(paths, settings)?;
     if let Some(path) = monitor.missing().first() {
         return Err(Error::Input {
@@ -31,18 +38,42 @@ pub fn read(paths: &[String], settings: Settings) -> Result<Monitor> {
             paths.join(" ")
         )));
     }
+    has_fields(&monitor, &stated)?;
     Ok(monitor)
+}
+
+/// A key that was stated and that no file has is a slip, not something to pass over.
+fn has_fields(monitor: &Monitor, stated: &[(String, String)]) -> Result<()> {
+    let all = || monitor.data().flat_map(|(_, sources)| sources).map(|s| s.status());
+    // Of a file with very many keys not all are listed.
+    if all().any(|s| s.keys.len() >= MOST_KEYS) {
+        return Ok(());
+    }
+    for (name, key) in stated {
+        if !all().any(|s| s.keys.contains(key)) {
+            let mut keys: Vec<&str> = all().flat_map(|s| &s.keys).map(String::as_str).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            return Err(Error::Usage(format!(
+                "--field {name}={key}: no file has the key {key}; there are: {}",
+                keys.join(", ")
+            )));
+        }
+    }
+    Ok(())
 }
 
 pub fn inspect(args: &Inspect) -> Result<ExitCode> {
     let settings = Settings {
         sources: settings::sources(&args.input)?,
         assumptions: settings::assumptions(&args.input),
+        // What was observed is for those who steer to record.
+        read_only: true,
         ..Settings::default()
     };
-    let monitor = read(&args.input.paths, settings)?;
+    let monitor = read(&args.input.paths, settings.clone())?;
     let files: Vec<Inspection> =
-        monitor.data().flat_map(|(run, sources)| inspections(run, sources)).collect();
+        monitor.data().flat_map(|(run, sources)| inspections(run, sources, &settings)).collect();
     if args.json {
         output::json(&json::inspect(&files))
     } else {
@@ -50,16 +81,36 @@ pub fn inspect(args: &Inspect) -> Result<ExitCode> {
     }
 }
 
-fn inspections(run: &RunData, sources: &[crate::metrics::Source]) -> Vec<Inspection> {
-    let one = |source: &crate::metrics::Source| Inspection {
-        status: source.status().clone(),
-        tokens_source: run.tokens_source,
-        batch_source: run.batch_source,
-        schedule: run.phases.schedule,
-        first: values(run, |c| c.iter().copied().find(|x| x.is_finite())),
-        last: values(run, |c| c.iter().rev().copied().find(|x| x.is_finite())),
+/// One for each file. The files of a run are looked at one by one.
+fn inspections(run: &RunData, sources: &[Source], settings: &Settings) -> Vec<Inspection> {
+    let one = |source: &Source| {
+        let alone = (sources.len() > 1).then(|| alone(source, settings));
+        let own = alone.as_ref().unwrap_or(run);
+        Inspection {
+            status: source.status().clone(),
+            tokens_source: own.tokens_source,
+            batch_source: own.batch_source,
+            schedule: own.phases.schedule,
+            first: values(own, |c| c.iter().copied().find(|x| x.is_finite())),
+            last: values(own, |c| c.iter().rev().copied().find(|x| x.is_finite())),
+        }
     };
     sources.iter().map(one).collect()
+}
+
+/// What one file says without the others of its run.
+fn alone(source: &Source, settings: &Settings) -> RunData {
+    let mut again = Source::file(&source.status().path, &settings.sources);
+    let mut inputs = Vec::new();
+    while again.poll(READ, &mut inputs) {}
+    again.finish(&mut inputs);
+    let mut recorder = Recorder::new("", settings.assumptions.clone());
+    for input in &inputs {
+        if let Input::Record(record) = input {
+            recorder.push(0, record);
+        }
+    }
+    recorder.data()
 }
 
 fn values(run: &RunData, pick: impl Fn(&[f64]) -> Option<f64>) -> FieldValues {
@@ -80,58 +131,83 @@ pub fn fit(args: &Fit) -> Result<ExitCode> {
         sources: settings::sources(&args.input)?,
         assumptions: settings::assumptions(&args.input),
         fit: settings::fit(&args.fitting),
+        read_only: true,
         ..Settings::default()
     };
     settings.fit.at_loss = args.at_loss.clone();
     let mut monitor = read(&args.input.paths, settings)?;
-    needs_loss(&monitor)?;
+    needs_loss(&monitor, None)?;
+    say_unmatched(&monitor, &args.fitting);
     monitor.fit_now(clock::now());
     let snapshot = monitor.snapshot(clock::now());
     let report = &snapshot.fit.report;
-    if let Some(path) = &args.save_law {
-        save_law(report, path, &args.law_note)?;
+    let said =
+        if args.json { output::json(&json::fit(report)) } else { output::text(&text::fit(report)) };
+    match &args.save_law {
+        Some(path) if said.is_ok() => save_law(report, path, &args.law_note),
+        _ => said,
     }
-    if args.json { output::json(&json::fit(report)) } else { output::text(&text::fit(report)) }
 }
 
-/// A file without any loss cannot be fitted; the error names the keys and the flag.
-fn needs_loss(monitor: &Monitor) -> Result<()> {
-    for (_, sources) in monitor.data() {
-        for status in sources.iter().map(|s| s.status()) {
-            let why = match &status.state {
-                SourceState::Unsupported(why) | SourceState::Failed(why) => why.clone(),
-                _ => String::new(),
-            };
-            let lossless = status.fields.loss.is_none() && status.fields.val_loss.is_none();
-            if !why.is_empty() || lossless {
-                let seen = if why.is_empty() && !status.keys.is_empty() {
-                    format!("the keys {}", status.keys.join(", "))
-                } else if why.is_empty() {
-                    "no keys at all".into()
-                } else {
-                    why
-                };
-                return Err(Error::Input {
-                    path: status.path.clone(),
-                    line: None,
-                    found: seen,
-                    expected: "a training or validation loss".into(),
-                    remedy: "name its key with --field loss=KEY, or leave the file out".into(),
-                });
-            }
+/// Without any loss there is nothing to fit; the error names the keys and the flag. Of several runs
+/// one without is left to the report, which says why it is not used.
+fn needs_loss(monitor: &Monitor, only: Option<&str>) -> Result<()> {
+    let mut files = Vec::new();
+    for (run, sources) in monitor.data().filter(|(run, _)| only.is_none_or(|id| run.id == id)) {
+        let has = |c: &Columns| c.loss.iter().any(|l| !l.is_nan());
+        let statuses = || sources.iter().map(Source::status);
+        let named = statuses().any(|s| s.fields.loss.is_some() || s.fields.val_loss.is_some());
+        if named || has(&run.train) || has(&run.validation) {
+            return Ok(());
+        }
+        files.extend(statuses());
+    }
+    let Some(status) = files.first() else { return Ok(()) };
+    let found = match &status.state {
+        SourceState::Unsupported(why) | SourceState::Failed(why) => why.clone(),
+        _ if status.keys.is_empty() => "no keys at all".into(),
+        _ => format!("the keys {}", status.keys.join(", ")),
+    };
+    Err(Error::Input {
+        path: status.path.clone(),
+        line: None,
+        found,
+        expected: "a training or validation loss".into(),
+        remedy: "name its key with --field loss=KEY, or leave the file out".into(),
+    })
+}
+
+/// A pattern that matches no run is likely a slip; the answer stands.
+fn say_unmatched(monitor: &Monitor, fitting: &Fitting) {
+    let ids: Vec<&str> = monitor.data().map(|(run, _)| run.id.as_str()).collect();
+    let matches = |pattern: &str| {
+        let glob = globset::Glob::new(pattern).map(|g| g.compile_matcher());
+        ids.iter().any(|id| *id == pattern || glob.as_ref().is_ok_and(|g| g.is_match(id)))
+    };
+    let excluded = fitting.exclude.iter().map(|p| ("--exclude", p));
+    for (flag, pattern) in excluded.chain(fitting.groups.iter().map(|(p, _)| ("--group", p))) {
+        if !matches(pattern) {
+            eprintln!("boptop: {flag} {pattern} matches no run; there are: {}", ids.join(", "));
         }
     }
-    Ok(())
 }
 
-fn save_law(report: &snapshot::FitReport, path: &std::path::Path, note: &str) -> Result<()> {
+/// Saves the one law that there is. The answer was given; no law is the failure that the command was
+/// asked to detect.
+fn save_law(report: &snapshot::FitReport, path: &Path, note: &str) -> Result<ExitCode> {
     let laws: Vec<_> =
         report.groups.iter().filter_map(|g| curve::SavedLaw::from_group(g, note)).collect();
     match laws.as_slice() {
-        [law] => std::fs::write(path, law.to_json()).map_err(|e| Error::io(path, e)),
-        [] => Err(Error::Refused(
-            "no law to save: the joint law needs 4 batch sizes of one learning rate".into(),
-        )),
+        [law] => {
+            std::fs::write(path, law.to_json()).map_err(|e| Error::io(path, e))?;
+            Ok(ExitCode::Answered)
+        }
+        [] => {
+            eprintln!(
+                "boptop: no law to save: the joint law needs 4 batch sizes of one learning rate"
+            );
+            Ok(ExitCode::Detected)
+        }
         _ => Err(Error::Usage(
             "more than one group has a law: name the runs of one of them, or use --exclude".into(),
         )),
@@ -142,6 +218,8 @@ pub fn plan(args: &Plan) -> Result<ExitCode> {
     let settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
     let mut monitor = read(&args.input.paths, settings)?;
     let run = choose(&mut monitor, args.run.as_deref())?;
+    needs_loss(&monitor, Some(&run))?;
+    say_unmatched(&monitor, &args.fitting);
     monitor.fit_now(clock::now());
     let snapshot = monitor.snapshot(clock::now());
     let plan = snapshot.runs.iter().find(|r| r.id == run).and_then(|r| r.plan.clone());
@@ -150,7 +228,9 @@ pub fn plan(args: &Plan) -> Result<ExitCode> {
         PlanFormat::Text => output::text(&text::plan(&plan)),
         PlanFormat::Json => output::json(&json::plan(&plan)),
         PlanFormat::Megatron => {
-            let seq_len = args.input.seq_len.unwrap_or(0.0) as u64;
+            let seq_len = args.input.seq_len.ok_or_else(|| {
+                Error::Usage("--format megatron counts in sequences: give --seq-len TOKENS".into())
+            })? as u64;
             let text = advice::megatron(&plan.schedule, seq_len).map_err(Error::Refused)?;
             output::text(&text)
         }

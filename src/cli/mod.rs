@@ -10,6 +10,10 @@ mod watch;
 
 use crate::error::{Error, ExitCode, Result};
 use args::{Command, Control};
+pub use output::fit_for_terminal;
+
+/// What is added to the nice value of every command that only watches.
+const NICE: i32 = 10;
 
 /// Runs the command line and says with which code the process ends.
 ///
@@ -19,12 +23,20 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<ExitCod
     let cli = match args::parse(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are answers; clap writes them to stdout, errors to stderr.
-            let wrong = error.use_stderr();
+            if error.use_stderr() {
+                // It repeats the word that is wrong, and a glob makes words of file names.
+                eprint!("{}", fit_for_terminal(&error.render().to_string()));
+                return Ok(ExitCode::Usage);
+            }
+            // Help and version are answers.
             error.print().map_err(|e| Error::io("terminal", e))?;
-            return Ok(if wrong { ExitCode::Usage } else { ExitCode::Answered });
+            return Ok(ExitCode::Answered);
         }
     };
+    // A login node is shared; the demo's training jobs would starve a monitor that gives way.
+    if !matches!(cli.command, Command::Demo(_)) {
+        let _ = rustix::process::nice(NICE);
+    }
     match cli.command {
         Command::Inspect(args) => headless::inspect(&args),
         Command::Fit(args) => headless::fit(&args),

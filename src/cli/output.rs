@@ -1,15 +1,40 @@
-//! stdout carries only the answer; a reader that went away ends it quietly.
+//! stdout carries only the answer; a reader that went away ends it quietly. Here, and in the words
+//! of a failure, everything that a log, a file name or a colleague wrote is made fit for a terminal.
 
+use crate::control::protocol::{plain, unfit};
 use crate::error::{Error, ExitCode, Result};
 use std::io::{ErrorKind, Write};
 
 pub fn text(answer: &str) -> Result<ExitCode> {
     let newline = if answer.ends_with('\n') { "" } else { "\n" };
-    write(&format!("{answer}{newline}"))
+    write(&format!("{}{newline}", fit_for_terminal(answer)))
+}
+
+/// Every line without what could move a terminal or reorder what is read; newlines stay.
+pub fn fit_for_terminal(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }
 
 pub fn json(answer: &serde_json::Value) -> Result<ExitCode> {
-    write(&format!("{answer}\n"))
+    write(&format!("{}\n", document(answer)))
+}
+
+/// One line of JSON. Nothing is lost: what a terminal must not get is written as `\u202e`.
+fn document(answer: &serde_json::Value) -> String {
+    let text = answer.to_string();
+    if !text.contains(unfit) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if unfit(c) {
+            // None of them lies beyond the basic plane, so one escape is one character.
+            out += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 fn write(answer: &str) -> Result<ExitCode> {
@@ -23,9 +48,28 @@ fn write(answer: &str) -> Result<ExitCode> {
 /// Writes one line of a stream. False: nobody reads any more.
 pub fn line(answer: &serde_json::Value) -> Result<bool> {
     let mut out = std::io::stdout().lock();
-    match writeln!(out, "{answer}").and_then(|()| out.flush()) {
+    match writeln!(out, "{}", document(answer)).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(e) => Err(Error::io("standard output", e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_printed_moves_no_terminal_and_json_loses_nothing(text in any::<String>()) {
+            let value = serde_json::json!({ "a": text, &text: [&text] });
+            let written = document(&value);
+            prop_assert!(!written.contains(unfit));
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), value);
+            let lines = fit_for_terminal(&text);
+            prop_assert!(!lines.contains(|c| unfit(c) && c != '\n'));
+            prop_assert_eq!(lines.matches('\n').count(), text.matches('\n').count());
+        }
     }
 }

@@ -34,7 +34,9 @@ pub fn all(
         plan: plan(planning)?,
         control: control.control.clone(),
         lead_seconds: control.lead,
-        law: fitting.law.as_deref().map(law).transpose()?,
+        read_only: control.read_only,
+        trust_target: control.trust_target,
+        law: planning.law.as_deref().map(law).transpose()?,
         ..Settings::default()
     })
 }
@@ -61,8 +63,8 @@ fn plan(args: &Planning) -> Result<PlanOptions> {
         }),
         target_loss: args.target_loss,
         budget_tokens: args.budget_tokens,
-        unit: args.unit.map(|x| x as u64),
-        max_batch: args.max_batch.map(|x| x as u64),
+        unit: args.unit,
+        max_batch: args.max_batch,
         what_if: what_if.map_err(|e| Error::Usage(format!("--what-if: {e}")))?,
         memory: args.memory.map(|m| match m {
             MemoryArg::Measured => MemoryChoice::Measured,

@@ -6,11 +6,12 @@ use crate::command::Command;
 use crate::error::{Error, ExitCode, Result};
 use crate::monitor::{self, Handle};
 use crate::report::json;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ReplayView, Snapshot};
 use crate::{replay as player, tui};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -21,8 +22,7 @@ pub fn watch(args: &Watch) -> Result<ExitCode> {
     if !args.json {
         terminal("watch", &args.input)?;
     }
-    let mut settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
-    settings.read_only = args.read_only;
+    let settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
     let handle = monitor::spawn(&args.input.paths, settings)?;
     if args.json { stream_live(handle) } else { screen(handle, &args.screen) }
 }
@@ -101,6 +101,8 @@ fn tui_settings(args: &Screen) -> tui::Settings {
 fn stream_live(handle: Handle) -> Result<ExitCode> {
     runtime()?.block_on(async {
         let mut snapshots = handle.snapshots.clone();
+        // Kept through the pauses between lines: an interrupt that comes there must not be lost.
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| Error::io("signal", e))?;
         let mut before: Option<Arc<Snapshot>> = None;
         loop {
             let now = snapshots.borrow_and_update().clone();
@@ -109,18 +111,23 @@ fn stream_live(handle: Handle) -> Result<ExitCode> {
             {
                 return Ok(ExitCode::Answered);
             }
+            // A replay that has come to its end, and whose last fit is made, has no more to say.
+            let over = |r: &ReplayView| !r.playing && r.position >= 1.0 && !now.fit.running;
+            if now.replay.as_ref().is_some_and(over) {
+                return Ok(ExitCode::Answered);
+            }
             before = Some(now);
             let next = Instant::now() + STREAM_EVERY;
             tokio::select! {
                 changed = snapshots.changed() => if changed.is_err() {
                     return Ok(ExitCode::Answered);
                 },
-                signal = tokio::signal::ctrl_c() => {
-                    signal.map_err(|e| Error::io("signal", e))?;
-                    return Ok(ExitCode::Interrupted);
-                }
+                _ = interrupt.recv() => return Ok(ExitCode::Interrupted),
             }
-            tokio::time::sleep_until(next).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => {}
+                _ = interrupt.recv() => return Ok(ExitCode::Interrupted),
+            }
         }
     })
 }

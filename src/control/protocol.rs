@@ -4,7 +4,8 @@
 pub use super::paths::Paths;
 use super::tolerant::{Keys, absent, optional_count, whole};
 pub use crate::advice::Entry;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 /// The only protocol version that this program reads or writes.
@@ -69,7 +70,7 @@ pub enum AckStatus {
 }
 
 /// One line of `NAME.control.ack.jsonl`: the trainer appends.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ack {
     pub version: u64,
     pub status: AckStatus,
@@ -85,25 +86,19 @@ pub struct Ack {
     pub lr_scale: Option<f64>,
     /// `applied` only: which entry; `None` for the trainer's own batch size.
     pub from_tokens: Option<u64>,
-    /// `accepted` only.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// `accepted` only: written there alone.
     pub schedule: Option<Vec<Entry>>,
     pub reason: Option<String>,
     pub detail: Option<String>,
     pub time: Option<String>,
-    /// `ready` only.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The five of `ready`: written there, with `null` for no limit, and nowhere else.
     pub unit_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_batch_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_batch_tokens: Option<u64>,
     /// `up` or `both`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub can_scale_lr: Option<bool>,
-    #[serde(flatten)]
+    /// Keys that this version does not know.
     pub unknown: Map<String, Value>,
 }
 
@@ -268,20 +263,55 @@ impl Ack {
     }
 }
 
+impl Serialize for Ack {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(None)?;
+        map.serialize_entry("version", &self.version)?;
+        map.serialize_entry("status", &self.status)?;
+        map.serialize_entry("run", &self.run)?;
+        map.serialize_entry("attempt", &self.attempt)?;
+        map.serialize_entry("revision", &self.revision)?;
+        map.serialize_entry("step", &self.step)?;
+        map.serialize_entry("tokens", &self.tokens)?;
+        map.serialize_entry("batch_size_tokens", &self.batch_size_tokens)?;
+        map.serialize_entry("lr_scale", &self.lr_scale)?;
+        map.serialize_entry("from_tokens", &self.from_tokens)?;
+        if let Some(schedule) = &self.schedule {
+            map.serialize_entry("schedule", schedule)?;
+        }
+        map.serialize_entry("reason", &self.reason)?;
+        map.serialize_entry("detail", &self.detail)?;
+        map.serialize_entry("time", &self.time)?;
+        if self.status == AckStatus::Ready {
+            map.serialize_entry("unit_tokens", &self.unit_tokens)?;
+            map.serialize_entry("min_batch_tokens", &self.min_batch_tokens)?;
+            map.serialize_entry("max_batch_tokens", &self.max_batch_tokens)?;
+            map.serialize_entry("direction", &self.direction)?;
+            map.serialize_entry("can_scale_lr", &self.can_scale_lr)?;
+        }
+        for (key, value) in &self.unknown {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
 impl<'de> Deserialize<'de> for Ack {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         Ack::from_value(Value::deserialize(d)?).map_err(serde::de::Error::custom)
     }
 }
 
-/// Text of a stranger made fit for a terminal: control characters and the marks that reorder or
-/// hide text become U+FFFD.
+/// What no text of a stranger may carry to a terminal: control characters, and the marks that
+/// reorder or hide text. All lie in the basic plane.
+pub fn unfit(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}')
+}
+
+/// Text of a stranger made fit for a terminal: what is [`unfit`] becomes U+FFFD.
 pub fn plain(text: &str) -> String {
-    let unfit = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}')
-    };
     text.chars().map(|c| if unfit(c) { '\u{fffd}' } else { c }).collect()
 }
 
@@ -332,6 +362,24 @@ mod tests {
     }
 
     #[test]
+    fn a_ready_line_says_every_limit_and_no_other_line_does() {
+        let line = |status: &str| {
+            let text = format!(
+                "{{\"version\":1,\"status\":\"{status}\",\"run\":\"a\",\"attempt\":\"h.1.0\",\"site\":2}}"
+            );
+            let ack = Ack::parse(text.as_bytes()).unwrap();
+            let written = serde_json::to_value(&ack).unwrap();
+            assert_eq!(Ack::from_value(written.clone()).unwrap(), ack);
+            written.as_object().unwrap().clone()
+        };
+        let (ready, ended) = (line("ready"), line("ended"));
+        for key in ["unit_tokens", "min_batch_tokens", "max_batch_tokens"] {
+            assert_eq!((ready.get(key), ended.get(key)), (Some(&Value::Null), None));
+        }
+        assert_eq!((&ready["revision"], &ended["site"]), (&Value::Null, &Value::from(2)));
+    }
+
+    #[test]
     fn the_entry_that_counts_is_the_last_at_or_below() {
         let s = [(10, 1), (20, 2)].map(|(from_tokens, batch_size_tokens)| Entry {
             from_tokens,
@@ -371,8 +419,8 @@ mod tests {
 
         #[test]
         fn plain_text_moves_no_terminal(text in any::<String>()) {
-            let unfit = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
-            let fit = !plain(&text).chars().any(unfit);
+            let moves = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
+            let fit = !plain(&text).chars().any(moves);
             prop_assert!(fit);
         }
     }

@@ -4,6 +4,7 @@
 use super::ack::Answer;
 use super::audit::{AuditLine, Event, LogLine, code};
 use super::changes::changes;
+use super::offers::{self, Offer};
 use super::protocol::{AckStatus, Entry, entry_at, plain};
 use super::read::{Fate, Files};
 use super::state::{ControlState, Signs, state_of};
@@ -24,6 +25,8 @@ pub struct Facts {
     pub segments: Vec<[f64; 2]>,
     /// Tokens that the run makes in the lead time of a command; an undo starts no earlier.
     pub lead_tokens: Option<f64>,
+    /// Two attempts write the metrics by turns.
+    pub interleaved: bool,
 }
 
 /// An event that belongs into the audit.
@@ -71,6 +74,8 @@ pub struct Status {
     pub trainer_tokens: Option<u64>,
     /// The trainer said `ended` last.
     pub ended: bool,
+    /// Proposals since the last approval.
+    pub offers: Vec<Offer>,
     /// In words fit for a screen.
     pub notes: Vec<String>,
     /// Newest last, fit for a screen.
@@ -225,13 +230,14 @@ pub fn status(files: &Files, facts: &Facts) -> Status {
         can_scale_lr: limits.as_ref().is_some_and(|l| l.can_scale_lr),
         limits,
         run_id: acks.run(),
-        attempts_alive: acks.alive(quiet).len(),
+        attempts_alive: acks.alive(quiet).len().max(if facts.interleaved { 2 } else { 0 }),
         last_applied_tokens: acks
             .last_change()
             .map(|t| t as f64)
             .or_else(|| facts.segments.get(1..).and_then(<[_]>::last).map(|s| s[0])),
         trainer_tokens,
         ended: acks.lines.last().is_some_and(|a| a.status == AckStatus::Ended),
+        offers: offers::open(&files.audit),
         notes: files.notes.clone(),
         log: words::log(files),
         history: history(files, facts, revision),

@@ -59,10 +59,10 @@ pub fn write(
     write_through(&Disk, paths, approval, based_on, options)
 }
 
-/// [`write`] through a given seam.
+/// [`write()`] through a given seam.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_through(
     fs: &dyn FileSystem,
     paths: &Paths,
@@ -73,10 +73,16 @@ pub fn write_through(
     if options.read_only {
         return Err(Error::Refused("read-only: nothing is written".into()));
     }
-    let target = target(&paths.control, options)?;
-    let paths = Paths { control: target, ..paths.clone() };
-    inside(&paths.claims)?;
-    inside(&paths.log)?;
+    let target = target(&paths.control, options);
+    let checked = target.and_then(|t| {
+        inside(&paths.claims)?;
+        inside(&paths.log)?;
+        Ok(Paths { control: t, ..paths.clone() })
+    });
+    let paths = checked.map_err(|e| match e {
+        Error::Refused(why) => refused(fs, paths, approval, None, why),
+        other => other,
+    })?;
     make_claims(fs, &paths, approval)?;
     // Whoever holds it is awaited for a moment, so that the refusal can name them; then the claim
     // decides as it does without locks.

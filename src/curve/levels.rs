@@ -201,7 +201,11 @@ mod tests {
     fn levels_are_round_and_few_and_reached() {
         let group = real("mlp_sweep");
         let few = levels(&group, 12);
-        assert_eq!(few, [3.0, 2.9, 2.8, 2.7, 2.6, 2.5, 2.4, 2.3, 2.2, 2.1]);
+        assert!((8..=12).contains(&few.len()), "{few:?}");
+        assert!(few.windows(2).all(|w| w[0] > w[1]), "{few:?}");
+        // Two decimals at most, early and late levels as far apart in ln tokens.
+        assert!(few.iter().all(|l| (l * 100.0 - (l * 100.0).round()).abs() < 1e-9), "{few:?}");
+        assert!(few[0] - few[1] > 2.0 * (few[few.len() - 2] - few[few.len() - 1]), "{few:?}");
         let many = levels(&group, 32);
         assert!(many.len() > few.len() && many.len() <= 32, "{many:?}");
         for l in many {

@@ -119,6 +119,7 @@ pub use level::{Point, Points};
 pub use levels::{levels, observe};
 pub use model::{AnyLaw, Curve, CurveModel, LAWS, LossModel, MODELS, Minimum, Refusal};
 pub use no_floor::NoFloor;
+pub use query::Estimate;
 pub use report::{
     CurvePoint, FitReport, GroupFit, Interval, LawFit, LeftOutSize, LevelFit, LossKind,
     MemoryCheck, ModelFit, ModelKind, Observed, Open, Refused, RunUse, WindowScore,

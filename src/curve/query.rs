@@ -1,39 +1,132 @@
-//! What advice asks of a fit: the optimum and the waste at any loss, with intervals.
+//! What advice and the screen ask of a fit: the optimum and the waste at any loss, with intervals.
+//! There is one estimate: at a level it is that level's own line of the fit table, between two
+//! levels it is interpolated in ln B, and beyond the last one, or where a group has a law and no
+//! levels (a saved law), the joint law alone answers, within the batch sizes that it saw. Where no
+//! model speaks the points of a level may still bound the optimum.
 
 use super::model::{AnyLaw, Curve};
-use super::report::{GroupFit, Interval, LevelFit, ModelKind, Open};
+use super::report::{GroupFit, Interval, LawFit, LevelFit, ModelKind, Open};
+use super::saved::SAVED_GROUP;
 use super::uncertainty::{LEVEL, interval, open};
 
+/// More tokens than the optimum that still count as next to it.
+const SLACK: f64 = 0.02;
+
+/// What a group says of the best batch size at one loss.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    /// Nats.
+    pub loss: f64,
+    pub b_opt: Interval,
+    /// Below it the loss is never reached; `None` where the model that speaks knows none.
+    pub b_min: Option<f64>,
+    /// Batch sizes that need at most 2 % more tokens than the optimum.
+    pub within_2_percent: Option<[f64; 2]>,
+    /// The model that speaks at the nearest level; `None` where only the points bound the optimum.
+    pub model: Option<ModelKind>,
+    /// The lowest and the highest loss at which the fits speak, where this one lies outside.
+    pub extrapolated_from: Option<[f64; 2]>,
+    /// The law is one saved from another sweep.
+    pub saved: bool,
+    curve: Option<Curve>,
+}
+
+impl Estimate {
+    /// `E(B)/E_min - 1`; `None` where the loss is never reached at B or the curve does not tell.
+    pub fn excess(&self, batch_size: f64) -> Option<f64> {
+        self.curve?.excess(batch_size).filter(|x| x.is_finite())
+    }
+
+    /// The run would never get to this loss at this batch size.
+    pub fn never_reached(&self, batch_size: f64) -> bool {
+        self.curve.and_then(|c| c.excess(batch_size)).is_some_and(f64::is_infinite)
+    }
+}
+
+/// Who answers at a loss.
+enum Speaker<'a> {
+    /// Two neighbouring levels (twice the same at one) and where the loss lies between them: 0 at
+    /// the upper one, 1 at the lower one.
+    Levels(&'a LevelFit, &'a LevelFit, f64),
+    /// The joint law, and the nearest level where there is one.
+    Law(&'a LawFit, Option<&'a LevelFit>),
+}
+
+impl<'a> Speaker<'a> {
+    fn nearest(&self) -> Option<&'a LevelFit> {
+        match self {
+            Speaker::Levels(upper, lower, share) => Some(if *share < 0.5 { upper } else { lower }),
+            Speaker::Law(_, nearest) => *nearest,
+        }
+    }
+}
+
 impl GroupFit {
-    /// B_opt at any loss. Between two levels their bounds are interpolated in ln B (and the value
-    /// comes from the law where it speaks at both); beyond the last level the law alone answers,
-    /// and `None` where it does not speak.
+    /// Everything said at a loss; `None` where nothing speaks, or the loss lies at or below the
+    /// law's floor.
+    pub fn estimate_at(&self, loss: f64) -> Option<Estimate> {
+        let speaker = self.speaker(loss)?;
+        let curve = self.curve_at(loss);
+        let (b_min, within, model) = match &speaker {
+            Speaker::Levels(upper, lower, share) => (
+                between(upper.b_min.value, lower.b_min.value, *share),
+                match (upper.within_2_percent, lower.within_2_percent) {
+                    (Some(u), Some(l)) => between(Some(u[0]), Some(l[0]), *share)
+                        .zip(between(Some(u[1]), Some(l[1]), *share))
+                        .map(<[f64; 2]>::from),
+                    (u, l) => {
+                        if *share < 0.5 {
+                            u
+                        } else {
+                            l
+                        }
+                    }
+                },
+                speaker.nearest().and_then(|l| l.model),
+            ),
+            Speaker::Law(law, _) => {
+                let [smallest, largest] = law.batch_sizes;
+                let range = curve.and_then(|c| c.within(SLACK));
+                let range = range.map(|[low, high]| [low.max(smallest), high.min(largest)]);
+                let b_min = curve.map(|c| c.b_min()).filter(|b| b.is_finite());
+                (b_min, range.filter(|[low, high]| low < high), Some(ModelKind::Joint))
+            }
+        };
+        Some(Estimate {
+            loss,
+            b_opt: self.answer(loss, &speaker)?,
+            b_min: b_min.filter(|b| *b > 0.0),
+            within_2_percent: within,
+            model,
+            extrapolated_from: match &speaker {
+                Speaker::Law(law, None) => outside(loss, law.losses),
+                Speaker::Law(..) => self.spoken(),
+                Speaker::Levels(..) => None,
+            },
+            saved: self.id == SAVED_GROUP,
+            curve,
+        })
+    }
+
+    /// B_opt at any loss; `None` where nothing speaks.
     pub fn b_opt_at(&self, loss: f64) -> Option<Interval> {
-        let (upper, lower, share) = self.around(loss)?;
-        let mut between = mix(&upper.b_opt, &lower.b_opt, share);
-        if share != share.clamp(0.0, 1.0) {
-            return self.beyond(loss, upper);
-        }
-        let by_law = |l: &LevelFit| l.model == Some(ModelKind::Joint) && l.b_opt.value.is_some();
-        if by_law(upper)
-            && by_law(lower)
-            && let Some(law) = &self.law
-        {
-            let b = law.law.b_opt(loss)?;
-            let b = between.low.map_or(b, |low| b.max(low));
-            between.value = Some(between.high.map_or(b, |high| b.min(high)));
-        }
-        Some(between)
+        self.answer(loss, &self.speaker(loss)?)
     }
 
     /// `E(B)/E_min - 1` at a loss and a batch size: the share of tokens that it wastes to get there.
     /// The value is infinite nowhere: `None`, open above, where the level is never reached.
     pub fn excess_at(&self, loss: f64, batch_size: f64) -> Option<Interval> {
-        let (upper, lower, share) = self.around(loss)?;
-        let near = if share < 0.5 { upper } else { lower };
-        let curve = self.moved(near, near.curve.as_ref()?, loss)?;
-        let draws = near.draws.iter().filter_map(|c| self.moved(near, c, loss));
-        let spread: Vec<f64> = draws.filter_map(|c| c.excess(batch_size)).collect();
+        let speaker = self.speaker(loss)?;
+        let curve = self.curve_at(loss)?;
+        let spread: Vec<f64> = match speaker.nearest().filter(|l| l.curve.is_some()) {
+            Some(level) => {
+                level.draws.iter().filter_map(|c| moved(c, loss)?.excess(batch_size)).collect()
+            }
+            None => {
+                let draws = self.law.iter().flat_map(|l| &l.draws);
+                draws.filter_map(|l| AnyLaw::Floor(*l).curve(loss)?.excess(batch_size)).collect()
+            }
+        };
         let value = curve.excess(batch_size).filter(|x| x.is_finite());
         let mut out = interval(value, spread);
         // No waste is a closed end.
@@ -44,93 +137,154 @@ impl GroupFit {
 
     /// The curve that speaks nearest to a loss, at that loss.
     pub fn curve_at(&self, loss: f64) -> Option<Curve> {
-        let (upper, lower, share) = self.around(loss)?;
-        let near = if share < 0.5 { upper } else { lower };
-        self.moved(near, near.curve.as_ref()?, loss)
+        let speaker = self.speaker(loss)?;
+        match (speaker.nearest().and_then(|l| l.curve), &speaker) {
+            (Some(curve), _) => moved(&curve, loss),
+            (None, Speaker::Law(law, _)) => AnyLaw::Floor(law.law).curve(loss),
+            (None, _) => None,
+        }
     }
 
-    /// A law's curve moves with the loss; that of a one-level model belongs to its level.
-    fn moved(&self, near: &LevelFit, curve: &Curve, loss: f64) -> Option<Curve> {
-        match curve {
-            Curve::Law(law, _) => AnyLaw::Floor(*law).curve(loss),
-            Curve::NoFloor(law, _) => AnyLaw::NoFloor(*law).curve(loss),
-            other => {
-                let beyond = self.levels.iter().all(|l| l.loss > loss)
-                    || self.levels.iter().all(|l| l.loss < loss);
-                let spacing = self.spacing();
-                (!beyond || (near.loss - loss).abs() <= spacing).then_some(*other)
+    fn answer(&self, loss: f64, speaker: &Speaker<'_>) -> Option<Interval> {
+        match speaker {
+            Speaker::Levels(upper, lower, share) => {
+                let mut out = mix(&upper.b_opt, &lower.b_opt, *share);
+                if *share > 0.0
+                    && let Some(value) = self.along_law(loss, upper, lower, *share)
+                {
+                    let value = out.low.map_or(value, |low| value.max(low));
+                    out.value = Some(out.high.map_or(value, |high| value.min(high)));
+                }
+                Some(out)
+            }
+            Speaker::Law(law, nearest) => {
+                let mut out = by_law(law, loss)?;
+                // A side that the nearest level leaves open no law closes further out.
+                let (low, high) = nearest.map_or((false, false), |l| sides(l.b_opt.open));
+                out.low = out.low.filter(|_| !low);
+                out.high = out.high.filter(|_| !high);
+                out.open = open(out.low.is_none(), out.high.is_none());
+                Some(out)
             }
         }
     }
 
-    fn spacing(&self) -> f64 {
-        self.levels.windows(2).map(|w| w[0].loss - w[1].loss).fold(0.0, f64::max)
+    /// Where the joint law speaks at both levels its form leads from one to the other.
+    fn along_law(&self, loss: f64, upper: &LevelFit, lower: &LevelFit, share: f64) -> Option<f64> {
+        let law = self.law.as_ref()?.law;
+        let off = |l: &LevelFit| {
+            let joint = l.model == Some(ModelKind::Joint);
+            joint.then(|| Some(l.b_opt.value? / law.b_opt(l.loss)?)).flatten()
+        };
+        Some(law.b_opt(loss)? * between(off(upper), off(lower), share)?)
     }
 
-    /// The speaking levels around a loss and where it lies between them (0 at the upper one); at the
-    /// ends the same level twice, with a share below 0 or above 1.
-    fn around(&self, loss: f64) -> Option<(&LevelFit, &LevelFit, f64)> {
+    /// The lowest and the highest loss at which a model speaks.
+    pub fn spoken(&self) -> Option<[f64; 2]> {
+        let mut losses = self.levels.iter().filter(|l| l.model.is_some()).map(|l| l.loss);
+        let highest = losses.next()?;
+        Some([losses.next_back().unwrap_or(highest), highest])
+    }
+
+    fn speaker(&self, loss: f64) -> Option<Speaker<'_>> {
         if !loss.is_finite() {
             return None;
         }
+        if self.levels.is_empty() {
+            return self.law.as_ref().map(|law| Speaker::Law(law, None));
+        }
         let speaking: Vec<&LevelFit> = self.levels.iter().filter(|l| l.model.is_some()).collect();
-        let (first, last) = (*speaking.first()?, *speaking.last()?);
-        if loss > first.loss {
-            return Some((first, first, -1.0));
-        }
-        if loss < last.loss {
-            return Some((last, last, 2.0));
-        }
-        let lower = speaking.iter().position(|l| l.loss <= loss)?;
-        let upper = lower.saturating_sub(1);
-        let (u, l) = (speaking[upper], speaking[lower]);
-        let width = u.loss - l.loss;
-        let share = if width > 0.0 { (u.loss - loss) / width } else { 0.0 };
-        Some((u, l, share))
+        around(&speaking, loss).or_else(|| self.beyond(loss, &speaking)).or_else(|| {
+            let bounds = |l: &&LevelFit| l.b_opt.low.is_some() || l.b_opt.high.is_some();
+            around(&self.levels.iter().filter(bounds).collect::<Vec<_>>(), loss)
+        })
     }
 
-    /// Outside the levels: the law where it speaks at the nearest one, within the sizes it saw.
-    fn beyond(&self, loss: f64, nearest: &LevelFit) -> Option<Interval> {
-        let law = self.law.as_ref()?;
-        if nearest.model != Some(ModelKind::Joint) {
-            return None;
-        }
-        let draws: Vec<f64> =
-            law.draws.iter().map(|l| l.b_opt(loss).unwrap_or(f64::INFINITY)).collect();
-        let mut out = interval(law.law.b_opt(loss), draws);
-        let [smallest, largest] = law.batch_sizes;
-        out.low = out.low.filter(|b| *b >= smallest);
-        out.high = out.high.filter(|b| *b <= largest);
-        out.value = out.value.filter(|b| *b >= smallest && *b <= largest);
-        out.open = open(out.low.is_none(), out.high.is_none());
-        Some(out)
+    /// The law where it speaks at the nearest level: a model of one level knows nothing of another.
+    fn beyond<'a>(&'a self, loss: f64, speaking: &[&'a LevelFit]) -> Option<Speaker<'a>> {
+        let (first, last) = (*speaking.first()?, *speaking.last()?);
+        let nearest = if loss > first.loss { first } else { last };
+        let law = self.law.as_ref().filter(|_| nearest.model == Some(ModelKind::Joint))?;
+        Some(Speaker::Law(law, Some(nearest)))
     }
 }
 
-fn mix(upper: &Interval, lower: &Interval, share: f64) -> Interval {
-    let between = |a: Option<f64>, b: Option<f64>| match (a, b) {
-        (Some(a), Some(b)) => Some((a.ln() * (1.0 - share) + b.ln() * share).exp()),
-        (Some(a), None) if share == 0.0 => Some(a),
-        (None, Some(b)) if share == 1.0 => Some(b),
+/// The neighbours of a loss among levels that descend; `None` outside them.
+fn around<'a>(levels: &[&'a LevelFit], loss: f64) -> Option<Speaker<'a>> {
+    let lower = levels.iter().position(|l| l.loss <= loss)?;
+    let l = levels[lower];
+    if l.loss == loss {
+        return Some(Speaker::Levels(l, l, 0.0));
+    }
+    let u = levels[lower.checked_sub(1)?];
+    Some(Speaker::Levels(u, l, (u.loss - loss) / (u.loss - l.loss)))
+}
+
+/// A law's curve moves with the loss; that of a one-level model belongs to its level, and stands
+/// for those that lie nearer to it than to another.
+fn moved(curve: &Curve, loss: f64) -> Option<Curve> {
+    match curve {
+        Curve::Law(law, _) => AnyLaw::Floor(*law).curve(loss),
+        Curve::NoFloor(law, _) => AnyLaw::NoFloor(*law).curve(loss),
+        other => Some(*other),
+    }
+}
+
+/// The law alone, one-sided where the optimum lies beyond the sizes it saw.
+fn by_law(fit: &LawFit, loss: f64) -> Option<Interval> {
+    let value = fit.law.b_opt(loss).filter(|b| b.is_finite() && *b > 0.0)?;
+    let draws = fit.draws.iter().map(|l| l.b_opt(loss).unwrap_or(f64::INFINITY)).collect();
+    let mut out = interval(Some(value), draws);
+    let [smallest, largest] = fit.batch_sizes;
+    if value > largest || value < smallest {
+        out.value = None;
+        // What is known is that it lies beyond the last size, and the spread may reach back.
+        if value > largest {
+            out.low = Some(out.low.map_or(largest, |b| b.min(largest)));
+        } else {
+            out.high = Some(out.high.map_or(smallest, |b| b.max(smallest)));
+        }
+    }
+    out.low = out.low.filter(|b| *b >= smallest);
+    out.high = out.high.filter(|b| *b <= largest);
+    out.open = open(out.low.is_none(), out.high.is_none());
+    Some(out)
+}
+
+fn outside(loss: f64, range: [f64; 2]) -> Option<[f64; 2]> {
+    let [low, high] = [range[0].min(range[1]), range[0].max(range[1])];
+    let known = low.is_finite() && high.is_finite();
+    (known && !(low - 1e-9..=high + 1e-9).contains(&loss)).then_some([low, high])
+}
+
+/// In the logarithm; `None` where one of the two is not known, unless it has no share.
+fn between(upper: Option<f64>, lower: Option<f64>, share: f64) -> Option<f64> {
+    match (upper, lower) {
+        (a, _) if share == 0.0 => a,
+        (Some(a), Some(b)) if a > 0.0 && b > 0.0 => {
+            Some((a.ln() * (1.0 - share) + b.ln() * share).exp())
+        }
         _ => None,
-    };
-    let low = between(upper.low, lower.low);
-    let high = between(upper.high, lower.high);
-    let side = |o: Open| match o {
-        Open::None => (false, false),
-        Open::Low => (true, false),
-        Open::High => (false, true),
-        Open::Both => (true, true),
-    };
-    let (a, b) = (side(upper.open), side(lower.open));
-    let blend = |a: bool, b: bool, bound: Option<f64>| {
-        (a && share < 1.0) || (b && share > 0.0) || bound.is_none()
-    };
+    }
+}
+
+/// Open below, open above.
+fn sides(open: Open) -> (bool, bool) {
+    (matches!(open, Open::Low | Open::Both), matches!(open, Open::High | Open::Both))
+}
+
+fn mix(upper: &Interval, lower: &Interval, share: f64) -> Interval {
+    if share == 0.0 {
+        return *upper;
+    }
+    let low = between(upper.low, lower.low, share);
+    let high = between(upper.high, lower.high, share);
+    let (a, b) = (sides(upper.open), sides(lower.open));
     Interval {
-        value: between(upper.value, lower.value),
+        value: between(upper.value, lower.value, share),
         low,
         high,
         level: LEVEL,
-        open: open(blend(a.0, b.0, low), blend(a.1, b.1, high)),
+        open: open(a.0 || b.0 || low.is_none(), a.1 || b.1 || high.is_none()),
     }
 }

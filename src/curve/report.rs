@@ -55,6 +55,19 @@ pub enum ModelKind {
     NoFloor,
 }
 
+impl ModelKind {
+    /// As it is written in JSON and in the fit table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ModelKind::Classical => "classical",
+            ModelKind::Smooth => "smooth",
+            ModelKind::ThreeStage => "three_stage",
+            ModelKind::Joint => "joint",
+            ModelKind::NoFloor => "no_floor",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FitReport {
     pub groups: Vec<GroupFit>,

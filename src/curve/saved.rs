@@ -3,6 +3,7 @@
 
 use super::law::{Law, Memory, MemorySource};
 use super::report::{GroupFit, LawFit, LossKind};
+use crate::units::{count, learning_rate, loss};
 use serde::{Deserialize, Serialize};
 
 /// Id of the group that a saved law stands for.
@@ -132,9 +133,28 @@ impl SavedLaw {
                 draws: self.draws().collect(),
             }),
             levels: Vec::new(),
-            notes: Vec::new(),
+            notes: vec![self.provenance()],
             refused: Vec::new(),
         }
+    }
+
+    /// Where it comes from and what using it assumes, in one sentence.
+    pub fn provenance(&self) -> String {
+        // Whoever wrote the file chose the note; it goes to a terminal.
+        let note: String = self.note.chars().filter(|c| !c.is_control()).take(80).collect();
+        let [small, large] = self.batch_sizes.map(count);
+        format!(
+            "the law is a saved one{}, fitted to {} runs of {small} to {large} tokens a step at \
+             learning rate {}, losses {} to {}{}; that it holds for this run is assumed, and only \
+             checked against the run's own past",
+            if note.is_empty() { String::new() } else { format!(" ({note})") },
+            self.runs.len(),
+            self.lr.map_or("unknown".into(), learning_rate),
+            loss(self.losses[0].min(self.losses[1])),
+            loss(self.losses[0].max(self.losses[1])),
+            self.held_out_nats
+                .map_or(String::new(), |h| format!(", {h:.3} nats off on a batch size left out")),
+        )
     }
 
     /// The resampled laws.
@@ -180,6 +200,9 @@ mod tests {
         assert_eq!(SavedLaw::from_json(&law.to_json()).unwrap(), law);
         assert_eq!(law.draws().count(), 1);
         assert_eq!(law.memory().source, MemorySource::Saved);
+        let said = SavedLaw { note: "a proxy\u{1b}[31m".into(), ..law }.provenance();
+        assert!(said.contains("(a proxy[31m), fitted to 1 runs of 16 to 4.1K"), "{said}");
+        assert!(said.contains("is assumed"));
     }
 
     #[test]

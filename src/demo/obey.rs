@@ -10,7 +10,7 @@ use super::memory::{InForce, Memory};
 use super::writer::{Moment, append_line};
 use crate::control::protocol::{Ack, AckStatus, Entry, Paths, VERSION};
 use crate::error::{Error, Result};
-use serde_json::{Map, Value};
+use serde_json::Map;
 use std::io::Read;
 use std::path::Path;
 
@@ -72,7 +72,7 @@ impl Obey {
         let paths = Paths::beside(metrics);
         let memory = Memory::read(&paths.ack, run).map_err(|e| Error::io(&paths.ack, e))?;
         let mut obey = Obey {
-            attempt: format!("{attempt}.{}", memory.ready_lines + 1),
+            attempt: format!("{attempt}.{}", memory.ready_lines),
             paths,
             run: run.to_string(),
             limits,
@@ -200,10 +200,6 @@ impl Obey {
             .to_string(),
         );
         ack.can_scale_lr = Some(self.limits.can_scale_lr);
-        if self.limits.max_batch_tokens.is_none() {
-            // The field is left out when absent; "no limit" is said as null.
-            ack.unknown.insert("max_batch_tokens".into(), Value::Null);
-        }
         append_line(&self.paths.ack, &ack, false)
     }
 

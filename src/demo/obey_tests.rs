@@ -83,7 +83,7 @@ fn ready_comes_first_and_says_what_the_trainer_can_do() {
     let acks = site.acks();
     assert_eq!(
         acks[0],
-        json!({"version": 1, "status": "ready", "run": "r", "attempt": "host.1.1",
+        json!({"version": 1, "status": "ready", "run": "r", "attempt": "host.1.0",
             "revision": null, "step": 0, "tokens": 0, "batch_size_tokens": 8192,
             "lr_scale": 1.0, "from_tokens": null, "reason": null, "detail": null,
             "time": "2023-11-14T22:13:20Z", "unit_tokens": 512, "min_batch_tokens": 1024,
@@ -200,7 +200,7 @@ fn a_restart_remembers_what_was_accepted_and_what_was_rejected() {
     assert_eq!(step(&mut obey, 120_000), 16_384);
     let lines = std::fs::read_to_string(&ack).unwrap();
     let last: Vec<&str> = lines.lines().rev().take(2).collect();
-    assert!(last[1].contains("\"attempt\":\"host.1.2\"") && last[1].contains("ready"));
+    assert!(last[1].contains("\"attempt\":\"host.1.1\"") && last[1].contains("ready"));
     assert!(last[0].contains("applied") && last[0].contains("\"from_tokens\":100000"));
 }
 

@@ -332,6 +332,8 @@ impl Decoder {
         match self.family {
             Family::Json => self.bad_text(n, text),
             Family::Console => self.text_lines += 1,
+            // Damaged as well: it is bad whatever the file turns out to be.
+            Family::Undecided if self.defects.counted(n) => {}
             Family::Undecided => {
                 self.waiting_count += 1;
                 if self.waiting.len() < KEPT_TEXT {

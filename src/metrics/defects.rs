@@ -19,7 +19,7 @@ pub struct Defects {
 impl Defects {
     /// `column` from 1, 0 where none is known.
     pub fn add(&mut self, line: u64, column: u64, kind: &str, text: &[u8]) {
-        if line != 0 && line == self.last {
+        if self.counted(line) {
             return;
         }
         self.last = line;
@@ -27,6 +27,16 @@ impl Defects {
         if self.kept.len() < KEPT {
             self.kept.push(BadLine { line, column, kind: kind.to_string(), text: shown(text) });
         }
+    }
+
+    /// This line was counted already.
+    pub fn counted(&self, line: u64) -> bool {
+        line != 0 && line == self.last
+    }
+
+    /// The file was exchanged: its lines are numbered anew.
+    pub fn restarted(&mut self) {
+        self.last = 0;
     }
 
     pub fn count(&self) -> u64 {

@@ -53,8 +53,8 @@ pub struct Discovery {
     arguments: Vec<Argument>,
     /// Names by main file: a run keeps its name.
     names: HashMap<PathBuf, String>,
-    /// Runs in the order in which they were first found.
-    order: Vec<PathBuf>,
+    /// Places of the runs in the order in which they were first found.
+    order: HashMap<PathBuf, usize>,
     /// What was found out about files in directories, and at which size.
     probed: HashMap<PathBuf, (u64, bool)>,
     directories: Vec<PathBuf>,
@@ -69,7 +69,7 @@ impl Discovery {
         Ok(Discovery {
             arguments,
             names: HashMap::new(),
-            order: Vec::new(),
+            order: HashMap::new(),
             probed: HashMap::new(),
             directories: Vec::new(),
             unsupported: Vec::new(),
@@ -92,8 +92,13 @@ impl Discovery {
         self.directories = std::mem::take(&mut found.directories);
         self.unsupported = std::mem::take(&mut found.unsupported);
         let mut runs = group(found.files);
+        for main in found.awaited {
+            if !runs.iter().any(|r| r.main == main) {
+                runs.push(RunFiles { name: String::new(), parts: vec![main.clone()], main });
+            }
+        }
         self.name(&mut runs);
-        runs.sort_by_key(|r| self.order.iter().position(|m| *m == r.main));
+        runs.sort_by_cached_key(|r| self.order.get(&r.main).copied());
         runs
     }
 
@@ -124,17 +129,18 @@ impl Discovery {
             .filter(|r| !self.names.contains_key(&r.main))
             .map(|r| (r.main.clone(), run_names(&r.main)))
             .collect();
-        for (i, (main, own)) in fresh.iter().enumerate() {
-            let free = |name: &&String| {
-                !taken.contains(*name)
-                    && fresh
-                        .iter()
-                        .enumerate()
-                        .all(|(k, (_, other))| k == i || !other.contains(name))
-            };
+        let mut claims: HashMap<&String, usize> = HashMap::new();
+        for (_, own) in &fresh {
+            for name in own.iter().collect::<HashSet<_>>() {
+                *claims.entry(name).or_default() += 1;
+            }
+        }
+        for (main, own) in &fresh {
+            let free = |name: &&String| !taken.contains(*name) && claims.get(name) == Some(&1);
             let name = own.iter().find(free).cloned().unwrap_or_else(|| main.display().to_string());
             self.names.insert(main.clone(), name);
-            self.order.push(main.clone());
+            let place = self.order.len();
+            self.order.insert(main.clone(), place);
         }
         for r in runs {
             if let Some(name) = self.names.get(&r.main) {
@@ -171,6 +177,8 @@ fn argument(path: &str) -> Result<Argument> {
 #[derive(Default)]
 struct Found {
     files: Vec<PathBuf>,
+    /// Named, and not there yet.
+    awaited: Vec<PathBuf>,
     directories: Vec<PathBuf>,
     unsupported: Vec<PathBuf>,
 }
@@ -183,8 +191,10 @@ impl Found {
             self.directory(dir);
         }
         // What may become a directory is no run yet; what is named like a file is one that waits.
-        if path.exists() || path.extension().is_some() {
+        if path.exists() {
             self.files.push(path.to_path_buf());
+        } else if path.extension().is_some() {
+            self.awaited.push(path.to_path_buf());
         }
     }
 
@@ -251,7 +261,11 @@ impl Found {
             }
             return;
         }
-        let size = fs::metadata(&path).map_or(0, |m| m.len());
+        let Ok(meta) = fs::metadata(&path) else { return };
+        if !meta.is_file() {
+            return;
+        }
+        let size = meta.len();
         let holds = match kind {
             Kind::State => true,
             Kind::Other => false,
@@ -393,7 +407,11 @@ mod tests {
         .unwrap();
         assert_eq!(
             scan(t.path(), &mut d),
-            [("x".to_string(), vec!["a/x.jsonl".to_string(), "a/x.val.jsonl".into()])]
+            [
+                ("x".to_string(), vec!["a/x.jsonl".to_string(), "a/x.val.jsonl".into()]),
+                ("w".to_string(), vec!["no/w.jsonl".to_string()])
+            ],
+            "what is named and not there yet is waited for"
         );
         assert_eq!(d.missing(), [at(t.path(), "no/w.jsonl")]);
         assert!(d.directories().contains(&t.path().to_path_buf()));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Puts files together to runs.
 pub fn group(files: Vec<PathBuf>) -> Vec<RunFiles> {
     let files = once(files);
-    let mut listings: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
+    let mut listings: HashMap<PathBuf, Vec<Companion>> = HashMap::new();
     let mut used: HashSet<PathBuf> = HashSet::new();
     let mut runs: Vec<RunFiles> = Vec::new();
     let (mains, rest): (Vec<&PathBuf>, Vec<&PathBuf>) = files.iter().partition(|p| is_main(p));
@@ -53,17 +53,26 @@ fn once(files: Vec<PathBuf>) -> Vec<PathBuf> {
         .collect()
 }
 
-fn parts(main: &Path, listings: &mut HashMap<PathBuf, Vec<PathBuf>>) -> Vec<PathBuf> {
+/// A file that belongs to another one: its rotated past, or its validation half.
+type Companion = (PathBuf, FileName);
+
+/// Those in a directory; few where there are thousands of files.
+fn companions(dir: &Path) -> Vec<Companion> {
+    let all = entries(dir).into_iter().filter(|p| !names::is_control(&p.to_string_lossy()));
+    let named = all.map(|p| {
+        let name = name_of(&p);
+        (p, name)
+    });
+    named.filter(|(_, name)| name.past.is_some() || name.validation).collect()
+}
+
+fn parts(main: &Path, listings: &mut HashMap<PathBuf, Vec<Companion>>) -> Vec<PathBuf> {
     let dir = main.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let listing = listings.entry(dir.to_path_buf()).or_insert_with(|| entries(dir));
+    let listing = listings.entry(dir.to_path_buf()).or_insert_with(|| companions(dir));
     let own = name_of(main);
     let mut past: Vec<(u32, PathBuf)> = Vec::new();
     let mut validation: Vec<PathBuf> = Vec::new();
-    for path in listing.iter().filter(|p| p.as_path() != main) {
-        let name = name_of(path);
-        if names::is_control(&path.to_string_lossy()) || !names::belongs(&own, &name) {
-            continue;
-        }
+    for (path, name) in listing.iter().filter(|(p, name)| names::belongs(&own, name) && p != main) {
         match name.past {
             Some(n) if !name.validation => past.push((n, path.clone())),
             None if name.validation => validation.push(path.clone()),

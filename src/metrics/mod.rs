@@ -15,6 +15,7 @@ mod follow;
 mod frame;
 mod group;
 mod keys;
+mod known_names;
 mod mapping;
 mod mend;
 mod mllog;

@@ -6,8 +6,9 @@ use super::follow::{Follower, Look};
 use super::frame::{Framer, Piece};
 use super::packed::{Packed, Packing};
 use super::{FieldMap, Input, Options, SourceState, SourceStatus};
-use std::fs::File;
+use std::fs::{self, File, FileType};
 use std::io::{Error, ErrorKind, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
@@ -42,6 +43,8 @@ pub struct Source {
     /// Something else that the status says has changed.
     stale: bool,
     ended: bool,
+    /// What [`Source::wait`] received.
+    awaited: Vec<u8>,
 }
 
 impl Source {
@@ -92,12 +95,24 @@ impl Source {
             published: (0, 0, 0),
             stale: false,
             ended: false,
+            awaited: Vec::new(),
         }
     }
 
     /// Nothing can come any more: the standard input was closed.
     pub fn ended(&self) -> bool {
         self.ended
+    }
+
+    /// Waits until there is something to poll for on the standard input, or its end has come. False:
+    /// nothing more will come; a file is not waited for.
+    pub fn wait(&mut self) -> bool {
+        let Body::Stdin(receive) = &self.body else { return false };
+        match receive.recv() {
+            Ok(chunk) => self.awaited.extend(chunk),
+            Err(_) => self.ended = true,
+        }
+        !self.ended
     }
 
     pub fn status(&self) -> &SourceStatus {
@@ -154,7 +169,10 @@ impl Source {
                 self.document(out);
                 Ok(Look::default())
             }
-            Body::Stdin(receive) => Ok(receive_some(receive, budget, &mut buffer, &mut self.ended)),
+            Body::Stdin(receive) => {
+                buffer.append(&mut self.awaited);
+                Ok(receive_some(receive, budget, &mut buffer, &mut self.ended))
+            }
         };
         let look = match result {
             Ok(look) => {
@@ -225,6 +243,7 @@ impl Source {
         });
         self.decoder.flush(out);
         self.decoder.emitter.restarted();
+        self.decoder.defects.restarted();
         out.push(Input::Restarted);
     }
 
@@ -257,6 +276,16 @@ impl Source {
         let path = self.status.path.clone();
         if let Some(words) = unsupported_name(&path) {
             self.unsupported(words);
+            return;
+        }
+        // To open a pipe would wait for its writer, and a device has no end.
+        let foreign = |t: FileType| t.is_fifo() || t.is_char_device() || t.is_block_device();
+        if fs::metadata(&path).is_ok_and(|m| foreign(m.file_type()) || m.file_type().is_socket()) {
+            self.status.state = SourceState::Failed(
+                "a pipe or a device, not a file; read it through the standard input: \
+                 `boptop watch - < PATH`"
+                    .into(),
+            );
             return;
         }
         let mut first = Vec::new();

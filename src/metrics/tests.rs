@@ -438,3 +438,12 @@ fn table() {
         }
     }
 }
+
+#[test]
+fn a_damaged_line_counts_once_where_the_kind_of_file_never_becomes_clear() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("junk.jsonl");
+    std::fs::write(&path, b"\xff junk\n".repeat(60)).unwrap();
+    let (status, inputs) = read(&path, &Options::default());
+    assert_eq!((status.lines, status.bad_count, inputs.len()), (60, 60, 0));
+}

@@ -182,12 +182,19 @@ mod tests {
         for i in 0..500 {
             std::fs::write(&path, format!("{i}\n")).unwrap();
         }
-        let mut hints = 0;
-        while let Look::Hint(paths) = wake.next().await {
-            assert!(paths.is_empty() || paths.contains(&path), "{paths:?}");
-            hints += 1;
+        // On a busy machine a poll may come before the first hint.
+        let (mut hints, mut polls) = (0, 0);
+        while hints == 0 || polls == 0 {
+            match wake.next().await {
+                Look::Hint(paths) => {
+                    assert!(paths.is_empty() || paths.contains(&path), "{paths:?}");
+                    hints += 1;
+                }
+                Look::Poll => polls += 1,
+            }
+            assert!(polls < 30, "no hint in 30 polls");
         }
-        assert!((1..100).contains(&hints), "{hints}");
+        assert!(hints < 100, "{hints}");
     }
 
     #[tokio::test]

@@ -1,9 +1,9 @@
 //! The monitor itself: everything that is followed, the newest fit, and what a person asked for.
 
 use super::desk::{Case, Desk};
-use super::tracked::Tracked;
+use super::tracked::{Clock, Tracked};
 use super::view;
-use crate::advice::PlanOptions;
+use crate::advice::{Plan, PlanOptions};
 use crate::command::{Command, ReplayCommand};
 use crate::curve::{FitOptions, FitReport, SavedLaw};
 use crate::error::Result;
@@ -11,11 +11,15 @@ use crate::metrics::{self, Discovery, RunFiles, Source};
 use crate::refit::{self, Outcome, Request};
 use crate::run::{Assumptions, RunData};
 use crate::snapshot::{FitView, ReplayView, RunView, Snapshot};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Refit once a run has grown by this fraction of its tokens.
 const REFIT_GROWTH: f64 = 0.01;
+/// Bytes read of each file at once where all of it is wanted.
+const READ_ALL: usize = 8 << 20;
 
 /// What the command line settles once.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +32,15 @@ pub struct Settings {
     pub control: Option<String>,
     /// Seconds that a change must lie ahead; `None`: by the kind of file system.
     pub lead_seconds: Option<f64>,
+    /// Seconds that whoever decides on a proposal takes; `None`: a person at a screen.
+    pub decide_seconds: Option<f64>,
     pub read_only: bool,
+    /// Write through a symlink out of the run's directory, or over a file of another user that
+    /// others may write.
+    pub trust_target: bool,
+    /// The newest revision that the person has seen (0: none), where it is not the one that stands
+    /// when a proposal is drawn up.
+    pub seen_revision: Option<u64>,
     /// Times come from the records: replay.
     pub recorded_clock: bool,
     /// Fit `excluded` patterns come on top of what a person excludes on the screen.
@@ -49,12 +61,16 @@ pub struct Monitor {
     messages: Vec<String>,
     replay: Option<ReplayView>,
     changed: bool,
+    clock: Clock,
+    /// Something came on the standard input.
+    stdin: Arc<Notify>,
 }
 
 impl Monitor {
     /// Follows PATHs (files, directories, globs, `-`). Reads nothing yet.
     pub fn new(paths: &[String], settings: Settings) -> Result<Monitor> {
         let mut monitor = Monitor {
+            clock: if settings.recorded_clock { Clock::Recorded } else { Clock::Live },
             settings,
             discovery: Discovery::new(paths)?,
             runs: Vec::new(),
@@ -68,6 +84,7 @@ impl Monitor {
             messages: Vec::new(),
             replay: None,
             changed: true,
+            stdin: Arc::default(),
         };
         monitor.scan();
         Ok(monitor)
@@ -75,8 +92,10 @@ impl Monitor {
 
     /// Looks for new runs, and new files of known ones.
     pub fn scan(&mut self) {
+        let places: HashMap<PathBuf, usize> =
+            self.runs.iter().enumerate().map(|(i, r)| (r.main.clone(), i)).collect();
         for files in self.discovery.scan() {
-            match self.runs.iter_mut().find(|r| r.main == files.main) {
+            match places.get(&files.main).and_then(|i| self.runs.get_mut(*i)) {
                 Some(known) => extend(known, &files, &self.settings.sources),
                 None => self.follow(&files),
             }
@@ -90,13 +109,40 @@ impl Monitor {
     fn follow(&mut self, files: &RunFiles) {
         let options = &self.settings.sources;
         let open = |path: &PathBuf| match path.as_os_str() == "-" {
-            true => Source::stdin(options),
+            true => {
+                let woke = Arc::clone(&self.stdin);
+                Source::stdin_notify(options, move || woke.notify_one())
+            }
             false => Source::file(path, options),
         };
         let sources = files.parts.iter().map(open).collect();
         let desk = Desk::open(files, &self.settings);
         self.runs.push(Tracked::new(files, sources, desk, &self.settings.assumptions));
         self.changed = true;
+    }
+
+    /// Gives every run the id of its trainer, else its name. Two trainers that give the same id are
+    /// told apart: the run that has it keeps it, the other one goes by its name or its path.
+    fn name_runs(&mut self) {
+        let mut taken: HashSet<String> = HashSet::new();
+        let mut open = Vec::new();
+        for (i, run) in self.runs.iter_mut().enumerate() {
+            let id = run.id.clone();
+            if !(id == run.wanted_id() && taken.insert(id)) {
+                open.push(i);
+            }
+        }
+        for i in open {
+            let run = &mut self.runs[i];
+            let path = run.main.display().to_string();
+            let wanted = run.wanted_id().to_string();
+            let free = [wanted, run.name.clone(), path].into_iter().find(|id| !taken.contains(id));
+            if let Some(id) = free {
+                run.changed |= run.id != id;
+                taken.insert(id.clone());
+                run.id = id;
+            }
+        }
     }
 
     /// Plain PATHs that do not exist.
@@ -109,6 +155,11 @@ impl Monitor {
         self.discovery.directories()
     }
 
+    /// Told whenever something came on the standard input.
+    pub fn stdin(&self) -> Arc<Notify> {
+        Arc::clone(&self.stdin)
+    }
+
     /// Reads at most `budget` bytes of every file. True: there is more to read now.
     pub fn read(&mut self, budget: usize) -> bool {
         self.runs.iter_mut().fold(false, |more, run| run.read(budget) | more)
@@ -116,7 +167,13 @@ impl Monitor {
 
     /// Reads everything that is there, as a headless command does.
     pub fn read_all(&mut self) {
-        while self.read(8 << 20) {}
+        loop {
+            while self.read(READ_ALL) {}
+            let mut sources = self.runs.iter_mut().flat_map(|r| &mut r.sources);
+            if !sources.any(Source::wait) {
+                break;
+            }
+        }
         for run in &mut self.runs {
             run.finish();
             run.resolve();
@@ -130,7 +187,7 @@ impl Monitor {
         for (r, run) in self.runs.iter_mut().enumerate() {
             for (s, source) in run.sources.iter_mut().enumerate() {
                 let mut inputs = Vec::new();
-                while source.poll(8 << 20, &mut inputs) {}
+                while source.poll(READ_ALL, &mut inputs) || source.wait() {}
                 source.finish(&mut inputs);
                 out.extend(inputs.into_iter().map(|input| (r, s, input)));
             }
@@ -154,6 +211,24 @@ impl Monitor {
         }
     }
 
+    /// What the times of a replay are.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// Nothing of this run is left to tell (replay).
+    pub fn told_all(&mut self, run: usize) {
+        if let Some(run) = self.runs.get_mut(run) {
+            run.told_all = true;
+            run.changed = true;
+        }
+    }
+
+    /// Resolves what came in since the last time.
+    pub fn resolve(&mut self) {
+        self.runs.iter_mut().for_each(Tracked::resolve);
+    }
+
     /// Forgets all records and fits (replay, seeking back).
     pub fn rewind(&mut self) {
         for run in &mut self.runs {
@@ -175,20 +250,19 @@ impl Monitor {
 
     /// Looks at the control files again.
     pub fn read_control(&mut self, at: f64) {
-        let recorded = self.settings.recorded_clock;
+        let clock = self.clock;
         for run in &mut self.runs {
             run.resolve();
-            let quiet = run.last_write(recorded).map(|t| at - t);
+            let quiet = run.last_write(at, clock).map(|t| at - t);
             let data = Arc::clone(run.data());
             run.changed |= run.desk.read(&data, quiet, !self.settings.read_only);
         }
+        self.name_runs();
     }
 
     /// A fit is due: runs came, went, were excluded, or grew by one per cent.
     pub fn fit_due(&mut self) -> bool {
-        for run in &mut self.runs {
-            run.resolve();
-        }
+        self.resolve();
         let now = self.fingerprint();
         now.len() != self.fitted.len()
             || now.iter().zip(&self.fitted).any(|(now, then)| {
@@ -200,23 +274,28 @@ impl Monitor {
     }
 
     fn fingerprint(&self) -> Vec<(String, f64, bool)> {
-        let one = |r: &Tracked| (r.id().to_string(), r.data().tokens(), r.excluded);
-        self.runs.iter().map(one).collect()
+        let one = |r: &Tracked| (r.id.clone(), r.data().tokens(), r.excluded);
+        self.shown().map(one).collect()
+    }
+
+    /// The runs that there are by now.
+    fn shown(&self) -> impl Iterator<Item = &Tracked> {
+        self.runs.iter().filter(|r| r.shown(self.clock))
     }
 
     /// Everything the next fit depends on; counts as asked for.
     pub fn request(&mut self, at: f64) -> Request {
         self.fitted = self.fingerprint();
-        self.asked = self.runs.iter().map(|r| r.id().to_string()).collect();
+        self.asked = self.shown().map(|r| r.id.clone()).collect();
         self.publish_fit(FitView { running: true, ..(*self.fit).clone() });
         self.assemble(at)
     }
 
     fn assemble(&self, at: f64) -> Request {
         let s = &self.settings;
-        let subject = |r: &Tracked| r.subject(at, s.recorded_clock, !s.read_only);
+        let subject = |r: &Tracked| r.subject(at, self.clock, !s.read_only);
         Request {
-            subjects: self.runs.iter().map(subject).collect(),
+            subjects: self.shown().map(subject).collect(),
             fit: s.fit.clone(),
             plan: s.plan.clone(),
             law: s.law.clone(),
@@ -225,8 +304,9 @@ impl Monitor {
 
     /// Takes what came of a request.
     pub fn fitted(&mut self, outcome: Outcome, at: f64) {
-        for (id, plan) in self.asked.iter().zip(&outcome.plans) {
-            if let Some(run) = self.runs.iter_mut().find(|r| r.id() == id) {
+        let plans: HashMap<&String, &Arc<Plan>> = self.asked.iter().zip(&outcome.plans).collect();
+        for run in &mut self.runs {
+            if let Some(plan) = plans.get(&run.id) {
                 run.desk.estimated(run.data().tokens());
                 run.plan = Some(Arc::clone(plan));
                 run.changed = true;
@@ -283,18 +363,18 @@ impl Monitor {
     }
 
     fn find(&mut self, id: &str) -> Option<&mut Tracked> {
-        self.runs.iter_mut().find(|r| r.id() == id)
+        self.runs.iter_mut().find(|r| r.id == id)
     }
 
     fn at_desk(&mut self, id: &str, at: f64, act: impl FnOnce(&mut Desk, Case<'_>)) {
-        let recorded = self.settings.recorded_clock;
+        let clock = self.clock;
         let fit = Arc::clone(&self.fit);
         let saved = self.settings.law.as_ref().map(SavedLaw::group);
         let options = self.settings.plan.clone();
         let Some(run) = self.find(id) else { return };
         run.resolve();
         let group = refit::group_of(&fit.report, id);
-        let live = run.live(at, recorded);
+        let live = run.live(at, clock);
         let data = Arc::clone(run.data());
         let plan = run.plan.clone();
         let case = Case {
@@ -309,6 +389,15 @@ impl Monitor {
         run.changed = true;
     }
 
+    /// Notices what time alone changes: a run that fell silent.
+    pub fn notice(&mut self, at: f64) {
+        let clock = self.clock;
+        for run in &mut self.runs {
+            let state = view::state(run, at, clock);
+            run.changed |= run.view.as_ref().is_some_and(|v| v.state != state);
+        }
+    }
+
     /// Something that a snapshot shows has changed since the last one.
     pub fn has_changed(&self) -> bool {
         self.changed || self.runs.iter().any(|r| r.changed)
@@ -316,8 +405,7 @@ impl Monitor {
 
     /// What is known now.
     pub fn snapshot(&mut self, at: f64) -> Snapshot {
-        let context =
-            view::Context { at, recorded: self.settings.recorded_clock, report: &self.fit.report };
+        let context = view::Context { at, clock: self.clock, report: &self.fit.report };
         for run in &mut self.runs {
             run.resolve();
             view::refresh(run, &context);
@@ -327,11 +415,10 @@ impl Monitor {
             at,
             replay: self.replay.clone(),
             read_only: self.settings.read_only,
-            runs: self.runs.iter().filter_map(|r| r.view.clone()).collect(),
+            runs: self.shown().filter_map(|r| r.view.clone()).collect(),
             fit: Arc::clone(&self.fit),
             sources: self
-                .runs
-                .iter()
+                .shown()
                 .flat_map(|r| r.sources.iter().map(|s| Arc::new(s.status().clone())))
                 .collect(),
             messages: self.messages.clone(),
@@ -344,7 +431,7 @@ impl Monitor {
     }
 
     pub fn view(&self, id: &str) -> Option<Arc<RunView>> {
-        self.runs.iter().find(|r| r.id() == id).and_then(|r| r.view.clone())
+        self.runs.iter().find(|r| r.id == id).and_then(|r| r.view.clone())
     }
 }
 

@@ -1,25 +1,31 @@
 //! The control desk of one run: what its files say, the proposal on the table, approvals.
 
 use super::core::Settings;
+use super::counts::{ahead, offset, shifted};
+use super::grounds::{evidence, expected, facts, rests_on};
 use crate::advice::{self, Entry, GuardAnswer, GuardName, Plan, PlanOptions, Situation};
 use crate::command::Change;
-use crate::control::protocol::{Evidence, Paths};
+use crate::control::protocol::Paths;
 use crate::control::read::Stamp;
-use crate::control::{self, AuditLine, Author, Draft, Event, Facts, Files, Status};
+use crate::control::{self, AuditLine, Author, ControlState, Draft, Event, Facts, Files, Status};
 use crate::curve::GroupFit;
 use crate::error::Error;
 use crate::metrics::{self, RunFiles};
 use crate::run::{self, RunData};
 use crate::snapshot::{ControlView, Proposal};
-use crate::units;
 
 /// Seconds that a change must lie ahead: a command may take two minutes to be seen on NFS.
 const LEAD_NETWORK: f64 = 180.0;
 const LEAD_LOCAL: f64 = 20.0;
-/// A proposal lies this many lead times ahead, so that a person has time to decide.
-const DECIDE_LEADS: f64 = 3.0;
+/// A change that is drawn up now lies a lead time ahead, to be seen in, and as long again, but at
+/// least these seconds, for whoever decides on it.
+const DECIDE_SECONDS: f64 = 8.0;
 /// A revision that is seen later than this many lead times after its change is too late.
 const LATE_LEADS: f64 = 10.0;
+/// ... or than these seconds: a trainer looks every few.
+const LATE_SECONDS: f64 = 30.0;
+/// ... or than this share of the tokens at the change, whichever is more.
+const LATE_SHARE: f64 = 0.05;
 
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -29,13 +35,24 @@ pub(super) struct Desk {
     files: Option<Files>,
     facts: Facts,
     status: Status,
+    /// The trainer's count of tokens less that of the metrics.
+    offset: i64,
     lead_seconds: f64,
+    decide_seconds: f64,
+    read_only: bool,
+    trust_target: bool,
+    /// Newest revision that the person saw, where it is not what stands when a proposal is made.
+    seen_revision: Option<u64>,
     table: Option<OnTable>,
     proposals: u64,
     /// Tokens of the run when the newest fit was made.
     estimated_at: Option<f64>,
     /// What became of the last command, where no proposal carries the answer.
     said: Option<String>,
+    /// The audit cannot be added to.
+    trouble: Option<String>,
+    /// Proposals that were made at this desk, by time: the others are somebody else's.
+    made_here: Vec<AuditLine>,
 }
 
 /// A proposal, what is to be written, and the revision that was newest when it was drawn up.
@@ -74,11 +91,18 @@ impl Desk {
             files: None,
             facts: Facts::default(),
             status: Status::default(),
+            offset: 0,
+            decide_seconds: settings.decide_seconds.unwrap_or(DECIDE_SECONDS),
+            read_only: settings.read_only || settings.recorded_clock,
+            trust_target: settings.trust_target,
+            seen_revision: settings.seen_revision,
             lead_seconds: settings.lead_seconds.unwrap_or(by_disk),
             table: None,
             proposals: 0,
             estimated_at: None,
             said: None,
+            trouble: None,
+            made_here: Vec::new(),
         }
     }
 
@@ -91,18 +115,36 @@ impl Desk {
             self.files = Some(Files::read(paths));
             self.stamp = Some(stamp);
         }
-        let Some(files) = &self.files else { return false };
-        self.facts = facts(data, quiet_seconds, self.lead_seconds);
-        let status = control::status(files, &self.facts);
-        if record
-            && files.newest().is_some()
-            && let Err(error) = control::audit::record_observed(files, &status, &Author::current())
-        {
-            self.said = Some(error.to_string());
+        let decided_in = self.decided_in();
+        let Some(files) = &mut self.files else { return false };
+        self.offset = offset(files, data);
+        self.facts = facts(data, quiet_seconds, decided_in, self.offset);
+        let mut status = control::status(files, &self.facts);
+        self.trouble = None;
+        if record && files.newest().is_some() {
+            match control::audit::record_observed(files, &status, &Author::current()) {
+                // What was just recorded belongs to the log that is shown.
+                Ok(lines) if !lines.is_empty() => {
+                    *files = Files::read(paths);
+                    status = control::status(files, &self.facts);
+                }
+                Ok(_) => {}
+                Err(error) => self.trouble = Some(error.to_string()),
+            }
         }
         let changed = status != self.status;
+        // "Waiting for the trainer" is over once the trainer has spoken.
+        let written = matches!(status.state, Some(ControlState::Approved | ControlState::Written));
+        if status.state != self.status.state && !written {
+            self.said = None;
+        }
         self.status = status;
         changed
+    }
+
+    /// Seconds from drawing up a change to its earliest beginning.
+    fn decided_in(&self) -> f64 {
+        self.lead_seconds + self.lead_seconds.max(self.decide_seconds)
     }
 
     pub fn lead_seconds(&self) -> f64 {
@@ -136,12 +178,22 @@ impl Desk {
             tokens_per_second: run::throughput(data),
             log_interval_tokens: run::log_interval(data).map(|(_, tokens)| tokens),
             limits: self.status.limits.clone(),
-            in_force: self.status.in_force.clone(),
+            in_force: shifted(&self.ordered(), -self.offset),
             attempts_alive: self.status.attempts_alive,
-            last_change_tokens: self.status.last_applied_tokens,
+            last_change_tokens: self.status.last_applied_tokens.map(|t| t - self.offset as f64),
             estimate_age_tokens: self.estimated_at.and_then(|t| known(data.tokens() - t)),
             committed: plan.map(|p| p.schedule.clone()),
             can_write: can_write && self.paths.is_some(),
+        }
+    }
+
+    /// What the trainer obeys, or will as soon as it looks, in its own count.
+    fn ordered(&self) -> Vec<Entry> {
+        match self.status.state {
+            Some(ControlState::Written | ControlState::Accepted | ControlState::Applied) => {
+                self.status.schedule.clone()
+            }
+            _ => self.status.in_force.clone(),
         }
     }
 
@@ -152,7 +204,8 @@ impl Desk {
             Ok(table) => {
                 let line = self.line(Event::Proposed, &table, case);
                 self.table = Some(table);
-                self.log(line);
+                self.made_here.push(line.clone());
+                self.log(&line);
             }
             Err(why) => {
                 self.table = None;
@@ -166,8 +219,14 @@ impl Desk {
             return Err("this run has no control file: give one with --control PATH".into());
         }
         let situation = self.situation(case.data, case.plan, case.live, true);
+        // In the count of the metrics, as the guards and the plan judge it.
         let (schedule, undoes) = self.wanted(change, case, &situation)?;
         let own = case.data.batch_size().unwrap_or(f64::NAN);
+        let now = case.data.tokens().max(0.0) as u64;
+        let changes = advice::first_change(&situation.in_force, &schedule, own as u64, now);
+        if changes.is_none() && undoes.is_none() {
+            return Err("nothing to change: that is what the run does, or was told, already".into());
+        }
         let mut policies = case.plan.map(|p| p.policies.clone()).unwrap_or_default();
         if let Change::BatchSize { .. } = change {
             let what_if = PlanOptions { what_if: Some(schedule.clone()), ..case.options.clone() };
@@ -180,21 +239,25 @@ impl Desk {
                 number: self.proposals,
                 from: self.in_force_or_own(own),
                 guards: self.guards(&schedule, case, &situation),
-                evidence: evidence_words(case, self.estimated_at),
+                evidence: rests_on(case, self.estimated_at, &self.status, self.offset),
                 policies,
-                schedule,
+                schedule: shifted(&schedule, self.offset),
                 answer: None,
             },
-            based_on: self.status.revision,
+            based_on: match self.seen_revision {
+                Some(seen) => Some(seen).filter(|r| *r > 0),
+                None => self.status.revision,
+            },
             undoes,
         })
     }
 
     fn in_force_or_own(&self, own: f64) -> Vec<Entry> {
-        if self.status.in_force.is_empty() && own.is_finite() {
+        let ordered = self.ordered();
+        if ordered.is_empty() && own.is_finite() {
             vec![Entry { from_tokens: 0, batch_size_tokens: own as u64, lr_scale: None }]
         } else {
-            self.status.in_force.clone()
+            ordered
         }
     }
 
@@ -207,8 +270,10 @@ impl Desk {
         match change {
             Change::Plan => match case.plan {
                 Some(plan) if !plan.schedule.is_empty() => {
-                    let ahead = self.lead_tokens(situation, DECIDE_LEADS);
-                    Ok((not_before(&plan.schedule, case.data.tokens(), ahead), None))
+                    let own = case.data.batch_size().unwrap_or(0.0) as u64;
+                    // Also a change that the run has passed since the plan was made is to come.
+                    let first = advice::first_change(&situation.in_force, &plan.schedule, own, 0);
+                    Ok((ahead(&plan.schedule, first, self.soonest(case, situation)), None))
                 }
                 Some(plan) => Err(format!("no schedule is recommended: {}", plan.verdict.text)),
                 None => Err("no plan yet: nothing was fitted".into()),
@@ -219,14 +284,13 @@ impl Desk {
                 if !now.is_finite() {
                     return Err("the tokens of the run are not known".into());
                 }
-                let lead = self.lead_tokens(situation, 1.0);
                 let schedule = advice::with_change(
                     &situation.in_force,
                     own as u64,
                     *batch_size_tokens,
                     *at_tokens,
                     now as u64,
-                    (now + lead).ceil() as u64,
+                    self.soonest(case, situation),
                 );
                 Ok((schedule, None))
             }
@@ -234,15 +298,15 @@ impl Desk {
                 let files = self.files.as_ref().ok_or("nothing was read yet")?;
                 let schedule = control::undo_schedule(files, &self.facts);
                 let schedule = schedule.ok_or("there is no revision in force to undo")?;
-                Ok((schedule, files.newest()))
+                Ok((shifted(&schedule, -self.offset), files.newest()))
             }
         }
     }
 
-    /// Tokens that a live run makes in so many lead times.
-    fn lead_tokens(&self, situation: &Situation, leads: f64) -> f64 {
+    /// First count at which a change that is drawn up now may act.
+    fn soonest(&self, case: Case<'_>, situation: &Situation) -> u64 {
         let rate = situation.tokens_per_second.filter(|_| situation.live).unwrap_or(0.0);
-        rate * self.lead_seconds * leads
+        (case.data.tokens().max(0.0) + rate * self.decided_in()).ceil() as u64
     }
 
     fn guards(
@@ -264,22 +328,21 @@ impl Desk {
         read_only: bool,
         case: Case<'_>,
     ) {
-        let Some(mut table) = self.table.take().filter(|t| t.shown.number == number) else {
+        let Some(mut table) = self.table.clone().filter(|t| t.shown.number == number) else {
             self.said = Some("that proposal is no longer on the table: look at the new one".into());
             return;
         };
         let situation = self.situation(case.data, case.plan, case.live, true);
-        table.shown.guards = self.guards(&table.shown.schedule, case, &situation);
-        match self.write(&table, overrides, read_only, case) {
-            Ok(answer) => self.said = Some(answer),
+        let judged = shifted(&table.shown.schedule, -self.offset);
+        table.shown.guards = self.guards(&judged, case, &situation);
+        match self.write(&table, overrides, read_only || self.read_only, case) {
+            Ok(answer) => {
+                self.table = None;
+                self.said = Some(answer);
+            }
             Err(error) => {
-                let mut line = self.line(Event::Refused, &table, case);
-                line.reason = Some(error.to_string());
                 table.shown.answer = Some(error.to_string());
                 self.table = Some(table);
-                if !read_only {
-                    self.log(line);
-                }
             }
         }
         // The next reading shows what stands in the files now.
@@ -287,33 +350,28 @@ impl Desk {
     }
 
     fn write(
-        &self,
+        &mut self,
         table: &OnTable,
         overrides: &[GuardName],
         read_only: bool,
         case: Case<'_>,
     ) -> Result<String, Error> {
         let no_place = || Error::Refused("this run has no control file".into());
-        let paths = self.paths.as_ref().ok_or_else(no_place)?;
-        let lead = run::throughput(case.data).unwrap_or(0.0) * self.lead_seconds;
-        let change = advice::first_change(
-            &table.shown.from,
-            &table.shown.schedule,
-            case.data.batch_size().unwrap_or(0.0) as u64,
-            case.data.tokens() as u64,
-        );
-        let draft = Draft {
-            run: case.data.id.clone(),
-            schedule: table.shown.schedule.clone(),
-            expect: expected(case.data),
-            not_after: change.map(|t| t + (LATE_LEADS * lead).max(t as f64 * 0.05) as u64),
-            evidence: evidence(case),
-            undoes: table.undoes,
-        };
+        let paths = self.paths.clone().ok_or_else(no_place)?;
+        if read_only {
+            return Err(Error::Refused("read-only: nothing is written".into()));
+        }
         let who = Author::current();
-        let approval = control::approve(draft, &table.shown.guards, overrides, &who)?;
-        let options = control::Options { read_only, ..control::Options::default() };
-        let written = control::write(paths, &approval, table.based_on, options)?;
+        let draft = self.draft(table, case);
+        let approval =
+            control::approve(draft, &table.shown.guards, overrides, &who).inspect_err(|why| {
+                let mut line = self.line(Event::Refused, table, case);
+                line.reason = Some(why.to_string());
+                self.log(&line);
+            })?;
+        let options =
+            control::Options { trust_target: self.trust_target, ..control::Options::default() };
+        let written = control::write(&paths, &approval, table.based_on, options)?;
         let mut answer = format!(
             "revision {} written to {}; waiting for the trainer",
             written.revision,
@@ -323,6 +381,24 @@ impl Desk {
             answer += &format!("; {warning}");
         }
         Ok(answer)
+    }
+
+    /// What is approved, in the trainer's count.
+    fn draft(&self, table: &OnTable, case: Case<'_>) -> Draft {
+        let now = (case.data.tokens().max(0.0) as u64).saturating_add_signed(self.offset);
+        let own = case.data.batch_size().unwrap_or(0.0) as u64;
+        let late = (LATE_LEADS * self.lead_seconds).max(LATE_SECONDS);
+        let late = run::throughput(case.data).unwrap_or(0.0) * late;
+        let change = advice::first_change(&table.shown.from, &table.shown.schedule, own, now);
+        let not_after = change.map(|t| t + late.max(t as f64 * LATE_SHARE) as u64);
+        Draft {
+            run: case.data.id.clone(),
+            schedule: table.shown.schedule.clone(),
+            expect: expected(case.data, &self.status.in_force, now, not_after),
+            not_after,
+            evidence: evidence(case),
+            undoes: table.undoes,
+        }
     }
 
     pub fn withdraw(&mut self) {
@@ -337,12 +413,23 @@ impl Desk {
         line
     }
 
-    fn log(&mut self, line: AuditLine) {
+    fn log(&mut self, line: &AuditLine) {
         if let Some(paths) = &self.paths
-            && let Err(error) = control::audit::record(paths, &line)
+            && !self.read_only
+            && let Err(error) = control::audit::record(paths, line)
         {
             self.said = Some(error.to_string());
         }
+    }
+
+    /// About the files first, then proposals on other tables, then the answer to the last command.
+    fn notes(&self) -> Vec<String> {
+        let here = |offer: &&control::Offer| {
+            self.made_here.iter().any(|l| l.at == offer.at && l.schedule == offer.schedule)
+        };
+        let others = self.status.offers.iter().filter(|o| !here(o)).map(control::Offer::words);
+        let said = self.trouble.iter().chain(&self.said).cloned();
+        self.status.notes.iter().cloned().chain(others).chain(said).collect()
     }
 
     pub fn view(&self) -> ControlView {
@@ -354,71 +441,9 @@ impl Desk {
             schedule: s.schedule.clone(),
             next: s.next,
             trainer: s.limits.clone(),
-            notes: s.notes.iter().chain(&self.said).cloned().collect(),
+            notes: self.notes(),
             proposal: self.table.as_ref().map(|t| t.shown.clone()),
             log: s.log.clone(),
         }
     }
-}
-
-/// The schedule with what is still to come put off as a whole, where its first change lies less
-/// than `ahead` tokens ahead.
-fn not_before(schedule: &[Entry], now: f64, ahead: f64) -> Vec<Entry> {
-    let to_come = |e: &Entry| e.from_tokens as f64 > now;
-    let Some(first) = schedule.iter().find(|e| to_come(e)).filter(|_| now.is_finite()) else {
-        return schedule.to_vec();
-    };
-    let late = ((now + ahead).ceil() as u64).saturating_sub(first.from_tokens);
-    let put_off = |e: &Entry| Entry { from_tokens: e.from_tokens + late, ..*e };
-    schedule.iter().map(|e| if to_come(e) { put_off(e) } else { *e }).collect()
-}
-
-fn facts(data: &RunData, quiet_seconds: Option<f64>, lead_seconds: f64) -> Facts {
-    let interval = run::log_interval(data);
-    Facts {
-        tokens: Some(data.tokens()).filter(|t| t.is_finite()),
-        batch_size: data.batch_size(),
-        log_interval_tokens: interval.map(|(_, tokens)| tokens),
-        seconds_since_write: quiet_seconds,
-        interval_seconds: interval.map(|(seconds, _)| seconds),
-        segments: data.segments.iter().map(|s| [s.from_tokens, s.batch_size]).collect(),
-        lead_tokens: run::throughput(data).map(|rate| rate * lead_seconds),
-    }
-}
-
-/// The batch size that the trainer's next step should have, where the log states it exactly.
-fn expected(data: &RunData) -> Option<u64> {
-    let exact = !matches!(data.batch_source, run::BatchSource::Derived | run::BatchSource::Unknown);
-    data.batch_size().filter(|_| exact).map(|b| b.round() as u64)
-}
-
-fn evidence(case: Case<'_>) -> Evidence {
-    let b_opt = case.plan.map(|p| p.b_opt);
-    let runs = case.group.map(|g| g.runs.iter().filter(|r| r.used).map(|r| r.id.clone()).collect());
-    Evidence {
-        b_opt: b_opt.and_then(|iv| iv.value),
-        b_opt_low: b_opt.and_then(|iv| iv.low),
-        b_opt_high: b_opt.and_then(|iv| iv.high),
-        loss: case.loss_now,
-        model: case.group.and_then(|g| g.law.as_ref()).map(|_| "joint".to_string()),
-        runs: runs.unwrap_or_default(),
-        ..Evidence::default()
-    }
-}
-
-fn evidence_words(case: Case<'_>, estimated_at: Option<f64>) -> Vec<String> {
-    let mut out = Vec::new();
-    if let Some(plan) = case.plan {
-        out.push(plan.verdict.text.clone());
-        out.extend(plan.verdict.reasons.iter().cloned());
-    }
-    if let Some(group) = case.group {
-        let used = group.runs.iter().filter(|r| r.used).count();
-        out.push(format!("{used} runs of group {} are in the fit", group.id));
-    }
-    if let Some(at) = estimated_at {
-        let age = units::count((case.data.tokens() - at).max(0.0));
-        out.push(format!("the estimate is {age} tokens of this run old"));
-    }
-    out
 }

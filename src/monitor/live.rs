@@ -16,8 +16,17 @@ use tokio::time::{Instant, sleep_until};
 const READ_BUDGET: usize = 4 << 20;
 /// Snapshots are at least this far apart.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// With nothing new, ages and states are looked at again this often.
+const AGES_EVERY: Duration = Duration::from_secs(60);
 /// New files are looked for, and quiet runs are noticed, this often.
 const SCAN_EVERY: Duration = Duration::from_secs(3);
+/// After a look at the files as many times as long is rested, so that a run of a million lines, or
+/// a directory of thousands of files, costs a twentieth of a core and not the whole of it.
+const REST: u32 = 19;
+/// The same for fits.
+const FIT_REST: u32 = 3;
+/// A stalled file system must not put the next look off for ever.
+const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// A monitor that runs in a thread of its own.
 #[derive(Debug)]
@@ -67,12 +76,18 @@ async fn drive(
     mut stopped: oneshot::Receiver<()>,
 ) {
     let mut wake = Wake::new(&monitor.directories());
+    let stdin = monitor.stdin();
     let mut worker = Worker::start();
-    let mut fitting = false;
+    let mut fitting = None;
+    let mut fit_at = Instant::now();
     let mut more = true;
+    let mut resting = false;
+    let mut look_at = Instant::now();
     let mut next_scan = Instant::now() + SCAN_EVERY;
     let mut next_publish = Instant::now();
+    let mut next_ages = Instant::now() + AGES_EVERY;
     loop {
+        let ready = !more && !resting;
         tokio::select! {
             biased;
             _ = &mut stopped => return,
@@ -80,38 +95,63 @@ async fn drive(
                 Some(order) => {
                     monitor.command(order, clock::now());
                     next_publish = Instant::now();
+                    more = true;
                 }
                 None => return,
             },
             outcome = worker.next() => {
-                fitting = false;
+                fit_at = fitting.take().map_or(fit_at, |begun| after(begun, Duration::ZERO, FIT_REST));
                 monitor.fitted(outcome, clock::now());
             }
             () = sleep_until(next_scan) => {
-                next_scan = Instant::now() + SCAN_EVERY;
+                let begun = Instant::now();
                 monitor.scan();
                 wake.watch(&monitor.directories());
                 monitor.read_control(clock::now());
+                monitor.notice(clock::now());
+                next_scan = after(begun, SCAN_EVERY, REST);
                 more = true;
             }
-            () = sleep_until(next_publish), if monitor.has_changed() => {
+            () = sleep_until(if monitor.has_changed() { next_publish } else { next_ages }) => {
+                let begun = Instant::now();
                 let snapshot = Arc::new(monitor.snapshot(clock::now()));
                 if publish.send(snapshot).is_err() {
                     return;
                 }
-                next_publish = Instant::now() + PUBLISH_EVERY;
+                next_publish = after(begun, PUBLISH_EVERY, REST);
+                next_ages = Instant::now() + AGES_EVERY;
+                look_at = look_at.max(next_publish);
+                resting = true;
             }
-            look = wake.next(), if !more => {
+            () = sleep_until(look_at), if resting => resting = false,
+            look = wake.next(), if ready => {
+                let begun = Instant::now();
                 if let Look::Hint(_) = look {
                     monitor.read_control(clock::now());
                 }
-                more = true;
+                (more, resting, look_at) = (true, true, after(begun, Duration::ZERO, REST));
             }
-            () = std::future::ready(()), if more => more = monitor.read(READ_BUDGET),
-        }
-        if !fitting && !more && monitor.caught_up() && monitor.fit_due() {
-            fitting = true;
-            worker.request(monitor.request(clock::now()));
+            () = stdin.notified(), if ready => more = true,
+            () = std::future::ready(()), if more => {
+                let begun = Instant::now();
+                more = monitor.read(READ_BUDGET);
+                if !more && fitting.is_none() && begun >= fit_at && monitor.caught_up()
+                    && monitor.fit_due()
+                {
+                    fitting = Some(Instant::now());
+                    worker.request(monitor.request(clock::now()));
+                }
+                if !more {
+                    (resting, look_at) = (true, look_at.max(after(begun, Duration::ZERO, REST)));
+                }
+            }
         }
     }
+}
+
+/// When work that began then, and is done now, may be done again: not before `least` is over, and
+/// not before `rest` times as long as it took.
+fn after(begun: Instant, least: Duration, rest: u32) -> Instant {
+    let took = begun.elapsed();
+    Instant::now() + (took * rest).clamp(least, LONGEST_REST.max(least))
 }

@@ -5,10 +5,13 @@
 //! same code.
 
 mod core;
+mod counts;
 mod desk;
+mod grounds;
 mod live;
 mod tracked;
 mod view;
 
 pub use core::{Monitor, Settings};
 pub use live::{Handle, spawn};
+pub use tracked::Clock;

@@ -1,10 +1,11 @@
 //! One followed run: its files, its records, its control desk.
 
 use super::desk::Desk;
+use super::view;
 use crate::metrics::{Input, Options, RunFiles, Source, SourceState};
 use crate::refit::Subject;
 use crate::run::{self, Assumptions, Recorder, RunData};
-use crate::snapshot::{Plan, RunView};
+use crate::snapshot::{Plan, RunPlots, RunView};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,20 +13,45 @@ use std::sync::Arc;
 const QUIET_INTERVALS: f64 = 10.0;
 /// Below this many seconds nobody is called quiet: writers buffer.
 const QUIET_SECONDS: f64 = 30.0;
+/// Clocks of two machines differ by less than this many seconds.
+const CLOCK_SKEW: f64 = 60.0;
+
+/// What the monitor's times are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// The wall clock.
+    Live,
+    /// The times of the records: replay.
+    Recorded,
+    /// Tokens, where a recorded run has no times.
+    Tokens,
+}
 
 #[derive(Debug)]
 pub(super) struct Tracked {
+    /// What it is called: unique, and the same from one snapshot to the next where it can be.
+    pub id: String,
     /// Name from its path, unique.
     pub name: String,
+    /// The newest id that a trainer gave in `ready`; stays when the acknowledgements vanish.
+    given: Option<String>,
     pub main: PathBuf,
     pub sources: Vec<Source>,
     pub desk: Desk,
     pub excluded: bool,
     pub plan: Option<Arc<Plan>>,
     pub view: Option<Arc<RunView>>,
+    /// The sparkline that is shown, and since when.
+    pub trend: Option<(f64, Vec<f64>)>,
     recorder: Recorder,
     data: Arc<RunData>,
     loss_now: Option<f64>,
+    /// Of `data`; made when first drawn.
+    plots: Option<RunPlots>,
+    /// Lines of each file up to the newest record that was told: all that a replay knows of.
+    told: Vec<u64>,
+    /// A replay has told all there is.
+    pub told_all: bool,
     /// The recorder has seen more than `data` holds.
     stale: bool,
     /// Something that the view shows has changed.
@@ -42,24 +68,35 @@ impl Tracked {
         let recorder = Recorder::new(&files.name, assume.clone());
         let data = Arc::new(recorder.data());
         Tracked {
+            id: files.name.clone(),
             name: files.name.clone(),
+            given: None,
             main: files.main.clone(),
             sources,
             desk,
             excluded: false,
             plan: None,
             view: None,
+            trend: None,
             recorder,
             data,
             loss_now: None,
+            plots: None,
+            told: Vec::new(),
+            told_all: false,
             stale: true,
             changed: true,
         }
     }
 
-    /// The id that the trainer gives in `ready`, else the name from the path.
-    pub fn id(&self) -> &str {
-        self.desk.run_id().unwrap_or(&self.name)
+    /// The id that it should have: what the trainer gives in `ready`, else the name from the path.
+    pub fn wanted_id(&mut self) -> &str {
+        if let Some(id) = self.desk.run_id()
+            && self.given.as_deref() != Some(id)
+        {
+            self.given = Some(id.to_string());
+        }
+        self.given.as_deref().unwrap_or(&self.name)
     }
 
     pub fn paths(&self) -> Vec<&Path> {
@@ -104,7 +141,11 @@ impl Tracked {
     pub fn ingest(&mut self, stream: usize, inputs: &[Input]) {
         for input in inputs {
             match input {
-                Input::Record(record) => self.recorder.push(stream, record),
+                Input::Record(record) => {
+                    self.told.resize(self.told.len().max(stream + 1), 0);
+                    self.told[stream] = self.told[stream].max(record.line);
+                    self.recorder.push(stream, record);
+                }
                 Input::Restarted => self.recorder.restarted(stream),
                 Input::Replaced => self.recorder.replaced(stream),
             }
@@ -118,6 +159,8 @@ impl Tracked {
     /// Forgets every record; the files stay as they are.
     pub fn clear(&mut self, assume: &Assumptions) {
         self.recorder = Recorder::new(&self.name, assume.clone());
+        self.told.clear();
+        self.told_all = false;
         self.plan = None;
         self.stale = true;
         self.changed = true;
@@ -125,15 +168,15 @@ impl Tracked {
 
     /// Resolves what came in since the last time.
     pub fn resolve(&mut self) {
-        let id = self.id().to_string();
-        if !self.stale && self.data.id == id {
+        if !self.stale && self.data.id == self.id {
             return;
         }
         let mut data = self.recorder.data();
-        data.id = id;
+        data.id.clone_from(&self.id);
         data.paths = self.paths().iter().map(|p| p.display().to_string()).collect();
         self.loss_now = run::loss_now(&data);
         self.data = Arc::new(data);
+        self.plots = None;
         self.stale = false;
         self.changed = true;
     }
@@ -142,28 +185,62 @@ impl Tracked {
         &self.data
     }
 
+    /// What the run itself gives to plot.
+    pub fn plots(&mut self) -> &RunPlots {
+        self.plots.get_or_insert_with(|| view::plots(&self.data))
+    }
+
     pub fn loss_now(&self) -> Option<f64> {
         self.loss_now
     }
 
-    /// Time of the last write: the file's own where it is newer than what the records say.
-    pub fn last_write(&self, recorded: bool) -> Option<f64> {
+    /// Whole lines read, and the bad ones among them. A replay knows of no line that it has not
+    /// come to; of the bad ones beyond those that are kept it knows only at the end.
+    pub fn lines(&self, clock: Clock) -> (u64, u64) {
+        let all = clock == Clock::Live || self.told_all;
+        let one = |(i, source): (usize, &Source)| {
+            let s = source.status();
+            let told = self.told.get(i).copied().unwrap_or(0).min(s.lines);
+            let bad = || s.bad_lines.iter().filter(|b| b.line <= told).count() as u64;
+            if all { (s.lines, s.bad_count) } else { (told, bad()) }
+        };
+        self.sources.iter().enumerate().map(one).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    }
+
+    /// A replay shows no run before its first record.
+    pub fn shown(&self, clock: Clock) -> bool {
+        clock == Clock::Live || !self.recorder.is_empty()
+    }
+
+    /// Time of the last write: the file's own where it is newer than what the records say. A time
+    /// that is still to come is no time of a write: the trainer's clock runs ahead.
+    pub fn last_write(&self, at: f64, clock: Clock) -> Option<f64> {
         let logged = self.data.train.time.iter().rev().copied().find(|t| t.is_finite());
-        if recorded {
+        if clock != Clock::Live {
             return logged;
         }
         let modified = self.sources.iter().filter_map(|s| s.status().modified);
-        modified.fold(logged, |a, b| Some(a.map_or(b, |a| a.max(b))))
+        let times = modified.chain(logged).filter(|t| *t <= at + CLOCK_SKEW);
+        times.reduce(f64::max)
     }
 
-    pub fn live(&self, at: f64, recorded: bool) -> bool {
+    /// Nothing can come any more: the trainer said so, or every stream was closed.
+    pub fn ended(&self) -> bool {
+        self.desk.ended() || self.sources.iter().all(Source::ended)
+    }
+
+    /// It goes on, as far as can be told.
+    pub fn live(&self, at: f64, clock: Clock) -> bool {
+        if clock == Clock::Tokens {
+            return !self.told_all;
+        }
         let patience = run::log_interval(&self.data)
             .map_or(QUIET_SECONDS, |(seconds, _)| (seconds * QUIET_INTERVALS).max(QUIET_SECONDS));
-        !self.desk.ended() && self.last_write(recorded).is_some_and(|t| at - t <= patience)
+        !self.ended() && self.last_write(at, clock).is_some_and(|t| at - t <= patience)
     }
 
-    pub fn subject(&self, at: f64, recorded: bool, can_write: bool) -> Subject {
-        let live = self.live(at, recorded);
+    pub fn subject(&self, at: f64, clock: Clock, can_write: bool) -> Subject {
+        let live = self.live(at, clock);
         Subject {
             data: Arc::clone(&self.data),
             loss_now: self.loss_now,

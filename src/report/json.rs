@@ -5,6 +5,8 @@ use crate::snapshot::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// `serde_json` writes NaN and infinities as null, which is what unknown means here.
 fn value(of: &impl Serialize) -> Value {
@@ -94,19 +96,33 @@ pub fn watch_run(run: &RunView) -> Value {
     })
 }
 
-/// A `boptop.watch/1` line of the runs that changed between two snapshots; `None` where none did.
+/// A `boptop.watch/1` line of the runs that changed between two snapshots, and the ids that are no
+/// more (a trainer gave another); `None` where nothing changed.
 pub fn watch(before: Option<&Snapshot>, now: &Snapshot) -> Option<Value> {
-    let was = |id: &str| before.and_then(|s| s.runs.iter().find(|r| r.id == id));
+    let old: HashMap<&str, &Arc<RunView>> =
+        before.iter().flat_map(|s| &s.runs).map(|r| (r.id.as_str(), r)).collect();
+    let ids: HashSet<&str> = now.runs.iter().map(|r| r.id.as_str()).collect();
+    let gone: Vec<&str> = before
+        .iter()
+        .flat_map(|s| &s.runs)
+        .map(|r| r.id.as_str())
+        .filter(|id| !ids.contains(id))
+        .collect();
     let runs: Vec<Value> = now
         .runs
         .iter()
         .filter_map(|run| {
+            let old = old.get(run.id.as_str());
+            if old.is_some_and(|old| Arc::ptr_eq(old, run)) {
+                return None;
+            }
             let line = watch_run(run);
-            let old = was(&run.id).map(|r| watch_run(r));
+            let old = old.map(|r| watch_run(r));
             (old.as_ref() != Some(&line)).then_some(line)
         })
         .collect();
-    (!runs.is_empty()).then(|| json!({"schema": "boptop.watch/1", "at": now.at, "runs": runs}))
+    let changed = !runs.is_empty() || !gone.is_empty();
+    changed.then(|| json!({"schema": "boptop.watch/1", "at": now.at, "runs": runs, "gone": gone}))
 }
 
 fn with_schema(schema: &str, body: Value) -> Value {

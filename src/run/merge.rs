@@ -242,8 +242,9 @@ impl Stream {
     }
 }
 
+/// Sizes and counts of tokens; beyond 1e18 a number is damage, and steps would drown in it.
 fn positive(x: Option<f64>) -> Option<f64> {
-    x.filter(|v| v.is_finite() && *v > 0.0)
+    x.filter(|v| *v > 0.0 && *v <= 1e18)
 }
 
 /// All streams as one ascending sequence of rows.

@@ -159,7 +159,7 @@ pub enum TokensSource {
 pub struct Assumptions {
     /// Tokens of one sequence (`--seq-len`).
     pub seq_len: Option<f64>,
-    /// Batch size in tokens (`--batch-size`).
+    /// Batch size in tokens (`--assume-batch`).
     pub batch_size: Option<f64>,
 }
 

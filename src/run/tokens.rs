@@ -68,7 +68,7 @@ fn without_steps(
     let tokens: Vec<f64> = rows.iter().map(|r| r.step).collect();
     notes.push(match batch {
         Some(_) => "steps are not logged: counted as tokens / batch size".into(),
-        None => "steps are not logged and no batch size is known: give one (--batch-size)".into(),
+        None => "steps are not logged and no batch size is known: give one (--assume-batch)".into(),
     });
     let cuts = batch.map_or(Vec::new(), |b| segments::cuts_by_tokens(&tokens, &b));
     Resolved { tokens, cuts, batch_source, tokens_source: TokensSource::Logged, notes }

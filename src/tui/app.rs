@@ -147,6 +147,8 @@ pub struct App {
     pub(crate) popup: Option<Popup>,
     /// The last thing that was said to the person; gone at the next key.
     pub(crate) said: Option<String>,
+    /// To be put into the clipboard of the terminal.
+    pub(crate) copy: Option<String>,
     /// The person wants to leave, or to stop for a while.
     pub(crate) quit: bool,
     pub(crate) suspend: bool,

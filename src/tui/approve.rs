@@ -36,6 +36,8 @@ pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) -> Opti
         Action::ProposeUnitLess => {
             return propose_batch(app, run, |b, u| b.saturating_sub(u).max(u));
         }
+        Action::ProposeLater => return move_change(app, run, 1.0),
+        Action::ProposeEarlier => return move_change(app, run, -1.0),
         Action::Withdraw if run.control.proposal.is_some() => {
             return Some(Command::Withdraw { run: run.id.clone() });
         }
@@ -62,6 +64,25 @@ fn propose_batch(app: &mut App, run: &RunView, to: impl Fn(u64, u64) -> u64) -> 
     Some(Command::Propose {
         run: run.id.clone(),
         change: Change::BatchSize { batch_size_tokens, at_tokens: None },
+    })
+}
+
+/// The proposed change at another token count, by 5 % of the tokens so far; never before them.
+fn move_change(app: &mut App, run: &RunView, by: f64) -> Option<Command> {
+    let now = run.tokens.filter(|t| t.is_finite() && *t >= 0.0);
+    let last = run.control.proposal.as_ref().and_then(|p| p.schedule.last());
+    let (Some(now), Some(last)) = (now, last.filter(|e| e.from_tokens > 0)) else {
+        app.said = Some("no change is proposed: p the plan, + or - a batch size".into());
+        return None;
+    };
+    let step = (now * 0.05).max(1.0);
+    let at = (last.from_tokens as f64 + by * step).max(now);
+    Some(Command::Propose {
+        run: run.id.clone(),
+        change: Change::BatchSize {
+            batch_size_tokens: last.batch_size_tokens,
+            at_tokens: Some(at.round() as u64),
+        },
     })
 }
 

@@ -11,16 +11,18 @@ use crate::command::Command;
 use crate::snapshot::Snapshot;
 use crossterm::event::{Event, EventStream, KeyEventKind};
 use ratatui::buffer::Buffer;
+use rustix::io::Errno;
 use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
-use tokio_stream::StreamExt;
+use tokio_stream::{Stream, StreamExt};
 
 /// Data is drawn at most this often.
 const DATA_EVERY: Duration = Duration::from_millis(500);
@@ -81,6 +83,23 @@ enum Signalled {
 /// # Errors
 /// The terminal cannot be set up, read or written.
 pub async fn run(
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    commands: UnboundedSender<Command>,
+    settings: Settings,
+) -> io::Result<Exit> {
+    match show(snapshots, commands, settings).await {
+        // The terminal was closed, and its signal comes after the failed write, or never.
+        Err(error) if hung_up(&error) => Ok(Exit::Signal(Signal::HUP.as_raw())),
+        other => other,
+    }
+}
+
+fn hung_up(error: &io::Error) -> bool {
+    let gone = [Errno::IO, Errno::NXIO, Errno::PIPE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| gone.contains(&code))
+}
+
+async fn show(
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
     commands: UnboundedSender<Command>,
     settings: Settings,
@@ -120,7 +139,7 @@ pub async fn run(
                     let Some(event) = event else { return Ok(Exit::Signal(Signal::HUP.as_raw())) };
                     handle(event?, &mut app, &snapshot, &commands);
                     // A burst (the wheel, a resize) is drawn once.
-                    while let Some(Some(event)) = events.next().now_or_never() {
+                    while let Some(event) = at_hand(&mut events).await {
                         handle(event?, &mut app, &snapshot, &commands);
                     }
                 }
@@ -153,6 +172,16 @@ pub async fn run(
     }
 }
 
+/// An event that is there already. It is looked for with the loop's own waker: the stream keeps the
+/// first one that it is given, and would never wake the loop through another.
+async fn at_hand(events: &mut EventStream) -> Option<io::Result<Event>> {
+    std::future::poll_fn(|context| match Pin::new(&mut *events).poll_next(context) {
+        Poll::Ready(event) => Poll::Ready(event),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
 async fn over(pause: &mut Option<Pin<Box<Sleep>>>) {
     if let Some(sleep) = pause {
         sleep.await;
@@ -165,6 +194,9 @@ fn draw(screen: &mut Screen, app: &mut App, snapshot: &Snapshot, theme: &Theme) 
     update::settle(app, snapshot);
     if std::mem::take(&mut app.redraw) {
         screen.redraw();
+    }
+    if let Some(text) = app.copy.take() {
+        screen.copy(&text)?;
     }
     let mut buffer = Buffer::empty(area);
     views::draw(Scene { snapshot, app, theme }, area, &mut buffer);
@@ -180,6 +212,11 @@ fn handle(event: Event, app: &mut App, snapshot: &Snapshot, commands: &Unbounded
         // Pasted text is text, never keys: it may only be typed into the filter.
         Event::Paste(text) if app.overview.typing => {
             text.chars().filter(|c| !c.is_control()).map(Action::Type).collect()
+        }
+        // A terminal that shrank and grew again has lost cells, though its size is what it was.
+        Event::Resize(..) => {
+            app.redraw = true;
+            Vec::new()
         }
         _ => Vec::new(),
     };

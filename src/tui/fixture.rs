@@ -68,6 +68,7 @@ fn plots(b: &[(f64, f64)], until: f64, noise: f64) -> RunPlots {
             p.b_opt.push([tokens, opt / 1.3, opt, opt * 1.3]);
         }
     }
+    p.smooth = p.loss.iter().map(|q| [q.tokens, q.mean]).collect();
     p.batch_size = b.iter().map(|e| [e.0, e.1]).collect();
     p.recent = p.loss.iter().rev().take(24).rev().map(|q| q.mean).collect();
     p.phases = vec![(Phase::Warmup, 0.0, until * 0.06), (Phase::Stable, until * 0.06, until)];

@@ -2,6 +2,7 @@
 //! way out (leaving, errors, panics, suspension).
 
 use super::settings::{Settings, SyncOutput};
+use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{
     DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
@@ -67,6 +68,11 @@ impl Screen {
 
     pub fn leave(&mut self) {
         reset_modes();
+    }
+
+    /// Hands text to the terminal's clipboard (OSC 52, in base64); a terminal without one ignores it.
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        execute!(self.backend, CopyToClipboard::to_clipboard_from(text))
     }
 
     /// The next frame is sent whole.

@@ -2,7 +2,7 @@
 
 use super::app::{App, CurvePlot, Popup, SortKey, View};
 use super::keymap::Action;
-use super::{approve, rows};
+use super::{approve, rows, words};
 use crate::command::{Command, ReplayCommand};
 use crate::snapshot::Snapshot;
 
@@ -13,6 +13,7 @@ pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) -> Opti
         Action::Quit => app.quit = true,
         Action::Suspend => app.suspend = true,
         Action::Redraw => app.redraw = true,
+        Action::Copy => copy(app, snapshot),
         Action::Help => app.popup = Some(Popup::Help { scroll: 0 }),
         Action::Back => back(app),
         Action::Show(view) => app.view = view,
@@ -115,6 +116,24 @@ fn back(app: &mut App) {
     } else {
         app.overview.filter.clear();
     }
+}
+
+/// Puts what the view is about into the terminal's clipboard.
+fn copy(app: &mut App, snapshot: &Snapshot) {
+    let Some(run) = rows::selected(app, snapshot) else { return };
+    let chosen = || {
+        let plan = run.plan.as_ref()?;
+        plan.policies.get(app.policy).map(|p| p.schedule.as_slice())
+    };
+    let schedule = run.control.proposal.as_ref().map(|p| p.schedule.as_slice()).or_else(chosen);
+    app.copy = Some(match schedule.filter(|_| app.view == View::Schedule) {
+        Some(schedule) => words::what_if(schedule),
+        None => format!("{}: {}", run.id, run.verdict.text),
+    });
+    app.said = Some(match (app.view, schedule) {
+        (View::Schedule, Some(_)) => "copied the schedule, as --what-if takes it".into(),
+        _ => "copied the verdict".into(),
+    });
 }
 
 fn page(app: &App) -> i32 {

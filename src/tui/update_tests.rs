@@ -234,3 +234,39 @@ fn leaving_a_run_out_and_taking_it_in_again() {
     Arc::make_mut(&mut s.runs[0]).excluded = true;
     assert_eq!(keys(&mut app, &s, "x"), [Command::Exclude { run: id, excluded: false }]);
 }
+
+#[test]
+fn a_proposed_change_moves_along_the_tokens_and_never_into_the_past() {
+    let s = fixture::proposed();
+    let mut app = App::showing(View::Schedule, Some("main-7b"));
+    let run = s.runs.iter().find(|r| r.id == "main-7b").unwrap();
+    let last = *run.control.proposal.as_ref().unwrap().schedule.last().unwrap();
+    let now = run.tokens.unwrap();
+    let moved = |key: &str, app: &mut App| match &keys(app, &s, key)[..] {
+        [Command::Propose { change: Change::BatchSize { batch_size_tokens, at_tokens }, .. }] => {
+            assert_eq!(*batch_size_tokens, last.batch_size_tokens);
+            at_tokens.unwrap() as f64
+        }
+        other => panic!("{other:?}"),
+    };
+    let later = moved("}", &mut app);
+    assert!((later - (last.from_tokens as f64 + 0.05 * now)).abs() <= 1.0);
+    let earlier = moved("{", &mut app);
+    assert!(earlier < last.from_tokens as f64 && earlier >= now.floor());
+    let none = fixture::sweep();
+    let mut app = App::showing(View::Schedule, None);
+    assert!(keys(&mut app, &none, "}").is_empty() && app.said.is_some());
+}
+
+#[test]
+fn what_is_copied_is_what_the_view_is_about() {
+    let s = fixture::proposed();
+    let mut app = App::showing(View::Overview, Some("main-7b"));
+    keys(&mut app, &s, "y");
+    assert!(app.copy.take().unwrap().starts_with("main-7b: "));
+    keys(&mut app, &s, "4 y");
+    let schedule = app.copy.take().unwrap();
+    let proposed = &s.runs.iter().find(|r| r.id == "main-7b").unwrap().control.proposal;
+    let last = proposed.as_ref().unwrap().schedule.last().unwrap();
+    assert!(schedule.ends_with(&format!("{}:{}", last.from_tokens, last.batch_size_tokens)));
+}

@@ -32,6 +32,27 @@ pub(crate) fn verdict(kind: VerdictKind) -> (&'static str, Role) {
     }
 }
 
+/// The verdict in a cell: all of it where it fits, else its first word and the size it leads to.
+/// Its whole text and reasons stand below the table.
+pub(crate) fn verdict_within(run: &RunView, width: u16) -> String {
+    let (glyph, _) = verdict(run.verdict.kind);
+    let whole = format!("{glyph} {}", run.verdict.text);
+    if whole.chars().count() <= usize::from(width) {
+        return whole;
+    }
+    let to = || {
+        let now = run.tokens.unwrap_or(f64::NAN);
+        let coming = run.plan.as_ref()?.schedule.iter().find(|e| e.from_tokens as f64 > now)?;
+        Some(format!(" to {}", units::count(coming.batch_size_tokens as f64)))
+    };
+    match run.verdict.kind {
+        VerdictKind::Hold => format!("{glyph} hold"),
+        VerdictKind::Raise => format!("{glyph} raise{}", to().unwrap_or_default()),
+        VerdictKind::Lower => format!("{glyph} lower{}", to().unwrap_or_default()),
+        VerdictKind::CannotTell => format!("{glyph} cannot tell"),
+    }
+}
+
 pub(crate) fn model(kind: ModelKind) -> &'static str {
     match kind {
         ModelKind::Classical => "classical",
@@ -140,8 +161,12 @@ pub(crate) fn loss(x: Option<f64>) -> String {
     x.map_or_else(|| "-".into(), units::loss)
 }
 
+/// A fraction as a percentage; far beyond what is measured only that it is large.
 pub(crate) fn percent(x: Option<f64>) -> String {
-    x.map_or_else(|| "-".into(), units::percent)
+    match x {
+        Some(x) if x.is_finite() && x >= 9.995 => ">999 %".into(),
+        x => x.map_or_else(|| "-".into(), units::percent),
+    }
 }
 
 /// A change as a percentage with its sign: `-7.8 %`.
@@ -239,6 +264,12 @@ pub(crate) fn schedule(entries: &[Entry]) -> String {
         })
         .collect();
     parts.join(", ")
+}
+
+/// A schedule as `--what-if` takes it: `0:2097152 250000000000:4194304`.
+pub(crate) fn what_if(entries: &[Entry]) -> String {
+    let one = |e: &Entry| format!("{}:{}", e.from_tokens, e.batch_size_tokens);
+    entries.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// One entry, exactly: `4,194,304 from 250,000,000,000 tokens`.

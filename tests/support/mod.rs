@@ -17,15 +17,17 @@ pub struct Said {
     pub err: String,
 }
 
-impl Said {
-    fn of(output: Output) -> Said {
+impl From<Output> for Said {
+    fn from(output: Output) -> Said {
         Said {
             code: output.status.code(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
+}
 
+impl Said {
     /// stdout as one JSON document; the exit code must be `code`.
     #[track_caller]
     pub fn json(&self, code: i32) -> Value {
@@ -42,7 +44,7 @@ pub fn command() -> Command {
 
 /// Runs `boptop` with these words; a word may hold blanks.
 pub fn boptop<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Said {
-    Said::of(command().args(args).output().expect("the binary starts"))
+    Said::from(command().args(args).output().expect("the binary starts"))
 }
 
 /// A JSONL line of the shape that boptop likes best.

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the trainer is like.
 #[derive(Debug, Clone)]
@@ -157,7 +158,8 @@ impl Trainer {
         self.tokens += batch;
         if self.step.is_multiple_of(self.set.log_every) {
             let loss = 2.0 + 50.0 / (self.step as f64 + 20.0).sqrt() + 1.0 / (batch as f64).sqrt();
-            let line = json!({"step": self.step, "tokens": self.tokens, "batch_size_tokens": batch,
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            let line = json!({"time": since.as_secs_f64(), "step": self.step, "tokens": self.tokens, "batch_size_tokens": batch,
                 "loss": loss, "lr": lr, "control_revision": self.revision});
             append(&self.set.metrics, &line);
         }

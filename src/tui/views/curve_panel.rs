@@ -32,6 +32,7 @@ impl Widget for Panel<'_> {
         if !level.why.is_empty() && pen.left() > 1 {
             pen.wrapped("", &level.why, Role::Dim);
         }
+        self.residuals(level, &mut pen);
         // The words of the other models' refusals, then the group's.
         for m in level.models.iter().filter(|m| Some(m.model) != level.model) {
             if let Some(why) = m.refused.as_ref().filter(|_| pen.left() > 1) {
@@ -95,6 +96,19 @@ impl Panel<'_> {
                 (mark, role),
                 (words.get(2..).unwrap_or(""), role),
             ]);
+        }
+    }
+
+    /// How far each run that reached the level lies from the curve that speaks.
+    fn residuals(&self, level: &LevelFit, pen: &mut Pen<'_>) {
+        let of = |o: &Observed| {
+            let run = self.scene.snapshot.runs.iter().find(|r| r.id == o.run)?;
+            let miss = run.plots.residuals.iter().find(|r| r[0] == level.loss)?[1];
+            Some(format!("{} {}", units::count(o.batch_size_tokens), words::change(miss)))
+        };
+        let all: Vec<String> = level.observed.iter().filter_map(of).collect();
+        if !all.is_empty() && pen.left() > 1 {
+            pen.wrapped("", &format!("runs off the curve: {}", all.join(", ")), Role::Text);
         }
     }
 

@@ -26,12 +26,12 @@ const COLUMNS: [Column; 14] = [
     column("STATE", 9, 9, false, 8),
     column("PHASE", 6, 6, false, 7),
     column("STEP", 6, 6, true, 11),
-    column("TOKENS", 6, 6, true, 2),
+    column("TOKENS", 6, 6, true, 3),
     column("LOSS", 6, 6, true, 1),
     column("TREND", 10, 16, false, 10),
     column("B NOW", 5, 6, true, 0),
     column("B_OPT", 7, 7, true, 0),
-    column("90 %", 11, 13, false, 5),
+    column("90 %", 11, 13, false, 2),
     column("LOST", 6, 6, true, 0),
     column("VERDICT", 13, 90, false, 0),
     column("CONTROL", 10, 14, false, 9),
@@ -117,7 +117,8 @@ impl Overview<'_> {
         let iv = run.b_opt.as_ref();
         let unfitted = format!("{} (left out)", run.id);
         let id = if run.excluded { &unfitted } else { &run.id };
-        let (glyph, verdict_role) = words::verdict(run.verdict.kind);
+        let (_, verdict_role) = words::verdict(run.verdict.kind);
+        let verdict_width = places.iter().find(|p| p.0 == 11).map_or(0, |p| p.2);
         let trend_width = places.iter().find(|p| p.0 == 6).map_or(0, |p| p.2);
         let control = run.control.state.map(words::control);
         let lost = run.excess_tokens;
@@ -133,7 +134,7 @@ impl Overview<'_> {
             (iv.map_or("-".into(), words::value), style(Role::BatchOpt)),
             (iv.map_or_else(String::new, words::bounds), style(Role::Dim)),
             (words::percent(lost), style(lost_role(lost))),
-            (format!("{glyph} {}", run.verdict.text), style(verdict_role)),
+            (words::verdict_within(run, verdict_width), style(verdict_role)),
             control.map_or((String::new(), Style::default()), |(w, r)| {
                 let number = run.control.revision.map_or(String::new(), |n| format!(" {n}"));
                 (format!("{w}{number}"), style(r))

@@ -41,11 +41,16 @@ fn headline(pen: &mut Pen<'_>, run: &RunView) {
         Schedule::Unknown => " · schedule not recognised",
         Schedule::Absent => " · no learning rate logged",
     };
-    let lr = run.lr.map_or(String::new(), |lr| format!(" · lr {}", units::learning_rate(lr)));
+    let lr = run.lr.filter(|_| pen.area.width >= 90);
+    let lr = lr.map_or(String::new(), |lr| format!(" · lr {}", units::learning_rate(lr)));
     let rest = format!(
         "  {} · step {} · {} tokens · loss {}{lr}{schedule}",
         words::phase(run.phase),
-        run.step.map_or("-".into(), |s| units::exact(s.max(0.0) as u64)),
+        if pen.area.width < 100 {
+            words::count(run.step)
+        } else {
+            run.step.map_or("-".into(), |s| units::exact(s.max(0.0) as u64))
+        },
         words::count(run.tokens),
         words::loss(run.loss),
     );
@@ -93,7 +98,8 @@ pub(crate) fn plots(scene: &Scene<'_>, run: &RunView, area: Rect, buf: &mut Buff
     };
     if let Some(y) = loss_axis(p, &x) {
         let val = if p.validation.is_empty() { "" } else { "  validation" };
-        let parts = [("loss, nats/token", Role::Curve), (val, Role::Other)];
+        let parts =
+            [("loss, smoothed", Role::Curve), ("  single steps", Role::Guide), (val, Role::Other)];
         let rest = title(buf, top, &parts);
         let marks = loss_marks(run, &y);
         let x_labels = lower == 0;
@@ -106,7 +112,7 @@ pub(crate) fn plots(scene: &Scene<'_>, run: &RunView, area: Rect, buf: &mut Buff
     if let Some(y) = y.filter(|_| lower > 0) {
         let parts = [
             ("B now, tokens", Role::BatchNow),
-            ("  B_opt, stable phase, with interval", Role::BatchOpt),
+            ("  B_opt, stable phase", Role::BatchOpt),
             (if run.plan.is_some() { "  planned" } else { "" }, Role::Planned),
         ];
         let rest = title(buf, bottom, &parts);
@@ -137,10 +143,21 @@ fn loss_axis(p: &RunPlots, x: &Axis) -> Option<Axis> {
     let last = p.loss.iter().map(|q| q.tokens).fold(0.0, f64::max);
     let from = if x.scale == Scale::Linear { last * 0.05 } else { 0.0 };
     let late = |q: &&PlotPoint| q.tokens >= from;
-    let means = p.loss.iter().chain(&p.validation).filter(late).map(|q| q.mean);
-    let lows = p.loss.iter().filter(late).map(|q| q.min);
-    Axis::around(means.chain(lows), Scale::Linear, 0.06, loss_label)
+    // What single steps do beyond it still reaches the edge.
+    let means = p.smooth.iter().filter(|q| q[0] >= from).map(|q| q[1]);
+    let validation = p.validation.iter().filter(late).map(|q| q.mean);
+    let usual = usual_range(p.loss.iter().filter(late));
+    Axis::around(means.chain(validation).chain(usual), Scale::Linear, 0.06, loss_label)
         .or_else(|| Axis::around(p.loss.iter().map(|q| q.mean), Scale::Linear, 0.06, loss_label))
+}
+
+/// Between which losses nine of ten points of the plot lie with their extremes.
+fn usual_range<'a>(points: impl Iterator<Item = &'a PlotPoint>) -> [f64; 2] {
+    let (mut lows, mut highs): (Vec<f64>, Vec<f64>) = points.map(|q| (q.min, q.max)).unzip();
+    lows.sort_by(f64::total_cmp);
+    highs.sort_by(f64::total_cmp);
+    let at = |v: &[f64], share: f64| v.get((v.len() as f64 * share) as usize).copied();
+    [at(&lows, 0.1).unwrap_or(f64::NAN), at(&highs, 0.9).unwrap_or(f64::NAN)]
 }
 
 fn loss_label(x: f64) -> String {
@@ -153,7 +170,7 @@ fn loss_marks(run: &RunView, y: &Axis) -> Vec<Mark> {
     let mut marks = events(run);
     for q in &p.loss {
         // What lies above the range still reaches its upper edge.
-        let (low, high) = (q.min.min(y.high), q.max);
+        let (low, high) = (q.min.min(y.high), q.max.max(y.low));
         marks.push(Mark::Column { x: q.tokens, low, high, role: Role::Guide });
     }
     let line = |points: &[PlotPoint], role, layer| Mark::Line {
@@ -163,7 +180,12 @@ fn loss_marks(run: &RunView, y: &Axis) -> Vec<Mark> {
         layer,
     };
     marks.push(line(&p.validation, Role::Other, 2));
-    marks.push(line(&p.loss, Role::Curve, 3));
+    marks.push(Mark::Line {
+        points: p.smooth.clone(),
+        role: Role::Curve,
+        dash: Dash::Solid,
+        layer: 3,
+    });
     for (phase, from, to) in &p.phases {
         let text = words::phase(Some(*phase)).to_string();
         marks.push(Mark::Top { from: *from, to: *to, text, role: Role::Dim });

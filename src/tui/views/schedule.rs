@@ -49,6 +49,10 @@ impl Widget for Schedule<'_> {
                 .collect();
             return instead(scene, body, "No plan for this run yet.", &why, buf);
         };
+        if plan.policies.is_empty() {
+            let why: Vec<String> = plan.verdict.reasons.clone();
+            return instead(scene, body, &plan.verdict.text, &why, buf);
+        }
         let (list, rest) = above(body, plan.policies.len() as u16 + 2);
         self.policies(plan, list, buf);
         let (left, right) = split(rest, rest.width * 11 / 20, 2);
@@ -177,7 +181,7 @@ impl Schedule<'_> {
             let hint = if snapshot.read_only {
                 "read only: nothing can be proposed or written"
             } else {
-                "p proposes the plan, + and - a batch size; nothing is written before you approve"
+                "p proposes the plan, + or - a size; nothing is written before you approve"
             };
             return Pen::new(buf, theme, at).text(hint, Role::Dim);
         };

@@ -1,0 +1,211 @@
+//! What a plan aims at: the goal, the loss to reach, the tokens to spend; and what is taken, and
+//! said, where a person named none.
+
+use super::constraints::Constraints;
+use super::forecast::Way;
+use super::outcome::{Futures, stairs_of};
+use super::plan::Ask;
+use super::policy::single_loss_at;
+use super::verdict::{cannot_tell, hold};
+use super::{Entry, Goal, Verdict};
+use crate::curve::LawFit;
+use crate::units::{count, duration, exact, loss};
+
+/// A target may lie this far below the lowest loss that the law rests on, as a share of L - L_inf.
+const REACH: f64 = 0.5;
+/// A run that is left stands still if it gains less than this share of what another size gains.
+const STANDS_STILL: f64 = 0.25;
+/// A change that cannot act before this multiple of the tokens so far is none to plan by default.
+const FAR: f64 = 3.0;
+
+/// What is aimed at.
+#[derive(Debug)]
+pub struct Aim {
+    pub goal: Goal,
+    /// Nats.
+    pub target: f64,
+    /// Cumulative tokens.
+    pub budget: f64,
+    /// What was assumed.
+    pub words: Vec<String>,
+}
+
+impl Aim {
+    /// The aim in words.
+    pub fn text(&self) -> String {
+        let target = loss(self.target);
+        match self.goal {
+            Goal::Stable => format!("fewest tokens to loss {target} (stable phase)"),
+            Goal::Time => format!("fewest hours to loss {target} (stable phase)"),
+            Goal::Interim => format!(
+                "fewest tokens to loss {target} and at no token count above the loss of leaving \
+                 the run"
+            ),
+            Goal::Decayed => {
+                format!("lowest loss after a decay that ends at {} tokens", count(self.budget))
+            }
+        }
+    }
+}
+
+impl Ask<'_> {
+    pub(super) fn aim(
+        &self,
+        fit: &LawFit,
+        futures: &Futures,
+        leave: &[Entry],
+    ) -> Result<Aim, Verdict> {
+        let mut words = Vec::new();
+        let goal = self.options.goal.unwrap_or(Goal::Stable);
+        let l_inf = futures.course.law().l_inf;
+        let lowest = fit.losses[0].min(fit.losses[1]).max(l_inf);
+        let least = l_inf + REACH * (lowest - l_inf);
+        let asked = self.options.target_loss;
+        asked.map_or(Ok(()), |t| reachable(t, l_inf, lowest, least))?;
+        let stairs = stairs_of(leave);
+        let way = futures.course.along(&stairs);
+        let now = way.loss(self.run.tokens());
+        if let Some(t) = asked.filter(|t| goal != Goal::Decayed && now.min(self.now(now)) <= *t) {
+            return Err(hold(
+                format!("the target {} is already reached", loss(t)),
+                vec![format!("the run is at {}", loss(self.now(now)))],
+            ));
+        }
+        let budget = self.budget(&mut words)?;
+        let target = match asked {
+            Some(t) => t,
+            None => self.default_target(futures, &way, [budget, least], goal, &mut words),
+        };
+        if target < lowest - 1e-9 && goal != Goal::Decayed {
+            words.push(format!(
+                "the target is extrapolated: the law rests on losses down to {}",
+                loss(lowest)
+            ));
+        }
+        if goal == Goal::Decayed {
+            words.push(
+                "the decay itself is not modelled: half of the noise part is taken to remain, as \
+                 in decayed twins of a small model"
+                    .into(),
+            );
+        } else if now <= target {
+            return Err(hold(
+                "what is left of the budget gains nothing that the law can tell",
+                Vec::new(),
+            ));
+        }
+        Ok(Aim { goal, target, budget, words })
+    }
+
+    fn now(&self, by_law: f64) -> f64 {
+        self.loss.unwrap_or(by_law)
+    }
+
+    /// The budget given, else twice the tokens so far, more where the lead time needs it.
+    fn budget(&self, words: &mut Vec<String>) -> Result<f64, Verdict> {
+        let now = self.run.tokens();
+        let c = self.constraints;
+        let earliest = c.earliest as f64;
+        match self.options.budget_tokens.filter(|b| b.is_finite()) {
+            Some(b) if b <= now => Err(hold(
+                format!("the budget of {} tokens is spent, the run is at {}", count(b), count(now)),
+                Vec::new(),
+            )),
+            Some(b) if b <= earliest => Err(hold(
+                format!("{}, past the budget of {} tokens", self.lead(c), count(b)),
+                Vec::new(),
+            )),
+            Some(b) => Ok(b),
+            None if earliest > FAR * now && self.options.target_loss.is_none() => Err(hold(
+                format!(
+                    "{}, more than {FAR} times the tokens so far; give --budget-tokens or \
+                     --target-loss to plan that far, or a shorter --lead",
+                    self.lead(c)
+                ),
+                Vec::new(),
+            )),
+            None => {
+                let budget = (2.0 * now).max(2.0 * earliest - now);
+                words.push(if budget > 2.0 * now {
+                    format!(
+                        "no budget was given: {} tokens are taken, as much again after the first \
+                         change as before it; {}",
+                        count(budget),
+                        self.lead(c)
+                    )
+                } else {
+                    format!(
+                        "no budget was given: twice the tokens so far is taken, {}",
+                        count(budget)
+                    )
+                });
+                Ok(budget)
+            }
+        }
+    }
+
+    fn lead(&self, c: &Constraints) -> String {
+        let rate = c.tokens_per_second.map_or(String::new(), |r| {
+            format!(" ({} ahead at {} tokens/s)", duration(self.options.lead_seconds), count(r))
+        });
+        format!("a change can act at {} tokens at the earliest{rate}", exact(c.earliest))
+    }
+
+    /// What leaving the run reaches at the budget; where that is next to nothing, what the best
+    /// single batch size reaches.
+    fn default_target(
+        &self,
+        futures: &Futures,
+        leave: &Way<'_>,
+        [budget, least]: [f64; 2],
+        goal: Goal,
+        words: &mut Vec<String>,
+    ) -> f64 {
+        let left = leave.loss(budget);
+        let single = single_loss_at(&futures.course, self.constraints, budget).min(left);
+        let now = leave.loss(self.run.tokens());
+        let (target, who) = if now - left < STANDS_STILL * (now - single) {
+            (
+                single,
+                "the best single size from here reaches at the budget, since leaving it gains \
+                 next to nothing",
+            )
+        } else {
+            (left, "leaving the run reaches at the budget")
+        };
+        let highest = target.max(least);
+        if goal != Goal::Decayed {
+            let what = if highest > target {
+                "as far below the lowest loss of the fit as the law is trusted".to_string()
+            } else {
+                format!("what {who}")
+            };
+            words.push(format!("no target was given: {} is taken, {what}", loss(highest)));
+        }
+        highest
+    }
+}
+
+fn reachable(t: f64, l_inf: f64, lowest: f64, least: f64) -> Result<(), Verdict> {
+    let because = if !t.is_finite() {
+        "the target is not a number; give a loss in nats per token".into()
+    } else if t <= l_inf {
+        format!(
+            "the target {} lies at or below the law's floor L_inf = {}, which no batch size \
+             reaches; choose a higher target",
+            loss(t),
+            loss(l_inf)
+        )
+    } else if t < least {
+        format!(
+            "the target {} lies too far below the lowest loss that the law rests on ({}); choose \
+             {} or higher",
+            loss(t),
+            loss(lowest),
+            loss(least)
+        )
+    } else {
+        return Ok(());
+    };
+    Err(cannot_tell(because, Vec::new()))
+}

@@ -1,0 +1,118 @@
+//! What a change rests on: for the state of the files, for the trainer, for the audit, in words.
+
+use super::counts::interleaved;
+use super::desk::Case;
+use crate::advice::Entry;
+use crate::control::protocol::{Evidence, entry_at};
+use crate::control::{ControlState, Facts, Status};
+use crate::run::{self, RunData};
+use crate::units;
+
+/// Lines that an interval is taken over.
+const RECENT: usize = 8;
+/// Where the batch size is no number of the log, a change must last so much longer to be believed.
+const DERIVED: f64 = 2.0;
+
+/// What the metrics show, in the trainer's count (`offset` above that of the metrics).
+pub(super) fn facts(
+    data: &RunData,
+    quiet_seconds: Option<f64>,
+    lead_seconds: f64,
+    offset: i64,
+) -> Facts {
+    let interval = run::log_interval(data);
+    let by = offset as f64;
+    Facts {
+        tokens: Some(data.tokens() + by).filter(|t| t.is_finite()),
+        batch_size: data.batch_size(),
+        log_interval_tokens: line_tokens(data),
+        seconds_since_write: quiet_seconds,
+        interval_seconds: interval.map(|(seconds, _)| seconds),
+        segments: data.segments.iter().map(|s| [s.from_tokens + by, s.batch_size]).collect(),
+        lead_tokens: run::throughput(data).map(|rate| rate * lead_seconds),
+        interleaved: interleaved(data),
+    }
+}
+
+/// The most tokens between two recent lines, one step at least: so late a change may show.
+fn line_tokens(data: &RunData) -> Option<f64> {
+    let tokens = &data.train.tokens;
+    let recent = &tokens[tokens.len().saturating_sub(RECENT + 1)..];
+    let gaps = recent.windows(2).map(|w| w[1] - w[0]).filter(|t| t.is_finite());
+    let most = gaps.chain(data.batch_size()).fold(f64::NAN, f64::max);
+    let factor = if states_batch(data) { 1.0 } else { DERIVED };
+    Some(most * factor).filter(|t| t.is_finite())
+}
+
+fn states_batch(data: &RunData) -> bool {
+    !matches!(data.batch_source, run::BatchSource::Derived | run::BatchSource::Unknown)
+}
+
+/// The batch size that the trainer's next step should have (`now` and `not_after` in its count);
+/// `None` where the log does not state it exactly, or where the schedule in force changes it
+/// before the revision may be seen: then any one size could be the wrong one.
+pub(super) fn expected(
+    data: &RunData,
+    in_force: &[Entry],
+    now: u64,
+    not_after: Option<u64>,
+) -> Option<u64> {
+    let logged = data.batch_size().filter(|_| states_batch(data))?.round() as u64;
+    let until = not_after.unwrap_or(now);
+    let changes = in_force.iter().any(|e| e.from_tokens > now && e.from_tokens <= until);
+    // A change that the next log line will show acts already.
+    let differs = entry_at(in_force, now).is_some_and(|e| e.batch_size_tokens != logged);
+    (!changes && !differs).then_some(logged)
+}
+
+pub(super) fn evidence(case: Case<'_>) -> Evidence {
+    let b_opt = case.plan.map(|p| p.b_opt);
+    let runs = case.group.map(|g| g.runs.iter().filter(|r| r.used).map(|r| r.id.clone()).collect());
+    Evidence {
+        b_opt: b_opt.and_then(|iv| iv.value),
+        b_opt_low: b_opt.and_then(|iv| iv.low),
+        b_opt_high: b_opt.and_then(|iv| iv.high),
+        loss: case.loss_now,
+        model: case.group.and_then(|g| g.law.as_ref()).map(|_| "joint".to_string()),
+        runs: runs.unwrap_or_default(),
+        ..Evidence::default()
+    }
+}
+
+fn evidence_words(case: Case<'_>, estimated_at: Option<f64>) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(plan) = case.plan {
+        out.push(plan.verdict.text.clone());
+        out.extend(plan.verdict.reasons.iter().cloned());
+    }
+    if let Some(group) = case.group {
+        let used = group.runs.iter().filter(|r| r.used).count();
+        out.push(format!("{used} runs of group {} are in the fit", group.id));
+    }
+    if let Some(at) = estimated_at {
+        let age = units::count((case.data.tokens() - at).max(0.0));
+        out.push(format!("the estimate is {age} tokens of this run old"));
+    }
+    out
+}
+
+/// What a proposal rests on, and what a person should know of it.
+pub(super) fn rests_on(
+    case: Case<'_>,
+    estimated_at: Option<f64>,
+    status: &Status,
+    offset: i64,
+) -> Vec<String> {
+    let mut words = evidence_words(case, estimated_at);
+    if let (Some(revision), Some(ControlState::Written)) = (status.revision, status.state) {
+        words.push(format!("revision {revision} is written and not accepted yet: it is replaced"));
+    }
+    if offset != 0 {
+        words.push(format!(
+            "thresholds are in the trainer's count, {} tokens {} that of the metrics",
+            units::count(offset.unsigned_abs() as f64),
+            if offset > 0 { "above" } else { "below" }
+        ));
+    }
+    words
+}
