@@ -96,7 +96,7 @@ pub struct ControlArgs {
     pub control: Option<String>,
     /// How long before a change takes effect it must be written, in seconds. Default: 180 on a
     /// network file system, 20 on a local disk.
-    #[arg(long, value_name = "SECONDS", value_parser = positive, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub lead: Option<f64>,
     /// Nothing can be approved or written, the audit included.
     #[arg(long)]
@@ -393,6 +393,12 @@ fn positive(text: &str) -> Result<f64, String> {
     x.ok_or_else(|| "expected a number above 0".into())
 }
 
+/// 0 is a trainer that looks before every step.
+fn seconds(text: &str) -> Result<f64, String> {
+    let x = text.parse().ok().filter(|x: &f64| x.is_finite() && *x >= 0.0);
+    x.ok_or_else(|| "expected a number of seconds, 0 or more".into())
+}
+
 fn field(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok((a.into(), b.into())),
@@ -459,7 +465,7 @@ mod tests {
         assert!(parsed("boptop control approve x --at-tokens 3M").is_err());
         assert!(parsed("boptop replay x --speed max").is_ok());
         assert!(parsed("boptop replay x --speed slow").is_err());
-        for absurd in ["NaN", "inf", "-1", "0", "x"] {
+        for absurd in ["NaN", "inf", "-1", "x"] {
             for flag in ["fit x --at-loss", "plan x --target-loss", "plan x --lead"] {
                 assert!(parsed(&format!("boptop {flag} {absurd}")).is_err(), "{flag} {absurd}");
             }

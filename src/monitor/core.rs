@@ -1,6 +1,7 @@
 //! The monitor itself: everything that is followed, the newest fit, and what a person asked for.
 
-use super::desk::{Case, Desk};
+use super::desk::Desk;
+use super::grounds::Case;
 use super::tracked::{Clock, Tracked};
 use super::view;
 use crate::advice::{Plan, PlanOptions};

@@ -2,13 +2,12 @@
 
 use super::core::Settings;
 use super::counts::{ahead, offset, shifted};
-use super::grounds::{evidence, expected, facts, rests_on};
+use super::grounds::{Case, evidence, expected, facts, rests_on};
 use crate::advice::{self, Entry, GuardAnswer, GuardName, Plan, PlanOptions, Situation};
 use crate::command::Change;
 use crate::control::protocol::Paths;
 use crate::control::read::Stamp;
 use crate::control::{self, AuditLine, Author, ControlState, Draft, Event, Facts, Files, Status};
-use crate::curve::GroupFit;
 use crate::error::Error;
 use crate::metrics::{self, RunFiles};
 use crate::run::{self, RunData};
@@ -61,17 +60,6 @@ struct OnTable {
     shown: Proposal,
     based_on: Option<u64>,
     undoes: Option<u64>,
-}
-
-/// What a proposal is judged by.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Case<'a> {
-    pub data: &'a RunData,
-    pub loss_now: Option<f64>,
-    pub group: Option<&'a GroupFit>,
-    pub plan: Option<&'a Plan>,
-    pub options: &'a PlanOptions,
-    pub live: bool,
 }
 
 impl Desk {

@@ -1,10 +1,10 @@
 //! What a change rests on: for the state of the files, for the trainer, for the audit, in words.
 
 use super::counts::interleaved;
-use super::desk::Case;
-use crate::advice::Entry;
+use crate::advice::{Entry, Plan, PlanOptions};
 use crate::control::protocol::{Evidence, entry_at};
 use crate::control::{ControlState, Facts, Status};
+use crate::curve::GroupFit;
 use crate::run::{self, RunData};
 use crate::units;
 
@@ -12,6 +12,17 @@ use crate::units;
 const RECENT: usize = 8;
 /// Where the batch size is no number of the log, a change must last so much longer to be believed.
 const DERIVED: f64 = 2.0;
+
+/// What a proposal is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub data: &'a RunData,
+    pub loss_now: Option<f64>,
+    pub group: Option<&'a GroupFit>,
+    pub plan: Option<&'a Plan>,
+    pub options: &'a PlanOptions,
+    pub live: bool,
+}
 
 /// What the metrics show, in the trainer's count (`offset` above that of the metrics).
 pub(super) fn facts(
