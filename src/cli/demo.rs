@@ -31,8 +31,10 @@ pub fn demo(args: &args::Demo) -> Result<ExitCode> {
     }
     let place = Place::new(args.keep.as_deref())?;
     let demo = Demo::start(DemoOptions { dir: place.dir.clone(), seed: args.seed, pace: 1.0 })?;
-    let handle =
-        monitor::spawn(&[place.dir.display().to_string()], settings(demo.budget_tokens()))?;
+    let handle = monitor::spawn(
+        &[place.dir.display().to_string()],
+        settings(demo.budget_tokens(), !args.headless),
+    )?;
     if !args.headless {
         let code = watch::screen(handle, &args.screen)?;
         if code != ExitCode::Answered {
@@ -51,9 +53,11 @@ pub fn demo(args: &args::Demo) -> Result<ExitCode> {
     output::text(&report)
 }
 
-/// The monitor knows the budget of the steered run, as its operator would.
-fn settings(budget: u64) -> Settings {
+/// The monitor knows the budget of the steered run, as its operator would; a person at the screen
+/// takes some time to decide, a script does not.
+fn settings(budget: u64, person: bool) -> Settings {
     Settings {
+        decide_seconds: (!person).then_some(0.0),
         plan: PlanOptions { budget_tokens: Some(budget as f64), ..PlanOptions::default() },
         lead_seconds: Some(LEAD_SECONDS),
         ..Settings::default()
@@ -180,7 +184,8 @@ impl Steering {
 
 /// The report: the fit at the end, and the steered job against its twin, as measured.
 fn outcome(demo: &Demo, dir: &Path) -> Result<String> {
-    let mut monitor = Monitor::new(&[dir.display().to_string()], settings(demo.budget_tokens()))?;
+    let mut monitor =
+        Monitor::new(&[dir.display().to_string()], settings(demo.budget_tokens(), false))?;
     monitor.read_all();
     monitor.read_control(clock::now());
     monitor.fit_now(clock::now());
