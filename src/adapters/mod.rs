@@ -1,7 +1,7 @@
 //! What a trainer needs to obey a control file: texts that the binary prints, nothing else.
 
 /// (name, one line, text).
-const ADAPTERS: [(&str, &str, &str); 6] = [
+const ADAPTERS: [(&str, &str, &str); 7] = [
     (
         "python",
         "the whole client in one file, standard library only: save it as boptop_control.py",
@@ -19,6 +19,11 @@ const ADAPTERS: [(&str, &str, &str); 6] = [
         include_str!("lightning.py"),
     ),
     ("jax", "a plain JAX loop with optax, one process or several", include_str!("jax.py")),
+    (
+        "torchtitan",
+        "a hook around torchtitan's train_step, through gradient accumulation",
+        include_str!("torchtitan.py"),
+    ),
     (
         "megatron",
         "Megatron-LM: which flag takes the schedule, and when to restart",
@@ -64,7 +69,7 @@ mod tests {
 
     #[test]
     fn every_hook_stands_on_the_printed_core() {
-        for (name, _) in list().iter().filter(|(name, _)| !["python", "megatron"].contains(name)) {
+        for (name, _) in list().iter().filter(|(n, _)| !["python", "megatron"].contains(n)) {
             let text = text(name).unwrap();
             assert!(text.contains("from boptop_control import Control"), "{name}");
             assert!(text.contains("boptop adapter python"), "{name}");

@@ -18,7 +18,6 @@ UNIT = MICRO * SEQ_LEN
 OWN = UNIT * ACCUMULATION
 BUMPED = UNIT * 5  # no multiple of what it was: a change counted from the wrong place shows
 TOKENS_END = 400_000
-LEAD = "0.3"
 
 
 def twenty_lines_back(folder):
@@ -40,9 +39,9 @@ def require(packages):
 class Site:
     """A folder with the printed adapters, and a trainer: SCRIPT --train KIND FOLDER."""
 
-    def __init__(self, boptop, script, kind, folder):
+    def __init__(self, boptop, script, kind, folder, lead):
         self.boptop, self.script, self.kind, self.folder = boptop, script, kind, folder
-        self.process = None
+        self.lead, self.process = lead, None
         for adapter, name in (("python", "control"), (kind, kind)):
             text = subprocess.run([boptop, "adapter", adapter], check=True, capture_output=True)
             with open(os.path.join(folder, "boptop_%s.py" % name), "wb") as f:
@@ -71,7 +70,7 @@ class Site:
     def control(self, *words):
         run = subprocess.run(
             [self.boptop, "control", words[0], os.path.join(self.folder, "live.jsonl"),
-             "--lead", LEAD, "--json", *words[1:]], capture_output=True, text=True)
+             "--lead", self.lead, "--json", *words[1:]], capture_output=True, text=True)
         if run.returncode:
             sys.exit("%s: exit %d: %s" % (" ".join(words), run.returncode, run.stderr))
         return json.loads(run.stdout)
@@ -116,10 +115,10 @@ def check(site):
     return len(site.lines("jsonl")), steered
 
 
-def drive(boptop, script, kind, checkpointed=None):
+def drive(boptop, script, kind, checkpointed=None, lead="0.3"):
     """One bump, a kill, a resume from an earlier point, an undo; then every line is checked."""
     with tempfile.TemporaryDirectory() as folder:
-        site = Site(os.path.abspath(boptop), os.path.abspath(script), kind, folder)
+        site = Site(os.path.abspath(boptop), os.path.abspath(script), kind, folder, lead)
         site.start()
         try:
             site.until("metrics", lambda: len(site.lines("jsonl")) > 30)
