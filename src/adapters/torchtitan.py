@@ -16,7 +16,9 @@
 # training.seq_len; that is the unit in `ready`. Your own batch is training.global_batch_size.
 # Position: tokens come from ntokens_seen, which torchtitan keeps in the checkpoint per rank: resume
 # with the same data-parallel degree. Its data loader saves its own place, in micro-batches.
-# Not for a trainer of its own that replaces train_step (flux, rl).
+# Not for a trainer that replaces train_step (flux, graph_trainer, torchft). Run with one rank and
+# with two replicas; sharded, context and pipeline parallelism were read in its sources, not run.
+# Under pipeline parallelism rank 0 does not hold the loss: its lines then have none.
 import torch.distributed as dist
 from boptop_control import Control
 from torchtitan.trainer import Trainer
@@ -36,7 +38,7 @@ class Hook:
             self.control.start(trainer.step - 1, self.tokens(trainer))
         log = trainer.metrics_processor.log
         def seen(step, global_avg_loss, *rest, **named):
-            self.loss = global_avg_loss
+            self.loss = float("nan") if dims.pp_enabled else global_avg_loss
             return log(step, global_avg_loss, *rest, **named)
         trainer.metrics_processor.log = seen
 

@@ -11,7 +11,7 @@ torchtitan wants an accelerator. `on_the_cpu` takes the place of what asks for o
 memory statistics, flex attention (no backward pass on a CPU; here plain causal attention) and one
 barrier by device number. The launcher, the configuration, the trainer's loop and its train_step,
 gradient accumulation, learning-rate schedule, data loader and checkpoints are the package's own,
-in one process: several ranks are not covered. Beside what adapter_site.py checks: the trainer's own
+in one process. Beside what adapter_site.py checks: the trainer's own
 count of forward passes per optimizer step. Exit code 0: all as ordered.
 """
 import json
