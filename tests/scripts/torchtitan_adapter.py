@@ -10,9 +10,9 @@ Not part of `cargo test`: it needs torch and torchtitan.
 torchtitan wants an accelerator. `on_the_cpu` takes the place of what asks for one: the device, its
 memory statistics, flex attention (no backward pass on a CPU; here plain causal attention) and one
 barrier by device number. The launcher, the configuration, the trainer's loop and its train_step,
-gradient accumulation, learning-rate schedule, data loader and checkpoints are the package's own,
-in one process. Beside what adapter_site.py checks: the trainer's own
-count of forward passes per optimizer step. Exit code 0: all as ordered.
+gradient accumulation, learning-rate schedule, data loader and checkpoints are the package's own, in
+one process. Beside what adapter_site.py checks: the trainer's own count of forward passes per
+optimizer step. Exit code 0: all as ordered.
 """
 import json
 import os
