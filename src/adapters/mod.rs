@@ -1,7 +1,7 @@
 //! What a trainer needs to obey a control file: texts that the binary prints, nothing else.
 
 /// (name, one line, text).
-const ADAPTERS: [(&str, &str, &str); 4] = [
+const ADAPTERS: [(&str, &str, &str); 7] = [
     (
         "python",
         "the whole client in one file, standard library only: save it as boptop_control.py",
@@ -14,14 +14,25 @@ const ADAPTERS: [(&str, &str, &str); 4] = [
     ),
     ("pytorch", "a plain PyTorch loop, one process or torchrun", include_str!("pytorch.py")),
     (
+        "lightning",
+        "a Callback for PyTorch Lightning, through gradient accumulation",
+        include_str!("lightning.py"),
+    ),
+    ("jax", "a plain JAX loop with optax, one process or several", include_str!("jax.py")),
+    (
+        "torchtitan",
+        "a hook around torchtitan's train_step, through gradient accumulation",
+        include_str!("torchtitan.py"),
+    ),
+    (
         "megatron",
         "Megatron-LM: which flag takes the schedule, and when to restart",
         include_str!("megatron.txt"),
     ),
 ];
 
-const LIST: [(&str, &str); 4] = {
-    let mut list = [("", ""); 4];
+const LIST: [(&str, &str); ADAPTERS.len()] = {
+    let mut list = [("", ""); ADAPTERS.len()];
     let mut i = 0;
     while i < list.len() {
         list[i] = (ADAPTERS[i].0, ADAPTERS[i].1);
@@ -54,6 +65,16 @@ mod tests {
             }
         }
         assert_eq!(text("python3"), None);
+    }
+
+    #[test]
+    fn every_hook_stands_on_the_printed_core() {
+        for (name, _) in list().iter().filter(|(n, _)| !["python", "megatron"].contains(n)) {
+            let text = text(name).unwrap();
+            assert!(text.contains("from boptop_control import Control"), "{name}");
+            assert!(text.contains("boptop adapter python"), "{name}");
+            assert!(text.is_ascii(), "{name}");
+        }
     }
 
     #[test]

@@ -11,23 +11,12 @@ A tiny model trains in a process of its own; boptop raises its batch size, the p
 goes on from its last checkpoint, and the change is undone. Then every step of the metrics is held
 against the accepted schedule. Exit code 0: all as ordered.
 """
-import importlib.util
-import json
 import os
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 
-SEQ_LEN, MICRO, ACCUMULATION = 16, 2, 2
-UNIT = MICRO * SEQ_LEN
-OWN = UNIT * ACCUMULATION
-TOKENS_END = 400_000
-LEAD = "0.3"
+from adapter_site import ACCUMULATION, MICRO, OWN, SEQ_LEN, TOKENS_END, drive, require, twenty_lines_back
 
-
-# --- the trainers, each in a process of its own -------------------------------------------------
 
 def model_and_data():
     import torch
@@ -63,7 +52,6 @@ def model_and_data():
 def train_hf(folder):
     from boptop_hf import BoptopCallback
     from transformers import Trainer, TrainingArguments
-    from transformers.trainer_utils import get_last_checkpoint
 
     model, data = model_and_data()
     output = os.path.join(folder, "out")
@@ -76,8 +64,15 @@ def train_hf(folder):
     trainer.add_callback(BoptopCallback(
         trainer, os.path.join(folder, "live.jsonl"), seq_len=SEQ_LEN, tokens_end=TOKENS_END,
         poll_seconds=0.05))
-    last = get_last_checkpoint(output) if os.path.isdir(output) else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=last_whole(output))
+
+
+def last_whole(output):
+    """The latest checkpoint that the kill did not cut short: the adapter's file is written last."""
+    names = os.listdir(output) if os.path.isdir(output) else []
+    whole = [os.path.join(output, name) for name in names
+             if os.path.exists(os.path.join(output, name, "boptop_tokens.json"))]
+    return max(whole, key=lambda path: int(path.rsplit("-", 1)[1]), default=None)
 
 
 def train_pytorch(folder):
@@ -87,127 +82,15 @@ def train_pytorch(folder):
     model, data = model_and_data()
     loader = torch.utils.data.DataLoader(data, batch_size=MICRO)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    # Twenty lines back stands for an older checkpoint; the weights do not matter here.
-    try:
-        with open(os.path.join(folder, "live.jsonl")) as f:
-            older = [json.loads(line) for line in f if line.endswith("\n")][-20]
-    except (FileNotFoundError, IndexError):
-        older = {"step": 0, "tokens": 0}
+    step, tokens = twenty_lines_back(folder)  # the weights do not matter here
     batches = ((batch["input_ids"], batch["labels"]) for batch in loader)
     boptop_pytorch.train(
         model, optimizer, batches, lambda tokens: 1e-3, os.path.join(folder, "live.jsonl"),
-        MICRO, SEQ_LEN, OWN, TOKENS_END, step=older["step"], tokens=older["tokens"], log_every=1)
+        MICRO, SEQ_LEN, OWN, TOKENS_END, step=step, tokens=tokens, log_every=1)
 
 
-# --- the person ---------------------------------------------------------------------------------
-
-class Site:
-    def __init__(self, boptop, kind, folder):
-        self.boptop, self.kind, self.folder, self.process = boptop, kind, folder, None
-        names = {"python": "boptop_control.py", "hf": "boptop_hf.py", "pytorch": "boptop_pytorch.py"}
-        for adapter in ("python", kind):
-            text = subprocess.run([boptop, "adapter", adapter], check=True, capture_output=True)
-            with open(os.path.join(folder, names[adapter]), "wb") as f:
-                f.write(text.stdout)
-
-    def start(self):
-        environment = dict(os.environ, PYTHONPATH=self.folder, PYTHONDONTWRITEBYTECODE="1")
-        for name in ("BOPTOP_CONTROL", "SLURM_JOB_ID"):
-            environment.pop(name, None)
-        log = open(os.path.join(self.folder, "out.log"), "ab")
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--train", self.kind, self.folder], env=environment,
-            stdout=log, stderr=log)
-
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def lines(self, end):
-        try:
-            with open(os.path.join(self.folder, "live." + end)) as f:
-                return [json.loads(line) for line in f if line.endswith("\n") and line.strip()]
-        except FileNotFoundError:
-            return []
-
-    def control(self, *words):
-        run = subprocess.run(
-            [self.boptop, "control", words[0], os.path.join(self.folder, "live.jsonl"),
-             "--lead", LEAD, "--json", *words[1:]], capture_output=True, text=True)
-        if run.returncode:
-            sys.exit("%s: exit %d: %s" % (" ".join(words), run.returncode, run.stderr))
-        return json.loads(run.stdout)
-
-    def until(self, what, holds):
-        end = time.monotonic() + 120
-        while not holds():
-            if self.process.poll() is not None or time.monotonic() > end:
-                with open(os.path.join(self.folder, "out.log")) as f:
-                    sys.exit("no %s\n%s\n%s" % (what, f.read()[-3000:], self.lines("control.ack.jsonl")[-5:]))
-            time.sleep(0.05)
-
-    def until_applied(self, revision):
-        self.until("revision %d applied" % revision, lambda: (
-            lambda c: c["state"] == "applied" and c["revision"] == revision)(self.control("show")))
-        print("revision %d applied: %s" % (revision, self.lines("jsonl")[-1]))
-
-
-GUARDS = ["catch-up", "warmup", "stale-estimate", "law-misses-past", "bump-size", "below-b-min"]
-OVERRIDES = [word for guard in GUARDS for word in ("--override", guard)]
-
-
-def check(site):
-    schedules = {a["revision"]: a["schedule"] for a in site.lines("control.ack.jsonl")
-                 if a["status"] == "accepted"}
-    steered, former = 0, None
-    for line in site.lines("jsonl"):
-        size = line["batch_size_tokens"]
-        start = line["tokens"] - size
-        acting = [e for e in schedules.get(line["control_revision"], []) if e["from_tokens"] <= start]
-        ordered = acting[-1]["batch_size_tokens"] if acting else OWN
-        assert size == ordered, (line, ordered)
-        steered += bool(acting)
-        # A mean over the batch, whatever its size: no jump where the size changes.
-        if former and line["step"] == former["step"] + 1:
-            assert 0.6 < line["loss"] / former["loss"] < 1.6, (former, line)
-        former = line
-    events = [(a["event"], a["revision"]) for a in site.lines("control.log.jsonl")]
-    for revision in schedules:
-        for event in ("approved", "written", "accepted", "applied"):
-            assert events.count((event, revision)) == 1, (event, revision, events)
-    return len(site.lines("jsonl")), steered
-
-
-def main(boptop, kind):
-    with tempfile.TemporaryDirectory() as folder:
-        site = Site(os.path.abspath(boptop), kind, folder)
-        site.start()
-        try:
-            site.until("metrics", lambda: len(site.lines("jsonl")) > 30)
-            assert site.control("approve", "--batch-size", str(2 * OWN), "--yes", *OVERRIDES)["wrote"]
-            site.until_applied(1)
-            if kind == "hf":
-                site.until("a checkpoint", lambda: any(
-                    name.startswith("checkpoint-") for name in os.listdir(os.path.join(folder, "out"))))
-            # Some steps further on than what it will go back to.
-            reached = len(site.lines("jsonl")) + 10
-            site.until("steps", lambda: len(site.lines("jsonl")) > reached)
-            site.kill()
-            before = site.lines("jsonl")
-            site.start()
-            site.until("resumed", lambda: len(site.lines("jsonl")) > len(before) + 20)
-            again = site.lines("jsonl")[len(before)]
-            print("killed at %d tokens, resumed: %s" % (before[-1]["tokens"], again))
-            assert again["control_revision"] == 1 and again["tokens"] < before[-1]["tokens"], again
-            site.until_applied(1)
-            assert site.control("undo", "--yes", *OVERRIDES)["wrote"]
-            site.until_applied(2)
-        finally:
-            site.kill()
-        lines, steered = check(site)
-        assert steered > 10
-        print("%s: %d lines, %d under an accepted schedule, every batch size as ordered"
-              % (kind, lines, steered))
+def checkpointed(folder):
+    return last_whole(os.path.join(folder, "out")) is not None
 
 
 if __name__ == "__main__":
@@ -216,7 +99,5 @@ if __name__ == "__main__":
     else:
         packages = {"hf": ["torch", "transformers", "accelerate"], "pytorch": ["torch"]}
         for kind in sys.argv[2:] or ["hf", "pytorch"]:
-            missing = [p for p in packages[kind] if importlib.util.find_spec(p) is None]
-            if missing:
-                sys.exit("not run: %s is not installed" % ", ".join(missing))
-            main(sys.argv[1], kind)
+            require(packages[kind])
+            drive(sys.argv[1], __file__, kind, checkpointed if kind == "hf" else None)
