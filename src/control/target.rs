@@ -56,8 +56,8 @@ pub(super) fn target(control: &Path, options: Options) -> Result<PathBuf> {
         let other = m.uid() != rustix::process::geteuid().as_raw();
         if open && other && !options.trust_target {
             return Err(Error::Refused(format!(
-                "{} belongs to user {} and others may write it (mode {:o}): ask its owner, or say \
-                 that you trust it",
+                "{} belongs to user {} and others may write it (mode {:o}): ask its owner, or \
+                 write all the same with --trust-target",
                 plain(&target.to_string_lossy()),
                 m.uid(),
                 m.mode() & 0o777
