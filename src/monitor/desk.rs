@@ -284,7 +284,10 @@ impl Desk {
             }
             Change::Undo => {
                 let files = self.files.as_ref().ok_or("nothing was read yet")?;
-                let schedule = control::undo_schedule(files, &self.facts);
+                // Where the guards let a change begin, in slow steps later than the lead time says.
+                let ahead = self.soonest(case, situation) as f64 - case.data.tokens().max(0.0);
+                let facts = Facts { lead_tokens: Some(ahead), ..self.facts.clone() };
+                let schedule = control::undo_schedule(files, &facts);
                 let schedule = schedule.ok_or("there is no revision in force to undo")?;
                 Ok((shifted(&schedule, -self.offset), files.newest()))
             }
@@ -294,7 +297,10 @@ impl Desk {
     /// First count at which a change that is drawn up now may act.
     fn soonest(&self, case: Case<'_>, situation: &Situation) -> u64 {
         let rate = situation.tokens_per_second.filter(|_| situation.live).unwrap_or(0.0);
-        (case.data.tokens().max(0.0) + rate * self.decided_in()).ceil() as u64
+        let by_time = (case.data.tokens().max(0.0) + rate * self.decided_in()).ceil() as u64;
+        let options = PlanOptions { lead_seconds: self.lead_seconds, ..case.options.clone() };
+        let allowed = advice::Constraints::of(case.data, situation, &options);
+        by_time.max(allowed.map_or(0, |c| c.earliest))
     }
 
     fn guards(
