@@ -79,7 +79,7 @@ impl Pty {
             loop {
                 let n = from.read(&mut bytes).unwrap_or(0);
                 let mut state = lock(&reading);
-                state.parser.process(&bytes[..n]);
+                show(&mut state.parser, &bytes[..n]);
                 state.raw.extend_from_slice(&bytes[..n]);
                 state.drained = n == 0;
                 let over = n == 0 || state.stop;
@@ -255,4 +255,16 @@ pub fn foreign(raw: &[u8]) -> Vec<String> {
         }
     }
     out
+}
+
+/// Feeds the emulator. It panics on text for a larger screen that arrives after it was made smaller
+/// (vt100 0.16, `col_wrap`); then it begins anew, and the next whole frame shows everything.
+fn show(parser: &mut vt100::Parser, bytes: &[u8]) {
+    for byte in bytes.chunks(1) {
+        let process = std::panic::AssertUnwindSafe(|| parser.process(byte));
+        if std::panic::catch_unwind(process).is_err() {
+            let (rows, columns) = parser.screen().size();
+            *parser = vt100::Parser::new(rows, columns, 0);
+        }
+    }
 }
