@@ -142,10 +142,8 @@ fn write(app: &mut App, snapshot: &Snapshot) -> Option<Command> {
         a.said = Some("the proposal changed meanwhile: Esc, and look at the new one".into());
         return None;
     };
-    let open: Vec<&str> = blocking(p)
-        .filter(|g| !a.overrides.contains(&g.name))
-        .map(|g| words::guard(g.name))
-        .collect();
+    let open: Vec<&str> =
+        blocking(p).filter(|g| !a.overrides.contains(&g.name)).map(|g| g.name.as_str()).collect();
     if !open.is_empty() {
         a.said = Some(format!("nothing written: {} blocks", open.join(", ")));
         return None;

@@ -112,26 +112,6 @@ pub(crate) fn control(s: ControlState) -> (&'static str, Role) {
     }
 }
 
-pub(crate) fn guard(g: GuardName) -> &'static str {
-    match g {
-        GuardName::NotLive => "not-live",
-        GuardName::Warmup => "warmup",
-        GuardName::Decay => "decay",
-        GuardName::BelowBMin => "below-b-min",
-        GuardName::BumpSize => "bump-size",
-        GuardName::Unit => "unit",
-        GuardName::Limit => "limit",
-        GuardName::Direction => "direction",
-        GuardName::LeadTime => "lead-time",
-        GuardName::StaleEstimate => "stale-estimate",
-        GuardName::LawMissesPast => "law-misses-past",
-        GuardName::ModelsDisagree => "models-disagree",
-        GuardName::CatchUp => "catch-up",
-        GuardName::TwoAttempts => "two-attempts",
-        GuardName::NoTrainer => "no-trainer",
-    }
-}
-
 pub(crate) fn batch_source(s: BatchSource) -> &'static str {
     match s {
         BatchSource::LoggedTokens => "logged",

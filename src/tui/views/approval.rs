@@ -123,10 +123,10 @@ fn guards(state: &Approval, p: &Proposal, pen: &mut Pen<'_>) {
         let marked = state.overrides.contains(&g.name);
         let lead = format!("  {} {} ", i + 1, if marked { "✓" } else { "✗" });
         let (word, role) = if marked { ("overridden", Role::Warn) } else { ("blocks", Role::Bad) };
-        pen.wrapped(&lead, &format!("{} {word}: {}", words::guard(g.name), g.text), role);
+        pen.wrapped(&lead, &format!("{} {word}: {}", g.name.as_str(), g.text), role);
     }
     for g in p.guards.iter().filter(|g| !g.blocks) {
-        pen.wrapped("  · ", &format!("{}: {}", words::guard(g.name), g.text), Role::Text);
+        pen.wrapped("  · ", &format!("{}: {}", g.name.as_str(), g.text), Role::Text);
     }
 }
 

@@ -223,7 +223,7 @@ fn guards(chosen: Option<&PolicyOutcome>, plan: &Plan, pen: &mut Pen<'_>) {
     }
     for g in &plan.guards {
         let (mark, role) = if g.blocks { ("✗ ", Role::Bad) } else { ("· ", Role::Text) };
-        pen.wrapped(mark, &format!("{}: {}", words::guard(g.name), g.text), role);
+        pen.wrapped(mark, &format!("{}: {}", g.name.as_str(), g.text), role);
     }
     if let Some(p) = chosen.filter(|p| !p.notes.is_empty()) {
         pen.blank();
