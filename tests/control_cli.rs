@@ -156,6 +156,19 @@ fn propose_approve_obey_undo_from_the_shell() {
     });
 }
 
+/// A step can take longer than the lead time; the guard then wants two steps, and so must the undo.
+#[test]
+fn an_undo_begins_where_its_own_guard_lets_it() {
+    let job = sweep_and_job();
+    let _trainer = job.start(8000, 8000 * 128);
+    job.until("logs", |j| j.metrics().len() > 60);
+    let written = job.approve_all(512, &["--json"]).json(0);
+    assert_eq!(written["wrote"], true, "{written}");
+    job.until_state("applied", 1);
+    let undone = job.undo_at_once().json(0);
+    assert_eq!((&undone["wrote"], &undone["revision"]), (&true.into(), &2.into()), "{undone}");
+}
+
 #[test]
 fn two_attempts_that_write_by_turns_are_noticed() {
     let job = Job::new("live");

@@ -85,8 +85,12 @@ impl Job {
 
     /// `boptop control <what> DIR --run NAME ...`.
     pub fn control(&self, what: &str, more: &[&str]) -> Said {
+        self.control_with_lead(LEAD, what, more)
+    }
+
+    fn control_with_lead(&self, lead: &str, what: &str, more: &[&str]) -> Said {
         let dir = self.dir().display().to_string();
-        let mut args = vec!["control", what, &dir, "--run", &self.name, "--lead", LEAD];
+        let mut args = vec!["control", what, &dir, "--run", &self.name, "--lead", lead];
         args.extend(more);
         boptop(&args)
     }
@@ -99,6 +103,11 @@ impl Job {
     /// With every guard overridden that blocks now, but for the lead time.
     pub fn approve_all(&self, size: u64, more: &[&str]) -> Said {
         self.approve(size, &[OVERRIDES, more].concat())
+    }
+
+    /// The same for a trainer that looks before every step: the lead time is less than a step.
+    pub fn undo_at_once(&self) -> Said {
+        self.control_with_lead("0", "undo", &[OVERRIDES, &["--yes", "--json"]].concat())
     }
 
     pub fn undo(&self) -> Said {
