@@ -4,7 +4,7 @@
 //! Along the ray `E = B S` this is `S(B) = S_min + E_min / B`. It is monotone: fewer tokens at every
 //! smaller batch size, so it never claims an optimum inside the tested sizes.
 
-use super::level::{Points, Target};
+use super::level::Points;
 use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
 use super::solve::{COLD, Residuals, Settings, WARM, multistart};
@@ -33,12 +33,11 @@ impl Residuals<2> for Fit<'_> {
 
     fn evaluate(&mut self, p: &[f64; 2], r: &mut [f64], j: &mut [[f64; 2]]) -> bool {
         let c = Classical { s_min: p[0].exp(), e_min: p[1].exp() };
-        for (i, point) in self.0.iter().enumerate() {
-            let s = c.steps(point.batch_size);
-            let d = [c.s_min / s, c.e_min / point.batch_size / s];
-            (r[i], j[i]) = point.residual(Target::At(s.ln(), d));
-        }
-        true
+        let along = |b: f64| {
+            let s = c.steps(b);
+            Some((s.ln(), [c.s_min / s, c.e_min / b / s]))
+        };
+        self.0.residuals(along, r, j)
     }
 }
 

@@ -18,26 +18,18 @@ pub struct Point {
     pub censored: bool,
 }
 
-/// What a curve says of a batch size.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Target<const N: usize> {
-    /// ln S and its derivatives by the parameters.
-    At(f64, [f64; N]),
-    /// At or below B_min.
-    Never,
-}
-
 impl Point {
     pub fn ln_tokens(&self) -> f64 {
         self.ln_steps + self.batch_size.ln()
     }
 
     /// Standardised residual along the ray, `(ln S_model - ln S_observed) / se`, and its row of the
-    /// Jacobian. A run that has not reached the level counts only where the curve says that it
-    /// should have.
-    pub(super) fn residual<const N: usize>(&self, target: Target<N>) -> (f64, [f64; N]) {
-        match target {
-            Target::At(ln_s, d) if !self.censored || ln_s < self.ln_steps => {
+    /// Jacobian; `model` is ln S of the curve and its derivatives, `None` where the curve never gets
+    /// there. A run that has not reached the level counts only where the curve says that it should
+    /// have.
+    fn residual<const N: usize>(&self, model: Option<(f64, [f64; N])>) -> (f64, [f64; N]) {
+        match model {
+            Some((ln_s, d)) if !self.censored || ln_s < self.ln_steps => {
                 ((ln_s - self.ln_steps) / self.se, d.map(|x| x / self.se))
             }
             _ => (0.0, [0.0; N]),
@@ -63,6 +55,24 @@ impl std::ops::DerefMut for Points {
 }
 
 impl Points {
+    /// Residuals and Jacobian of a curve along all rays. False: it never gets to a level that was
+    /// reached.
+    pub(super) fn residuals<const N: usize>(
+        &self,
+        model: impl Fn(f64) -> Option<(f64, [f64; N])>,
+        r: &mut [f64],
+        j: &mut [[f64; N]],
+    ) -> bool {
+        for (i, point) in self.0.iter().enumerate() {
+            let at = model(point.batch_size);
+            if at.is_none() && !point.censored {
+                return false;
+            }
+            (r[i], j[i]) = point.residual(at);
+        }
+        true
+    }
+
     /// Pools runs of the same batch size (seeds): the mean of ln S over those that reached the
     /// level, with the larger of their own error and the one that their spread shows. A size is
     /// censored where none reached it, or where more of its runs trained longer than those that
@@ -182,9 +192,9 @@ mod tests {
     #[test]
     fn a_censored_run_counts_only_where_the_curve_contradicts_it() {
         let p = &Points::pool(&[seen(4.0, 300.0, true)])[0];
-        assert_eq!(p.residual(Target::At(301f64.ln(), [1.0])).0, 0.0);
-        assert!(p.residual(Target::At(100f64.ln(), [1.0])).0 < 0.0);
-        assert_eq!(p.residual(Target::<1>::Never).0, 0.0);
+        assert_eq!(p.residual(Some((301f64.ln(), [1.0]))).0, 0.0);
+        assert!(p.residual(Some((100f64.ln(), [1.0]))).0 < 0.0);
+        assert_eq!(p.residual(None::<(f64, [f64; 1])>).0, 0.0);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! `B_opt = B_m + sqrt(B_m^2 + B_m B_c)`; with B_m = 0 it is the classical curve, so the data say
 //! whether they ask for the WSD form.
 
-use super::level::{Points, Target};
+use super::level::Points;
 use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
 use super::solve::{COLD, Residuals, Settings, WARM, multistart};
@@ -39,18 +39,8 @@ impl Residuals<3> for Fit<'_> {
 
     fn evaluate(&mut self, p: &[f64; 3], r: &mut [f64], j: &mut [[f64; 3]]) -> bool {
         let c = Smooth { e: p[0].exp(), b_c: p[1].exp(), b_m: p[2].exp() };
-        for (i, point) in self.0.iter().enumerate() {
-            let b = point.batch_size;
-            let target = match c.steps(b) {
-                Some(s) => Target::At(s.ln(), [1.0, -b / (c.b_c + b), c.b_m / (b - c.b_m)]),
-                None => Target::Never,
-            };
-            if matches!(target, Target::Never) && !point.censored {
-                return false;
-            }
-            (r[i], j[i]) = point.residual(target);
-        }
-        true
+        let along = |b: f64| Some((c.steps(b)?.ln(), [1.0, -b / (c.b_c + b), c.b_m / (b - c.b_m)]));
+        self.0.residuals(along, r, j)
     }
 }
 

@@ -10,7 +10,7 @@
 //! `A_1 = 2 C (S_2 - S_opt)`, `A_0 = (1 - k) E_min`. Then E is convex and E/S falls from infinity to
 //! A_1 = B_min, so each ray `E = B S` above it meets the curve once. `B_opt = E_min / S_opt`.
 
-use super::level::{Points, Target};
+use super::level::Points;
 use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
 use super::solve::{COLD, Residuals, Settings, WARM, multistart};
@@ -204,17 +204,11 @@ impl Residuals<6> for Fit<'_> {
 
     fn evaluate(&mut self, p: &[f64; 6], r: &mut [f64], j: &mut [[f64; 6]]) -> bool {
         let curve = ThreeStage::from_free(p);
-        for (i, point) in self.0.iter().enumerate() {
-            let target = match curve.steps(point.batch_size) {
-                Some(s) => Target::At(s.ln(), curve.d_ln_steps(s, point.batch_size)),
-                None => Target::Never,
-            };
-            if matches!(target, Target::Never) && !point.censored {
-                return false;
-            }
-            (r[i], j[i]) = point.residual(target);
-        }
-        true
+        let along = |b: f64| {
+            let s = curve.steps(b)?;
+            Some((s.ln(), curve.d_ln_steps(s, b)))
+        };
+        self.0.residuals(along, r, j)
     }
 }
 
