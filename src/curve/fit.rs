@@ -1,19 +1,22 @@
 //! The whole estimate: runs to groups to laws and levels to a report. Pure and deterministic.
 
 use super::data::usable;
+use super::future::{self, PAST, PastLaw, PastLevel};
 use super::level::Points;
-use super::level_fit::{Level, choose};
+use super::level_fit::{self, Level, choose};
 use super::level_laws::{Laws, WindowLaw, windows_at};
+use super::levels::Curves;
 use super::memory::{self, Measured};
 use super::model::{AnyLaw, LAWS, Refusal};
+use super::provisional;
 use super::report::{
-    FitReport, GroupFit, LawFit, LeftOutSize, LevelFit, Refused, RunUse, WindowScore,
+    FitReport, GroupFit, LawFit, LeftOutSize, LevelFit, ModelScore, Refused, RunUse, WindowScore,
 };
 use super::series::{ConstantSeries, Group, Observation};
 use super::trend;
 use super::uncertainty;
 use super::window::{Fitted, Window, Windows};
-use super::{GroupOptions, Law, Memory, group_runs, levels, observe};
+use super::{GroupOptions, Law, Memory, group_runs};
 use crate::run::RunData;
 use crate::units::{self, count};
 
@@ -74,13 +77,19 @@ fn describe(run: &mut RunUse, data: &RunData, group: &Group) {
 /// Fits one group.
 pub fn fit_group(group: &Group, options: &FitOptions) -> GroupFit {
     let series = usable(group);
+    let half = future::past(group, PAST);
+    let half_series = usable(&half);
     let windows = Windows::fit(&series);
     let mut refused = Vec::new();
     let best = windows.best();
+    let past = |w: &Window, f: &Fitted| future::law(f, w, &series, &half_series);
     let mut laws = Laws { rival: best.and_then(Window::rival), ..Laws::default() };
+    laws.rival_past = best.zip(laws.rival).and_then(|(w, f)| past(w, f));
+    let mut tentative = None;
     match joint(&windows, &series) {
-        Ok(()) => laws.windows = window_laws(&windows, options),
+        Ok(()) => laws.windows = window_laws(&windows, past, options),
         Err(refusal) => {
+            tentative = provisional::fit(&windows, &series, &group.switched);
             refused.push(Refused {
                 what: "joint law".into(),
                 why: refusal.has.clone(),
@@ -89,11 +98,23 @@ pub fn fit_group(group: &Group, options: &FitOptions) -> GroupFit {
             laws.refusal = Some(refusal);
         }
     }
-    let law = best.and_then(|window| law_fit(group, &windows, window, &laws, &mut refused));
-    let levels = fit_levels(group, &laws, options);
+    let law =
+        best.and_then(|window| law_fit(group, &series, &windows, window, &laws, &mut refused));
+    let (levels, scores) = fit_levels(group, &half, &laws, options);
     silent_levels(&levels, &mut refused);
-    let notes = trend::notes(&levels);
-    GroupFit { id: group.id.clone(), lr: group.lr, runs: runs(group), law, levels, notes, refused }
+    let mut notes = trend::notes(&levels);
+    notes.extend(tentative.as_ref().map(provisional::words));
+    GroupFit {
+        id: group.id.clone(),
+        lr: group.lr,
+        runs: runs(group),
+        law,
+        provisional: tentative,
+        scores,
+        levels,
+        notes,
+        refused,
+    }
 }
 
 fn runs(group: &Group) -> Vec<RunUse> {
@@ -153,7 +174,11 @@ fn more_sizes(sizes: &[f64], needed: usize) -> String {
 }
 
 /// The joint law of every window, with its share of the draws.
-fn window_laws<'a>(windows: &'a Windows, options: &FitOptions) -> Vec<WindowLaw<'a>> {
+fn window_laws<'a>(
+    windows: &'a Windows,
+    past: impl Fn(&Window, &Fitted) -> Option<PastLaw>,
+    options: &FitOptions,
+) -> Vec<WindowLaw<'a>> {
     let fitted: Vec<(usize, &Window, &Fitted)> =
         windows.all.iter().enumerate().filter_map(|(i, w)| Some((i, w, w.joint()?))).collect();
     let share = options.draws / if fitted.len() > 1 { 2 } else { 1 };
@@ -166,6 +191,7 @@ fn window_laws<'a>(windows: &'a Windows, options: &FitOptions) -> Vec<WindowLaw<
                 fitted,
                 best: i == windows.best,
                 comparable: windows.comparable.contains(&i),
+                past: past(window, fitted),
                 draws: draws.into_iter().map(AnyLaw::Floor).collect(),
             }
         })
@@ -174,6 +200,7 @@ fn window_laws<'a>(windows: &'a Windows, options: &FitOptions) -> Vec<WindowLaw<
 
 fn law_fit(
     group: &Group,
+    series: &[&ConstantSeries],
     windows: &Windows,
     window: &Window,
     laws: &Laws<'_>,
@@ -181,9 +208,9 @@ fn law_fit(
 ) -> Option<LawFit> {
     let fitted = laws.joint()?;
     let AnyLaw::Floor(law) = fitted.law else { return None };
-    let measured = memory::measure(&law, &group.switched);
+    let measured = memory::measure(&law, series, &group.switched);
     let (memory, memory_checks) = match measured {
-        Ok(Measured { memory, checks }) => (memory, checks),
+        Ok(Measured { memory, checks, .. }) => (memory, checks),
         Err(refusal) => {
             refused.push(Refused {
                 what: "memory (tau, p)".into(),
@@ -219,20 +246,28 @@ fn law_fit(
             .map(|l| LeftOutSize { batch_size_tokens: l.batch_size, rms_nats: l.rms_nats })
             .collect(),
         rival_held_out_nats: laws.rival.and_then(|r| r.held_out_nats()),
+        future_nats: laws.past().map(|p| p.rms_nats),
+        rival_future_nats: laws.rival_past.as_ref().map(|p| p.rms_nats),
         windows: scores.collect(),
         memory_checks,
         draws,
     })
 }
 
-fn fit_levels(group: &Group, laws: &Laws<'_>, options: &FitOptions) -> Vec<LevelFit> {
+fn fit_levels(
+    group: &Group,
+    half: &Group,
+    laws: &Laws<'_>,
+    options: &FitOptions,
+) -> (Vec<LevelFit>, Vec<ModelScore>) {
+    let (curves, then) = (Curves::of(group), Curves::of(half));
     let mut at: Vec<f64> = options.at_loss.iter().copied().filter(|l| l.is_finite()).collect();
     if at.is_empty() {
-        at = levels(group, options.levels);
+        at = curves.levels(options.levels);
     }
     at.sort_by(|a, b| b.total_cmp(a));
     at.dedup();
-    let observed: Vec<Vec<Observation>> = at.iter().map(|&l| observe(group, l)).collect();
+    let observed: Vec<Vec<Observation>> = at.iter().map(|&l| curves.observe(l)).collect();
     let points: Vec<Points> = observed.iter().map(|o| Points::pool(o)).collect();
     let windows = windows_at(&at, &points, &laws.windows);
     let fitted: Vec<Level> = at
@@ -241,16 +276,18 @@ fn fit_levels(group: &Group, laws: &Laws<'_>, options: &FitOptions) -> Vec<Level
         .zip(points)
         .zip(windows)
         .map(|(((loss, observed), points), windows)| {
-            Level::fit(*loss, observed, points, windows, laws)
+            let past = PastLevel::new(&then, *loss, &points);
+            Level::fit(*loss, observed, points, windows, &past, laws)
         })
         .collect();
-    let choices = choose(&fitted);
-    fitted
+    let (choices, scores) = (choose(&fitted), level_fit::scores(&fitted));
+    let levels = fitted
         .into_iter()
         .zip(choices)
         .enumerate()
         .map(|(i, (l, c))| l.finish(i, c, laws, group.on, options.draws, options.seed))
-        .collect()
+        .collect();
+    (levels, scores)
 }
 
 /// Levels at which nothing speaks, said once for each reason.

@@ -1,11 +1,12 @@
 //! One loss level: every model fitted and scored, one of them speaking, its numbers with intervals.
 
 use super::evidence::Evidence;
+use super::future::PastLevel;
 use super::level::Points;
 use super::level_laws::{Laws, score_law};
 use super::model::{Curve, CurveModel, MODELS, Refusal};
 use super::report::{
-    CurvePoint, Interval, LevelFit, LossKind, ModelFit, ModelKind, Observed, Open,
+    CurvePoint, Interval, LevelFit, LossKind, ModelFit, ModelKind, ModelScore, Observed, Open,
 };
 use super::select::{self, Candidate, Choice, Score};
 use super::series::Observation;
@@ -43,6 +44,7 @@ impl Level {
         observed: Vec<Observation>,
         points: Points,
         windows: Vec<usize>,
+        past: &PastLevel,
         laws: &Laws<'_>,
     ) -> Level {
         let joint = windows.first().and_then(|&w| laws.windows.get(w)).map(|w| w.fitted);
@@ -56,28 +58,30 @@ impl Level {
             windows,
         };
         for model in MODELS {
-            level.one_level(model, laws);
+            level.one_level(model, past, laws);
         }
-        level.law(ModelKind::Joint, joint, laws.refusal.as_ref());
-        level.law(ModelKind::NoFloor, laws.rival, None);
+        level.law(ModelKind::Joint, joint, past, laws);
+        level.law(ModelKind::NoFloor, laws.rival, past, laws);
         level
     }
 
-    fn one_level(&mut self, model: &dyn CurveModel, laws: &Laws<'_>) {
+    fn one_level(&mut self, model: &dyn CurveModel, past: &PastLevel, laws: &Laws<'_>) {
         let kind = model.kind();
         let curve = match self.gate(model.sizes_needed(), laws) {
             Some(refusal) => Err(refusal),
             None => model.fit(&self.points, None),
         };
         if let Ok(curve) = &curve
-            && let Some(score) = select::score_one_level(model, &self.points, curve)
+            && let Some(mut score) = select::score_one_level(model, &self.points, curve)
         {
+            score.errors.extend(past.one_level(model, curve, &self.points));
             self.scores.push(score);
         }
         self.entries.push(Entry { kind, curve });
     }
 
-    fn law(&mut self, kind: ModelKind, fitted: Option<&Fitted>, refusal: Option<&Refusal>) {
+    fn law(&mut self, kind: ModelKind, fitted: Option<&Fitted>, past: &PastLevel, laws: &Laws<'_>) {
+        let refusal = laws.refusal.as_ref().filter(|_| kind == ModelKind::Joint);
         let reached = self.points.reached().count();
         let curve = match fitted {
             None => Err(refusal.cloned().unwrap_or_else(|| {
@@ -96,7 +100,10 @@ impl Level {
             && let Some(fitted) = fitted
             && !fitted.left_out.is_empty()
         {
-            self.scores.push(score_law(kind, fitted, self.loss, &self.points));
+            let mut score = score_law(kind, fitted, self.loss, &self.points);
+            let window = self.windows.first().copied();
+            score.errors.extend(past.law(kind, laws, window, self.loss, &self.points));
+            self.scores.push(score);
         }
         self.entries.push(Entry { kind, curve });
     }
@@ -205,6 +212,7 @@ impl Level {
                     b_opt: Interval::UNKNOWN,
                     e_min_tokens: Interval::UNKNOWN,
                     held_out_ln_e: None,
+                    future_ln_e: None,
                     refused: Some(refusal.to_string()),
                     curve: Vec::new(),
                 };
@@ -219,6 +227,7 @@ impl Level {
                 .map_or(Interval::UNKNOWN, |e| e.b_opt(curve.b_opt().or(Some(0.0)), span)),
             e_min_tokens: of(curve, spread, Curve::e_min),
             held_out_ln_e: score.and_then(Score::rms),
+            future_ln_e: score.and_then(Score::future_rms),
             refused: None,
             curve: self.drawn(curve),
         }
@@ -319,6 +328,34 @@ impl Level {
             |refusal| refusal.to_string(),
         )
     }
+}
+
+/// The scores of every model over all levels, those near the lowest loss counting most.
+pub(super) fn scores(levels: &[Level]) -> Vec<ModelScore> {
+    let kinds = [
+        ModelKind::Classical,
+        ModelKind::Smooth,
+        ModelKind::ThreeStage,
+        ModelKind::Joint,
+        ModelKind::NoFloor,
+    ];
+    let pooled = |kind: ModelKind, future: bool| {
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for (above, level) in levels.iter().rev().enumerate() {
+            for score in level.scores.iter().filter(|s| s.kind == kind) {
+                let (s, w) = score.squares(future);
+                let near = 0.5f64.powi(above.min(60) as i32);
+                (sum, weight) = (sum + near * s, weight + near * w);
+            }
+        }
+        (weight > 0.0).then(|| (sum / weight).sqrt())
+    };
+    let of = |kind| ModelScore {
+        model: kind,
+        held_out_ln_e: pooled(kind, false),
+        future_ln_e: pooled(kind, true),
+    };
+    kinds.map(of).into_iter().filter(|s| s.held_out_ln_e.is_some()).collect()
 }
 
 /// Which model speaks at each level. B_min and B_opt rise as the loss falls; a one-level model whose

@@ -1,5 +1,6 @@
 //! The laws over all levels, as each level sees them: which windows' laws hold there.
 
+use super::future::PastLaw;
 use super::level::Points;
 use super::model::{AnyLaw, Refusal};
 use super::report::ModelKind;
@@ -14,6 +15,8 @@ pub(super) struct WindowLaw<'a> {
     pub best: bool,
     /// By its error on the loss it cannot be told from the best one.
     pub comparable: bool,
+    /// Fitted to the first half of every run.
+    pub past: Option<PastLaw>,
     /// Resampled laws.
     pub draws: Vec<AnyLaw>,
 }
@@ -23,6 +26,7 @@ pub(super) struct WindowLaw<'a> {
 pub(super) struct Laws<'a> {
     pub windows: Vec<WindowLaw<'a>>,
     pub rival: Option<&'a Fitted>,
+    pub rival_past: Option<PastLaw>,
     /// Why there is no joint law.
     pub refusal: Option<Refusal>,
 }
@@ -30,6 +34,11 @@ pub(super) struct Laws<'a> {
 impl<'a> Laws<'a> {
     pub fn joint(&self) -> Option<&'a Fitted> {
         self.windows.iter().find(|w| w.best).map(|w| w.fitted)
+    }
+
+    /// That law fitted to the first half of every run.
+    pub fn past(&self) -> Option<&PastLaw> {
+        self.windows.iter().find(|w| w.best)?.past.as_ref()
     }
 }
 

@@ -6,14 +6,88 @@ use crate::run::{Crossing, Falling, Point};
 /// Steps between levels that a person reads easily, nats.
 const STEPS: [f64; 9] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
 
+/// The falling curves of the runs that are fitted, once for all levels.
+#[derive(Debug)]
+pub(super) struct Curves<'a>(Vec<(&'a ConstantSeries, Falling)>);
+
+impl<'a> Curves<'a> {
+    pub fn of(group: &'a Group) -> Curves<'a> {
+        let fitted = group.constant.iter().filter(|s| !s.drifts_upward && s.bins.len() >= 2);
+        Curves(fitted.map(|s| (s, falling(s))).collect())
+    }
+
+    pub fn observe(&self, loss: f64) -> Vec<Observation> {
+        self.0.iter().filter_map(|(s, curve)| observation(s, curve, loss)).collect()
+    }
+
+    pub fn levels(&self, count: usize) -> Vec<f64> {
+        // Per batch size: where its runs begin, and the lowest that one of them came to.
+        let mut sizes: Vec<(f64, f64, f64)> = Vec::new();
+        for (s, curve) in &self.0 {
+            let Some((high, low)) = curve.range() else { continue };
+            match sizes.iter_mut().find(|x| (x.0 / s.batch_size - 1.0).abs() < 1e-3) {
+                Some(x) => (x.1, x.2) = (x.1.max(high), x.2.min(low)),
+                None => sizes.push((s.batch_size, high, low)),
+            }
+        }
+        if sizes.is_empty() || count == 0 {
+            return Vec::new();
+        }
+        let mut highs: Vec<f64> = sizes.iter().map(|s| s.1).collect();
+        let mut lows: Vec<f64> = sizes.iter().map(|s| s.2).collect();
+        highs.sort_by(|a, b| b.total_cmp(a));
+        lows.sort_by(f64::total_cmp);
+        let most = (highs.len() * 3).div_ceil(4) - 1;
+        let (Some(high), Some(low)) = (highs.get(most), lows.get(1).or(lows.first())) else {
+            return Vec::new();
+        };
+        self.spaced(*high, *low, count)
+    }
+
+    /// Least ln tokens of a crossing.
+    fn fastest(&self, loss: f64) -> Option<f64> {
+        let least = |best: f64, (_, curve): &(&ConstantSeries, Falling)| {
+            curve.crossing_before(loss, best).unwrap_or(best)
+        };
+        let x = self.0.iter().fold(f64::INFINITY, least);
+        x.is_finite().then_some(x)
+    }
+
+    /// Losses from `high` down to `low`, evenly spaced in the ln tokens that the fastest run needs
+    /// to them (a loss curve is steep early and flat late: even spacing in the loss would leave
+    /// nothing near today's), at numbers that a person reads easily.
+    fn spaced(&self, high: f64, low: f64, count: usize) -> Vec<f64> {
+        const FINE: usize = 400;
+        let fine: Vec<(f64, f64)> = (0..=FINE)
+            .map(|i| high + (low - high) * i as f64 / FINE as f64)
+            .filter_map(|loss| Some((loss, self.fastest(loss)?)))
+            .collect();
+        let (Some(first), Some(last)) = (fine.first(), fine.last()) else { return Vec::new() };
+        let gap = (last.1 - first.1) / count.saturating_sub(1).max(1) as f64;
+        let wanted: Vec<f64> = (0..count)
+            .filter_map(|k| fine.iter().find(|f| f.1 >= first.1 + gap * k as f64 - 1e-12))
+            .map(|f| f.0)
+            .collect();
+        let mut out: Vec<f64> = Vec::new();
+        for (i, loss) in wanted.iter().enumerate() {
+            let near = |j: Option<usize>| j.and_then(|j| wanted.get(j)).map(|o| (o - loss).abs());
+            let room = [near(i.checked_sub(1)), near(Some(i + 1))].into_iter().flatten();
+            let room = room.fold(f64::INFINITY, f64::min);
+            let step = STEPS.into_iter().rev().find(|s| *s <= room / 2.0).unwrap_or(STEPS[0]);
+            if let Some(round) = readable(*loss, step, high, low)
+                && out.last().is_none_or(|o| round < *o)
+            {
+                out.push(round);
+            }
+        }
+        out
+    }
+}
+
 fn falling(series: &ConstantSeries) -> Falling {
     let points: Vec<Point> =
         series.bins.iter().map(|b| Point { x: b.tokens.ln(), loss: b.loss, se: b.se }).collect();
     Falling::new(&points)
-}
-
-fn fitted(group: &Group) -> impl Iterator<Item = &ConstantSeries> {
-    group.constant.iter().filter(|s| !s.drifts_upward && s.bins.len() >= 2)
 }
 
 /// Loss levels from the highest useful one down to the lowest that two batch sizes reached (one,
@@ -22,65 +96,7 @@ fn fitted(group: &Group) -> impl Iterator<Item = &ConstantSeries> {
 /// The highest is the one at which three of four runs can be watched crossing within their stable
 /// phase.
 pub fn levels(group: &Group, count: usize) -> Vec<f64> {
-    // Per batch size: where its runs begin, and the lowest that one of them came to.
-    let mut sizes: Vec<(f64, f64, f64)> = Vec::new();
-    for s in fitted(group) {
-        let Some((high, low)) = falling(s).range() else { continue };
-        match sizes.iter_mut().find(|x| (x.0 / s.batch_size - 1.0).abs() < 1e-3) {
-            Some(x) => (x.1, x.2) = (x.1.max(high), x.2.min(low)),
-            None => sizes.push((s.batch_size, high, low)),
-        }
-    }
-    if sizes.is_empty() || count == 0 {
-        return Vec::new();
-    }
-    let mut highs: Vec<f64> = sizes.iter().map(|s| s.1).collect();
-    let mut lows: Vec<f64> = sizes.iter().map(|s| s.2).collect();
-    highs.sort_by(|a, b| b.total_cmp(a));
-    lows.sort_by(f64::total_cmp);
-    let most = (highs.len() * 3).div_ceil(4) - 1;
-    let (Some(high), Some(low)) = (highs.get(most), lows.get(1).or(lows.first())) else {
-        return Vec::new();
-    };
-    spaced(group, *high, *low, count)
-}
-
-/// Losses from `high` down to `low`, evenly spaced in the ln tokens that the fastest run needs to
-/// them (a loss curve is steep early and flat late: even spacing in the loss would leave nothing
-/// near today's), at numbers that a person reads easily.
-fn spaced(group: &Group, high: f64, low: f64, count: usize) -> Vec<f64> {
-    const FINE: usize = 400;
-    let curves: Vec<Falling> = fitted(group).map(falling).collect();
-    let fastest = |loss: f64| {
-        let at = |c: &Falling| match c.crossing(loss) {
-            Crossing::At { x, .. } => Some(x),
-            Crossing::Before | Crossing::Never => None,
-        };
-        curves.iter().filter_map(at).min_by(f64::total_cmp)
-    };
-    let fine: Vec<(f64, f64)> = (0..=FINE)
-        .map(|i| high + (low - high) * i as f64 / FINE as f64)
-        .filter_map(|loss| Some((loss, fastest(loss)?)))
-        .collect();
-    let (Some(first), Some(last)) = (fine.first(), fine.last()) else { return Vec::new() };
-    let gap = (last.1 - first.1) / count.saturating_sub(1).max(1) as f64;
-    let wanted: Vec<f64> = (0..count)
-        .filter_map(|k| fine.iter().find(|f| f.1 >= first.1 + gap * k as f64 - 1e-12))
-        .map(|f| f.0)
-        .collect();
-    let mut out: Vec<f64> = Vec::new();
-    for (i, loss) in wanted.iter().enumerate() {
-        let near = |j: Option<usize>| j.and_then(|j| wanted.get(j)).map(|o| (o - loss).abs());
-        let room = [near(i.checked_sub(1)), near(Some(i + 1))].into_iter().flatten();
-        let room = room.fold(f64::INFINITY, f64::min);
-        let step = STEPS.into_iter().rev().find(|s| *s <= room / 2.0).unwrap_or(STEPS[0]);
-        if let Some(round) = readable(*loss, step, high, low)
-            && out.last().is_none_or(|o| round < *o)
-        {
-            out.push(round);
-        }
-    }
-    out
+    Curves::of(group).levels(count)
 }
 
 /// The multiple of `step` nearest to `loss` within `low` to `high`.
@@ -95,11 +111,11 @@ fn readable(loss: f64, step: f64, high: f64, low: f64) -> Option<f64> {
 /// loss came down to it, or how far it got without. Runs that drift upward are left out; so are
 /// runs that were below the level when their stable phase began.
 pub fn observe(group: &Group, loss: f64) -> Vec<Observation> {
-    fitted(group).filter_map(|s| observation(s, loss)).collect()
+    Curves::of(group).observe(loss)
 }
 
-fn observation(s: &ConstantSeries, loss: f64) -> Option<Observation> {
-    let (x, se_ln, censored) = match falling(s).crossing(loss) {
+fn observation(s: &ConstantSeries, curve: &Falling, loss: f64) -> Option<Observation> {
+    let (x, se_ln, censored) = match curve.crossing(loss) {
         Crossing::At { x, se } => (x, se, false),
         Crossing::Never => (s.to_tokens.ln(), 0.0, true),
         Crossing::Before => return None,

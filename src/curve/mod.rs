@@ -79,6 +79,7 @@ mod copies;
 mod data;
 mod evidence;
 mod fit;
+mod future;
 mod groups;
 mod joint;
 mod law;
@@ -92,6 +93,7 @@ mod model;
 mod model_tests;
 mod no_floor;
 mod projection;
+mod provisional;
 mod query;
 #[cfg(test)]
 mod real;
@@ -122,7 +124,8 @@ pub use no_floor::NoFloor;
 pub use query::Estimate;
 pub use report::{
     CurvePoint, FitReport, GroupFit, Interval, LawFit, LeftOutSize, LevelFit, LossKind,
-    MemoryCheck, ModelFit, ModelKind, Observed, Open, Refused, RunUse, WindowScore,
+    MemoryCheck, ModelFit, ModelKind, ModelScore, Observed, Open, Provisional, Refused, RunUse,
+    WindowScore,
 };
 pub use saved::{SAVED_GROUP, SavedLaw};
 pub use series::{Bin, ConstantSeries, Group, Member, Observation, SwitchedSeries};

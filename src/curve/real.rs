@@ -34,15 +34,58 @@ fn the_law_of_the_first_sweep() {
     assert!(edge.high.unwrap() / edge.low.unwrap() > 1.5, "the edge is not well known: {edge:?}");
 }
 
+/// The bars of the issue: both switches within 0.004 nats in the fit, the second predicted from the
+/// first within 0.008, and forgetting at once, which misses by 0.03, rejected.
 #[test]
 fn the_memory_of_the_first_sweep_is_slow() {
     let g = sweep("mlp_sweep", &[2.2]);
     let fit = g.law.unwrap();
     assert_eq!(fit.memory.source, MemorySource::Measured);
-    assert!((700.0..2500.0).contains(&fit.memory.tau_steps), "{:?}", fit.memory);
-    assert!((0.35..0.55).contains(&fit.memory.p));
+    let left = |age| fit.memory.remembered(age);
+    assert!((0.6..0.9).contains(&left(1500.0)) && left(40_000.0) > 0.15, "{:?}", fit.memory);
     let check = &fit.memory_checks[0];
-    assert!(check.rms_nats < 0.006 && check.rms_instant_nats > 0.025, "{check:?}");
+    assert!(check.rms_nats <= 0.004 && check.rms_instant_nats > 0.03, "{check:?}");
+    assert!(check.predicted_nats.unwrap() <= 0.008, "{check:?}");
+}
+
+/// tau and p do not hang on the burn-in of the law that they are measured under.
+#[test]
+fn the_memory_does_not_move_with_the_window_of_the_law() {
+    let group = group_runs(&fixture::sweep("mlp_sweep"), &GroupOptions::default()).remove(0);
+    let series = super::data::usable(&group);
+    let windows = super::window::Windows::fit(&series);
+    let left: Vec<f64> = windows
+        .all
+        .iter()
+        .filter_map(|w| match w.joint()?.law {
+            AnyLaw::Floor(law) => super::memory::measure(&law, &series, &group.switched).ok(),
+            AnyLaw::NoFloor(_) => None,
+        })
+        .map(|m| m.memory.remembered(1500.0))
+        .collect();
+    let (low, high) = left.iter().fold((1.0f64, 0.0f64), |(l, h), x| (l.min(*x), h.max(*x)));
+    assert!(left.len() >= 3 && high - low < 0.05, "{left:?}");
+}
+
+/// Three sound sizes hold no law that could be scored, but two ramps tell the memory, and each the
+/// other: it is fast here, where a first sweep's was slow.
+#[test]
+fn the_memory_of_the_second_sweep_is_fast_and_provisional() {
+    let g = sweep("mlp2_sweep", &[2.0, 1.9]);
+    assert!(g.law.is_none() && g.levels.iter().all(|l| l.model != Some(ModelKind::Joint)));
+    let p = g.provisional.unwrap();
+    assert_eq!(p.batch_sizes, [512.0, 1024.0, 2048.0]);
+    assert_eq!(p.memory_checks.len(), 2);
+    for check in &p.memory_checks {
+        assert!(check.predicted_nats.unwrap() <= 0.010, "{check:?}");
+        assert!(check.predicted_nats.unwrap() < check.rms_instant_nats, "{check:?}");
+    }
+    assert!(p.memory.remembered(1500.0) < 0.5, "{:?}", p.memory);
+    assert!(g.notes.iter().any(|n| n.contains("provisional")), "{:?}", g.notes);
+    for small in ["b0064", "b0128", "b0256"] {
+        let run = g.runs.iter().find(|r| r.id.starts_with(small)).unwrap();
+        assert!(!run.used && run.why.as_deref().unwrap().contains("rises"), "{run:?}");
+    }
 }
 
 #[test]
@@ -92,4 +135,88 @@ fn a_saved_law_is_that_of_the_group() {
     }
     assert_eq!(back.runs.len(), g.runs.iter().filter(|r| r.used).count());
     assert!(back.draws().count() > 20);
+}
+
+/// The table of the README: `cargo test --lib curve::real::table -- --ignored --nocapture`, over
+/// `fixtures/` and the folders that `BOPTOP_SWEEPS` names (separated by colons).
+#[test]
+#[ignore = "prints a table over the real sweeps"]
+fn table() {
+    let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let more = std::env::var("BOPTOP_SWEEPS").unwrap_or_default();
+    let folders = ["mlp_sweep", "mlp2_sweep"].map(|s| home.join(s));
+    let more = more.split(':').filter(|f| !f.is_empty()).map(std::path::PathBuf::from);
+    for folder in folders.into_iter().chain(more) {
+        let report = fit(&fixture::folder(&folder), &FitOptions::default());
+        println!("\n{}", folder.file_name().unwrap().to_string_lossy());
+        report.groups.iter().for_each(print_group);
+    }
+}
+
+fn print_group(g: &GroupFit) {
+    println!("  group {}: {} runs used", g.id, g.runs.iter().filter(|r| r.used).count());
+    let nats = |x: Option<f64>| x.map_or("-".into(), |x| format!("{x:.4}"));
+    if let Some(l) = &g.law {
+        println!("    {:?}\n    {:?}", l.law, l.memory);
+        println!(
+            "    loss on {:?}, after {:.0} steps: rms {:.4}; a size left out {}, rival {}; second \
+             halves {}, rival {}",
+            l.on,
+            l.burn_in_steps,
+            l.rms_nats,
+            nats(l.held_out_nats),
+            nats(l.rival_held_out_nats),
+            nats(l.future_nats),
+            nats(l.rival_future_nats)
+        );
+        let inner = l.left_out.len().saturating_sub(1);
+        let (ends, inside): (Vec<_>, Vec<_>) =
+            l.left_out.iter().enumerate().partition(|(i, _)| *i == 0 || *i == inner);
+        let mean = |v: &[(usize, &LeftOutSize)]| {
+            nats(
+                (!v.is_empty())
+                    .then(|| v.iter().map(|x| x.1.rms_nats).sum::<f64>() / v.len() as f64),
+            )
+        };
+        println!("    left out: sizes inside {}, at the ends {}", mean(&inside), mean(&ends));
+        println!("    {:?}", l.memory_checks);
+    }
+    if let Some(p) = &g.provisional {
+        println!(
+            "    provisional {:?} after {:.0} steps\n    {:?}",
+            p.memory, p.burn_in_steps, p.memory_checks
+        );
+    }
+    for s in &g.scores {
+        println!(
+            "    {:?}: left out {} future {}",
+            s.model,
+            nats(s.held_out_ln_e),
+            nats(s.future_ln_e)
+        );
+    }
+    println!("    rms error of ln E at a size left out; best tested; B_opt that speaks");
+    for l in &g.levels {
+        let of = |kind| {
+            let m = l.models.iter().find(|m: &&ModelFit| m.model == kind);
+            nats(m.and_then(|m| m.held_out_ln_e))
+        };
+        let reached = l.observed.iter().filter(|o| !o.censored);
+        let best = reached.min_by(|a, b| a.tokens.total_cmp(&b.tokens));
+        println!(
+            "    {:<6} classical {} smooth {} three-stage {} joint {} rival {}; best {:?}; {:?} {:?} \
+             [{:?}, {:?}]",
+            l.loss,
+            of(ModelKind::Classical),
+            of(ModelKind::Smooth),
+            of(ModelKind::ThreeStage),
+            of(ModelKind::Joint),
+            of(ModelKind::NoFloor),
+            best.map(|o| o.batch_size_tokens),
+            l.model,
+            l.b_opt.value.map(f64::round),
+            l.b_opt.low.map(f64::round),
+            l.b_opt.high.map(f64::round)
+        );
+    }
 }

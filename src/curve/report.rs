@@ -102,6 +102,10 @@ pub struct GroupFit {
     pub lr: Option<f64>,
     pub runs: Vec<RunUse>,
     pub law: Option<LawFit>,
+    /// Where there is no law yet, but a memory.
+    pub provisional: Option<Provisional>,
+    /// Every model that could be scored, from few assumptions to many.
+    pub scores: Vec<ModelScore>,
     /// From the highest loss to the lowest.
     pub levels: Vec<LevelFit>,
     /// What all levels together say, in words: where the optimum goes as the loss falls.
@@ -130,6 +134,10 @@ pub struct LawFit {
     pub left_out: Vec<LeftOutSize>,
     /// The same mean error of the rival without a noise floor.
     pub rival_held_out_nats: Option<f64>,
+    /// Rms error on the second half of every run's tokens, predicted from the first halves.
+    pub future_nats: Option<f64>,
+    /// The same of the rival.
+    pub rival_future_nats: Option<f64>,
     /// Every burn-in that was tried.
     pub windows: Vec<WindowScore>,
     /// How well each memory explains the runs that switched.
@@ -163,6 +171,36 @@ pub struct MemoryCheck {
     /// Rms error of the loss after the switches, nats.
     pub rms_nats: f64,
     pub rms_instant_nats: f64,
+    /// The same of a memory fitted without this run, or, where it is the only one, of its last
+    /// switch predicted from those before it.
+    pub predicted_nats: Option<f64>,
+}
+
+/// A law of too few batch sizes to be scored, good for one thing: the memory measured under it.
+/// Nothing else is computed from it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Provisional {
+    #[serde(flatten)]
+    pub law: Law,
+    #[serde(flatten)]
+    pub memory: Memory,
+    pub rms_nats: f64,
+    /// Of those tried, the one under which switched runs predict one another best.
+    pub burn_in_steps: f64,
+    pub batch_sizes: Vec<f64>,
+    pub memory_checks: Vec<MemoryCheck>,
+}
+
+/// How well a model predicts what it was not fitted to, over all levels: those near the lowest
+/// loss reached count most (half as much for each level above it).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ModelScore {
+    pub model: ModelKind,
+    /// Rms error of ln E at a batch size left out of the fit.
+    pub held_out_ln_e: Option<f64>,
+    /// Rms error of ln E where a run crossed a level in the second half of its tokens, by a fit to
+    /// the first halves.
+    pub future_ln_e: Option<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -202,6 +240,9 @@ pub struct ModelFit {
     pub e_min_tokens: Interval,
     /// Rms error of ln E at a batch size left out of the fit.
     pub held_out_ln_e: Option<f64>,
+    /// The same where a run crossed this level in the second half of its tokens, by a fit to the
+    /// first halves.
+    pub future_ln_e: Option<f64>,
     pub refused: Option<String>,
     /// The curve, ascending in steps, for drawing; empty where refused.
     pub curve: Vec<CurvePoint>,

@@ -1,7 +1,8 @@
 //! Which model speaks at a level: the best one at adequate support, by its error on batch sizes left
 //! out of its fit.
 //!
-//! Every model predicts ln E at each batch size from a fit to the others. The scores of neighbouring
+//! Every model predicts ln E at each batch size from a fit to the others, and, where a run crossed
+//! the level in the second half of its tokens, from a fit to the first halves. The scores of neighbouring
 //! levels count too (a single level has few sizes), less the further they are. Models within one
 //! standard error of the best, paired by batch size, cannot be told from it: they widen the
 //! interval. On a tie the one with fewer assumptions speaks.
@@ -26,6 +27,8 @@ pub(super) struct LeftOutError {
     pub weight: f64,
     /// The run never reached the level: only a prediction that it had is an error.
     pub censored: bool,
+    /// The crossing was still to come when the fit was made, rather than its size left out.
+    pub future: bool,
 }
 
 /// Errors of one model at one level.
@@ -36,12 +39,25 @@ pub(super) struct Score {
 }
 
 impl Score {
-    /// Rms error of ln E at this level.
+    /// Rms error of ln E at batch sizes left out, at this level.
     pub fn rms(&self) -> Option<f64> {
-        let counted = self.errors.iter().filter(|e| !e.censored || e.error > 0.0);
-        let (sum, weight) =
-            counted.fold((0.0, 0.0), |(s, w), e| (s + e.weight * e.error * e.error, w + e.weight));
+        let (sum, weight) = self.squares(false);
         (weight > 0.0).then(|| (sum / weight).sqrt())
+    }
+
+    /// Rms error of ln E at crossings that were still to come.
+    pub fn future_rms(&self) -> Option<f64> {
+        let (sum, weight) = self.squares(true);
+        (weight > 0.0).then(|| (sum / weight).sqrt())
+    }
+
+    /// Weighted sum of the square errors, and the sum of the weights.
+    pub fn squares(&self, future: bool) -> (f64, f64) {
+        let counted = |e: &&LeftOutError| e.future == future && (!e.censored || e.error > 0.0);
+        self.errors
+            .iter()
+            .filter(counted)
+            .fold((0.0, 0.0), |(s, w), e| (s + e.weight * e.error * e.error, w + e.weight))
     }
 }
 
@@ -59,7 +75,7 @@ pub(super) fn error_at(curve: Option<&Curve>, points: &Points, i: usize) -> Left
     let waste = points.best().map_or(0.0, |b| (p.ln_tokens() - b.ln_tokens()).max(0.0));
     let weight = (0.02 / p.se).powi(2).min(1.0) * (-2.0 * waste).exp();
     let error = if error.is_finite() { error.min(MOST) } else { MOST };
-    LeftOutError { batch_size: p.batch_size, error, weight, censored: p.censored }
+    LeftOutError { batch_size: p.batch_size, error, weight, censored: p.censored, future: false }
 }
 
 /// Errors of a one-level model; `None` where too few sizes reached the level to leave one out.
@@ -195,11 +211,10 @@ fn paired(level: usize, scores: &[Vec<Score>], kinds: &[ModelKind]) -> Vec<Vec<f
         let of: Option<Vec<&Score>> =
             kinds.iter().map(|k| here.iter().find(|s| s.kind == *k)).collect();
         let Some(of) = of else { continue };
-        for (i, e) in of[0].errors.iter().enumerate() {
-            let errors: Option<Vec<&LeftOutError>> = of
-                .iter()
-                .map(|s| s.errors.get(i).filter(|x| x.batch_size == e.batch_size))
-                .collect();
+        for e in &of[0].errors {
+            let same = |x: &&LeftOutError| x.batch_size == e.batch_size && x.future == e.future;
+            let errors: Option<Vec<&LeftOutError>> =
+                of.iter().map(|s| s.errors.iter().find(same)).collect();
             let Some(errors) = errors else { continue };
             if e.censored && errors.iter().all(|x| x.error == 0.0) {
                 continue;
@@ -235,6 +250,7 @@ mod tests {
                 error,
                 weight: 1.0,
                 censored: false,
+                future: false,
             })
             .collect();
         Score { kind, errors }
@@ -261,6 +277,21 @@ mod tests {
         ]];
         let c = choose(0, &scores, &all[1..]).unwrap();
         assert_eq!(c.comparable, [ModelKind::Smooth, ModelKind::Joint]);
+    }
+
+    #[test]
+    fn a_model_that_predicts_sizes_but_not_the_future_does_not_speak() {
+        let mut joint = score(ModelKind::Joint, &[0.02, 0.02, 0.02]);
+        let mut smooth = score(ModelKind::Smooth, &[0.018, 0.018, 0.018]);
+        let kinds = [ModelKind::Smooth, ModelKind::Joint].map(open);
+        let before = choose(0, &[vec![smooth.clone(), joint.clone()]], &kinds).unwrap();
+        assert_eq!(before.best, ModelKind::Smooth);
+        for (s, error) in [(&mut smooth, 0.3), (&mut joint, 0.02)] {
+            s.errors.push(LeftOutError { error, future: true, ..s.errors[0] });
+        }
+        assert!(smooth.rms().unwrap() < 0.02 && smooth.future_rms() == Some(0.3));
+        let c = choose(0, &[vec![smooth, joint]], &kinds).unwrap();
+        assert_eq!(c.best, ModelKind::Joint);
     }
 
     #[test]

@@ -104,6 +104,21 @@ impl Falling {
         0.5 * (low + high)
     }
 
+    /// Ln tokens of the crossing where it comes before `end`: cheap where it does not.
+    pub fn crossing_before(&self, loss: f64, end: f64) -> Option<f64> {
+        let (high, low) = self.range().filter(|_| loss.is_finite())?;
+        if loss < low || loss > high {
+            return None;
+        }
+        let i = self.pools.partition_point(|p| p.loss > loss);
+        let x = match i.checked_sub(1) {
+            Some(j) if self.pools.get(j).is_some_and(|a| a.centre >= end) => return None,
+            Some(j) if self.pools.get(i).is_some() => self.inverse(j, loss),
+            _ => self.pools.get(i)?.centre,
+        };
+        (x < end).then_some(x)
+    }
+
     /// Where the curve comes down to `loss`.
     ///
     /// The standard error of ln tokens is that of the loss over the slope, and the width of the

@@ -23,18 +23,30 @@ pub(crate) fn record(line: &str) -> Record {
 pub(crate) fn run(path: &Path) -> RunData {
     let id = path.file_stem().unwrap().to_str().unwrap();
     let mut r = Recorder::new(id, Assumptions::default());
-    for line in std::fs::read_to_string(path).unwrap().lines() {
-        r.push(0, &record(line));
+    // Validation losses may lie in a file of their own beside the run.
+    let parts = [path.to_path_buf(), path.with_extension("val.jsonl")];
+    for (stream, part) in parts.iter().filter(|p| p.exists()).enumerate() {
+        for line in std::fs::read_to_string(part).unwrap().lines() {
+            r.push(stream, &record(line));
+        }
     }
     r.data()
 }
 
 /// All runs of a folder of `fixtures/`, by name.
 pub(crate) fn sweep(name: &str) -> Vec<RunData> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name))
+}
+
+/// All runs of a folder, by name.
+pub(crate) fn folder(folder: &Path) -> Vec<RunData> {
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     paths.sort();
-    paths.iter().filter(|p| p.extension().is_some_and(|e| e == "jsonl")).map(|p| run(p)).collect()
+    let whole = |p: &&std::path::PathBuf| {
+        let name = p.to_string_lossy();
+        name.ends_with(".jsonl") && !name.ends_with(".val.jsonl")
+    };
+    paths.iter().filter(whole).map(|p| run(p)).collect()
 }
 
 /// A run made of these records, of one stream.

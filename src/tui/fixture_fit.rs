@@ -41,6 +41,7 @@ fn level(loss_level: f64) -> LevelFit {
         b_opt: interval(b * shift, 1.2),
         e_min_tokens: interval(s * b, 1.03),
         held_out_ln_e: Some(held_out),
+        future_ln_e: None,
         refused: None,
         curve: curve(loss_level, shift),
     };
@@ -93,6 +94,8 @@ pub(crate) fn group() -> GroupFit {
             why: Some("its smoothed loss rises through the stable phase: no floor to fit".into()),
         }],
         law: None,
+        provisional: None,
+        scores: vec![],
         levels,
         notes: vec![],
         refused: vec![Refused {

@@ -39,6 +39,10 @@ fn head(group: &GroupFit) -> String {
         out += "\n";
         out += &law_text(law);
     }
+    if !group.scores.is_empty() {
+        out += "\nRms error of ln E, the lowest losses counting most\n";
+        out += &scores(group);
+    }
     if !group.levels.is_empty() {
         out += "\nB_opt by loss level (tokens per step; 90 % intervals)\n";
         out += &summary(&group.levels);
@@ -47,6 +51,15 @@ fn head(group: &GroupFit) -> String {
         out += &wrap(note, "  ", 98);
     }
     out
+}
+
+fn scores(group: &GroupFit) -> String {
+    let mut table = Table::new(["model", "a batch size left out", "second half of the tokens"]);
+    for s in &group.scores {
+        let error = |x: Option<f64>| maybe(x, |x| format!("{x:.3}"));
+        table.row(vec![name(&s.model), error(s.held_out_ln_e), error(s.future_ln_e)]);
+    }
+    table.render(2)
 }
 
 fn runs(group: &GroupFit) -> String {
@@ -86,10 +99,11 @@ fn law_text(fit: &LawFit) -> String {
         l.q
     );
     out += &format!(
-        "  rms {:.4} nats; held-out batch size {} nats; fitted after step {}, batch sizes {} to {}, \
-         losses {} to {}\n",
+        "  rms {:.4} nats; held-out batch size {} nats; second half of the tokens from the first {} \
+         nats\n  fitted after step {}, batch sizes {} to {}, losses {} to {}\n",
         fit.rms_nats,
         maybe(fit.held_out_nats, |x| format!("{x:.4}")),
+        maybe(fit.future_nats, |x| format!("{x:.4}")),
         units::count(fit.burn_in_steps),
         units::count(fit.batch_sizes[0]),
         units::count(fit.batch_sizes[1]),
@@ -103,8 +117,12 @@ fn law_text(fit: &LawFit) -> String {
         name(&fit.memory.source)
     );
     for check in &fit.memory_checks {
+        let predicted = check
+            .predicted_nats
+            .map_or_else(String::new, |x| format!("; predicted by other switches {x:.4}"));
         out += &format!(
-            "    {}: loss after its switches within {:.4} nats rms (instant forgetting: {:.4})\n",
+            "    {}: loss after its switches within {:.4} nats rms (instant forgetting: {:.4}\
+             {predicted})\n",
             check.run, check.rms_nats, check.rms_instant_nats
         );
     }
