@@ -126,15 +126,29 @@ impl Level {
         }
         let law = laws.joint().and_then(|j| j.law.curve(self.loss));
         let mut near: Vec<String> = Vec::new();
+        let mut never: Vec<f64> = Vec::new();
         for p in self.points.iter().filter(|p| p.censored) {
             let so_far = p.ln_tokens().exp();
             near.push(match law.map(|c| c.tokens(p.batch_size)) {
                 Some(Some(e)) if e > so_far => {
                     format!("{} about {} more tokens", count(p.batch_size), count(e - so_far))
                 }
-                Some(None) => format!("{} never gets there by the law", count(p.batch_size)),
+                Some(None) => {
+                    never.push(p.batch_size);
+                    continue;
+                }
                 _ => format!("{} more than its {} tokens", count(p.batch_size), count(so_far)),
             });
+        }
+        never.dedup();
+        // The points ascend in batch size, and what never arrives are the smallest ones.
+        match never[..] {
+            [] => {}
+            [only] => near.insert(0, format!("{} never gets there by the law", count(only))),
+            [first, .., last] => {
+                let (first, last) = (count(first), count(last));
+                near.insert(0, format!("{first} to {last} never get there by the law"));
+            }
         }
         let missing = needed - reached.len();
         let needs = if near.is_empty() {

@@ -20,20 +20,36 @@ pub(crate) fn fit<'t>(theme: &Theme, text: &'t str, max: u16) -> Cow<'t, str> {
     if clean.width() <= max {
         return clean;
     }
-    let mut out = String::new();
-    let mut used = 0;
-    for c in clean.chars() {
-        let w = c.width().unwrap_or(0);
-        if used + w + 1 > max {
-            break;
-        }
-        used += w;
-        out.push(c);
-    }
+    let mut out = take(clean.chars(), max.saturating_sub(1));
     if max > 0 {
         out.push(if theme.ascii { '~' } else { '…' });
     }
     Cow::Owned(out)
+}
+
+/// The text cut to `max` columns in its middle: names that begin alike stay apart.
+pub(crate) fn fit_middle<'t>(theme: &Theme, text: &'t str, max: u16) -> Cow<'t, str> {
+    let clean = theme.clean(text);
+    let max = usize::from(max);
+    if clean.width() <= max || max < 5 {
+        return fit(theme, text, max as u16);
+    }
+    // What tells runs apart stands at the end as often as at the beginning.
+    let head = take(clean.chars(), max / 2);
+    let tail: Vec<char> = take(clean.chars().rev(), max - 1 - max / 2).chars().collect();
+    let dots = if theme.ascii { '~' } else { '…' };
+    Cow::Owned(head.chars().chain([dots]).chain(tail.into_iter().rev()).collect())
+}
+
+/// The first characters that fill at most `max` columns.
+fn take(chars: impl Iterator<Item = char>, max: usize) -> String {
+    let mut used = 0;
+    chars
+        .take_while(|c| {
+            used += c.width().unwrap_or(0);
+            used <= max
+        })
+        .collect()
 }
 
 /// Draws at most `max` columns from (x, y); returns the column after the text.
@@ -225,6 +241,9 @@ mod tests {
         assert_eq!(fit(&t, "abcdefg", 6), "abcde…");
         assert_eq!(fit(&t, "日本語", 4), "日…");
         assert_eq!(fit(&t, "x", 0), "");
+        assert_eq!(fit_middle(&t, "sweep-b0016", 11), "sweep-b0016");
+        assert_eq!(fit_middle(&t, "sweep-lr2e-3-b0016", 11), "sweep…b0016");
+        assert_eq!(fit_middle(&t, "日本語日本語x", 8), "日本…語x");
     }
 
     #[test]

@@ -22,7 +22,7 @@ const fn column(title: &'static str, width: u16, most: u16, right: bool, rank: u
 
 #[rustfmt::skip]
 const COLUMNS: [Column; 14] = [
-    column("RUN", 14, 28, false, 0),
+    column("RUN", 13, 28, false, 0),
     column("STATE", 9, 9, false, 8),
     column("PHASE", 6, 6, false, 7),
     column("STEP", 6, 6, true, 11),
@@ -33,7 +33,8 @@ const COLUMNS: [Column; 14] = [
     column("B_OPT", 7, 7, true, 0),
     column("90 %", 11, 13, false, 2),
     column("LOST", 6, 6, true, 0),
-    column("VERDICT", 13, 90, false, 0),
+    // Room for `raise to 1.02K`: what a person acts on is never cut.
+    column("VERDICT", 16, 90, false, 0),
     column("CONTROL", 10, 14, false, 9),
     column("WRITE", 5, 5, true, 6),
 ];
@@ -65,7 +66,7 @@ fn places(table: Rect, shown: &[&RunView]) -> Vec<(usize, u16, u16)> {
     let longest = shown.iter().map(|r| r.id.chars().count() + if r.excluded { 11 } else { 0 });
     let width = longest.max().unwrap_or(0).clamp(8, 28) as u16;
     let mut columns = COLUMNS;
-    columns[0].width = width.min(if table.width < 100 { 16 } else { 28 });
+    columns[0].width = width.min(if table.width < 100 { 13 } else { 28 });
     columns[0].most = width;
     table::layout(&columns, table.x + 3, table.width.saturating_sub(4))
 }
@@ -117,13 +118,14 @@ impl Overview<'_> {
         let iv = run.b_opt.as_ref();
         let unfitted = format!("{} (left out)", run.id);
         let id = if run.excluded { &unfitted } else { &run.id };
+        let id_width = places.iter().find(|p| p.0 == 0).map_or(0, |p| p.2);
         let (_, verdict_role) = words::verdict(run.verdict.kind);
         let verdict_width = places.iter().find(|p| p.0 == 11).map_or(0, |p| p.2);
         let trend_width = places.iter().find(|p| p.0 == 6).map_or(0, |p| p.2);
         let control = run.control.state.map(words::control);
         let lost = run.excess_tokens;
         let cells: [(String, Style); 14] = [
-            (id.clone(), style(text_role)),
+            (text::fit_middle(theme, id, id_width).into_owned(), style(text_role)),
             (state.into(), style(Role::Dim)),
             (words::phase(run.phase).into(), style(Role::Dim)),
             (words::count(run.step), style(text_role)),
