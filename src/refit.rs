@@ -51,10 +51,13 @@ pub fn compute(request: &Request) -> Outcome {
 /// The plan of one run under a given fit.
 pub fn plan_one(subject: &Subject, report: &FitReport, request: &Request) -> Plan {
     let options = PlanOptions { lead_seconds: subject.lead_seconds, ..request.plan.clone() };
-    let plan = |group: Option<&GroupFit>| {
-        advice::plan(&subject.data, subject.loss_now, group, &subject.situation, &options)
-    };
     let own = group_of(report, &subject.data.id);
+    let fitted = |s: &&Subject| own.is_some_and(|g| g.runs.iter().any(|r| r.id == s.data.id));
+    let decayed = request.subjects.iter().filter(fitted).filter_map(|s| advice::decayed(&s.data));
+    let situation = Situation { decayed: decayed.collect(), ..subject.situation.clone() };
+    let plan = |group: Option<&GroupFit>| {
+        advice::plan(&subject.data, subject.loss_now, group, &situation, &options)
+    };
     // A saved law speaks only where the runs themselves hold none.
     let saved = match own.filter(|g| g.law.is_some()) {
         None => request.law.as_ref().map(SavedLaw::group),

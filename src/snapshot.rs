@@ -5,7 +5,7 @@ pub use crate::advice::{
     Entry, Goal, GuardAnswer, GuardName, Now, Plan, Policy, PolicyOutcome, TrainerLimits, Verdict,
     VerdictKind,
 };
-pub use crate::control::{ControlState, LogLine};
+pub use crate::control::{ControlState, Forecast, LogLine};
 pub use crate::curve::{
     CurvePoint, FitReport, GroupFit, Interval, LawFit, LevelFit, LossKind, MemorySource, ModelFit,
     ModelKind, Observed, Open, Refused, RunUse,
@@ -148,6 +148,8 @@ pub struct ControlView {
     /// warning.
     pub notes: Vec<String>,
     pub proposal: Option<Proposal>,
+    /// What approved changes promised and what came of it, newest last.
+    pub forecasts: Vec<Forecast>,
     /// Newest last.
     pub log: Vec<LogLine>,
 }

@@ -7,7 +7,7 @@ use super::outcome::{Futures, stairs_of};
 use super::plan::Ask;
 use super::policy::single_loss_at;
 use super::verdict::{cannot_tell, hold};
-use super::{Entry, Goal, Verdict};
+use super::{DECAY, Entry, Goal, Verdict};
 use crate::curve::LawFit;
 use crate::units::{count, duration, exact, loss};
 
@@ -26,6 +26,8 @@ pub struct Aim {
     pub target: f64,
     /// Cumulative tokens.
     pub budget: f64,
+    /// Cumulative tokens at which the decay begins.
+    pub decay_from: f64,
     /// What was assumed.
     pub words: Vec<String>,
 }
@@ -56,12 +58,23 @@ impl Ask<'_> {
         leave: &[Entry],
     ) -> Result<Aim, Verdict> {
         let mut words = Vec::new();
-        let goal = self.options.goal.unwrap_or(Goal::Stable);
+        let goal = self.options.aimed_at();
         let l_inf = futures.course.law().l_inf;
         let lowest = fit.losses[0].min(fit.losses[1]).max(l_inf);
         let least = l_inf + REACH * (lowest - l_inf);
         let asked = self.options.target_loss;
-        asked.map_or(Ok(()), |t| reachable(t, l_inf, lowest, least))?;
+        asked.map_or(Ok(()), |t| reachable(t, l_inf))?;
+        let nearest = asked.filter(|t| *t < least && goal != Goal::Decayed);
+        if let Some(t) = nearest {
+            words.push(format!(
+                "the target {} lies too far below the lowest loss that the law rests on ({}): planned \
+                 to {}, as far as the law is trusted; the rest is planned when the run gets there",
+                loss(t),
+                loss(lowest),
+                loss(least)
+            ));
+        }
+        let asked = asked.map(|t| if nearest.is_some() { least } else { t });
         let stairs = stairs_of(leave);
         let way = futures.course.along(&stairs);
         let now = way.loss(self.run.tokens());
@@ -83,18 +96,23 @@ impl Ask<'_> {
             ));
         }
         if goal == Goal::Decayed {
-            words.push(
-                "the decay itself is not modelled: half of the noise part is taken to remain, as \
-                 in decayed twins of a small model"
-                    .into(),
-            );
+            words.push(format!(
+                "a linear decay to zero from {} tokens on is taken; how much noise it anneals follows \
+                 from the memory, which is not yet known to predict across models",
+                count(self.decay_from(budget))
+            ));
         } else if now <= target {
             return Err(hold(
                 "what is left of the budget gains nothing that the law can tell",
                 Vec::new(),
             ));
         }
-        Ok(Aim { goal, target, budget, words })
+        Ok(Aim { goal, target, budget, decay_from: self.decay_from(budget), words })
+    }
+
+    /// Where the decay begins, for a budget.
+    pub(super) fn decay_from(&self, budget: f64) -> f64 {
+        self.options.decay_from().unwrap_or((1.0 - DECAY) * budget)
     }
 
     fn now(&self, by_law: f64) -> f64 {
@@ -186,7 +204,7 @@ impl Ask<'_> {
     }
 }
 
-fn reachable(t: f64, l_inf: f64, lowest: f64, least: f64) -> Result<(), Verdict> {
+fn reachable(t: f64, l_inf: f64) -> Result<(), Verdict> {
     let because = if !t.is_finite() {
         "the target is not a number; give a loss in nats per token".into()
     } else if t <= l_inf {
@@ -195,14 +213,6 @@ fn reachable(t: f64, l_inf: f64, lowest: f64, least: f64) -> Result<(), Verdict>
              reaches; choose a higher target",
             loss(t),
             loss(l_inf)
-        )
-    } else if t < least {
-        format!(
-            "the target {} lies too far below the lowest loss that the law rests on ({}); choose \
-             {} or higher",
-            loss(t),
-            loss(lowest),
-            loss(least)
         )
     } else {
         return Ok(());

@@ -1,23 +1,37 @@
-//! No sweep yet: which batch sizes to branch from the newest checkpoint, for how long, and what
-//! that costs. The precedent for branching one checkpoint at several batch sizes is arXiv 2505.23971.
+//! No sweep yet: which batch sizes to branch from which checkpoint, for how many tokens, so that
+//! B_opt is known to +-25 %, and the memory of noise with it; the cheapest such set, and its cost.
+//! The precedent for branching one checkpoint at several batch sizes is arXiv 2505.23971.
 
+use super::design::Belief;
+use crate::curve::Stretch;
 use crate::units;
 
-/// Sizes that the joint law asks for, one of them left out for the held-out score.
-const SIZES: usize = 5;
-/// Each branch trains this share of the tokens so far: long enough to leave the parent's noise
-/// behind where it is forgotten slowly.
-const SHARE: f64 = 0.25;
+/// B_opt is to be known to this factor, 90 %.
+const PRECISION: f64 = 1.25;
+/// Batch sizes that the joint law asks for, the run's own among them.
+const SIZES: usize = 4;
+/// Sizes that are tried, in factors of two of the run's own; the run itself is one.
+const RUNGS: std::ops::RangeInclusive<i32> = -3..=5;
+/// Checkpoints that are tried, as shares of the tokens so far.
+const CHECKPOINTS: [f64; 3] = [1.0, 0.5, 0.25];
+/// Tokens of each branch that are tried, as shares of those so far.
+const SHORTEST: f64 = 0.02;
+const LONGEST: f64 = 2.0;
+const LENGTHS: usize = 14;
 
 /// A set of branches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Branches {
+    /// Cumulative tokens of the checkpoint.
+    pub from_tokens: f64,
     /// Tokens per step, ascending.
     pub batch_sizes: Vec<u64>,
     /// Tokens that each one trains beyond the checkpoint.
     pub tokens_each: f64,
     pub tokens_total: f64,
-    /// Where the centre of the sizes comes from.
+    /// B_opt is then expected to be known to this factor, 90 %.
+    pub precision: f64,
+    /// Where the belief comes from.
     pub because: String,
 }
 
@@ -30,13 +44,36 @@ impl Branches {
             ("sizes", format!(" each ({} in all)", units::count(self.tokens_total)))
         };
         format!(
-            "branch the newest stable-phase checkpoint at batch {what} {} for {} tokens{each}, \
-             learning rate unchanged; {}",
+            "branch the stable-phase checkpoint at {} tokens at batch {what} {} for {} tokens{each}, \
+             learning rate unchanged: B_opt is then expected to be known to +-{}{}, and how fast \
+             noise is forgotten with it; {}",
+            units::count(self.from_tokens),
             sizes.join(", "),
             units::count(self.tokens_each),
+            units::percent(self.precision - 1.0),
+            if self.precision > PRECISION * 1.001 {
+                " (longer branches than twice the run were not looked at)"
+            } else {
+                ""
+            },
             self.because
         )
     }
+}
+
+/// What is known when branches are planned.
+#[derive(Debug, Clone)]
+pub struct Known<'a> {
+    /// Tokens per step of the run, its tokens and its loss now.
+    pub own: u64,
+    pub tokens: f64,
+    pub loss: f64,
+    pub unit: Option<u64>,
+    pub max: Option<u64>,
+    /// Siblings at a constant batch size: (tokens per step, steps).
+    pub tested: &'a [(f64, f64)],
+    pub belief: Belief,
+    pub because: String,
 }
 
 /// MiniCPM's rule, B = 1.2110e9 / L^6.2393 tokens; keyed to its own tokenizer's loss, so a mark to
@@ -46,67 +83,160 @@ pub fn minicpm_mark(loss: f64) -> Option<f64> {
     (loss > 0.0 && b.is_finite()).then_some(b)
 }
 
-/// Sizes around the present one, half of them above, a factor of two apart, shifted by one rung
-/// where `expected` (a saved law's B_opt) lies clearly off. `tested` are sizes that siblings already
-/// cover. `None` where neither tokens nor batch size is known.
-pub fn branches(
-    own: u64,
-    tokens: f64,
-    unit: Option<u64>,
-    max: Option<u64>,
-    tested: &[f64],
-    expected: Option<f64>,
-) -> Option<Branches> {
-    if own == 0 || !(tokens.is_finite() && tokens > 0.0) {
+/// The cheapest set that is expected to tell B_opt at the present loss to +-25 %; where none does,
+/// the one that tells most for its tokens. `None` where neither tokens nor batch size is known, or
+/// no other size is allowed.
+pub fn branches(known: &Known<'_>) -> Option<Branches> {
+    let (own, tokens) = (known.own as f64, known.tokens);
+    if known.own == 0 || !(tokens.is_finite() && tokens > own) {
         return None;
     }
-    let shift = expected.map_or(0, |b| (b / own as f64).log2().round().clamp(-2.0, 2.0) as i32);
-    let because = match expected {
-        Some(b) => format!("centred on the saved law's B_opt of {}", units::count(b)),
-        None => "centred on the present size, since nothing tells where the optimum lies".into(),
-    };
-    let unit = unit.unwrap_or(1).max(1);
-    let mut batch_sizes = Vec::new();
-    for k in -2..=2 {
-        let b = own as f64 * 2f64.powi(k + shift);
-        let b = ((b / unit as f64).round() as u64).max(1) * unit;
-        let covered = tested.iter().any(|t| (t / b as f64).ln().abs() < 0.2);
-        let allowed = max.is_none_or(|m| b <= m);
-        if allowed && !covered && !batch_sizes.contains(&b) {
-            batch_sizes.push(b);
+    let mut belief = known.belief.clone();
+    belief.seen(&[Stretch { batch_size: own, steps: tokens / own }]);
+    for &(batch_size, steps) in known.tested {
+        belief.seen(&[Stretch { batch_size, steps }]);
+    }
+    let sizes = candidates(known);
+    let missing = SIZES.saturating_sub(1 + distinct(known)).max(1);
+    let sets = sets(sizes.len(), missing);
+    let mut best: Option<(Branches, bool)> = None;
+    for share in CHECKPOINTS {
+        let from = share * tokens;
+        for k in 0..LENGTHS {
+            let length = SHORTEST * (LONGEST / SHORTEST).powf(k as f64 / (LENGTHS - 1) as f64);
+            let each = length * tokens;
+            let parent = Stretch { batch_size: own, steps: from / own };
+            let tells: Vec<_> = sizes
+                .iter()
+                .map(|b| {
+                    let batch_size = *b as f64;
+                    belief.information(&[parent, Stretch { batch_size, steps: each / batch_size }])
+                })
+                .collect();
+            for set in &sets {
+                // A branch of a few steps tells nothing.
+                if set.iter().any(|i| each < 50.0 * sizes[*i] as f64) {
+                    continue;
+                }
+                let mut after = belief.clone();
+                set.iter().for_each(|i| after.add(&tells[*i]));
+                let Some(width) = after.half_width(known.loss) else { continue };
+                let found = Branches {
+                    from_tokens: from,
+                    batch_sizes: set.iter().map(|i| sizes[*i]).collect(),
+                    tokens_each: each,
+                    tokens_total: each * set.len() as f64,
+                    precision: width.exp(),
+                    because: known.because.clone(),
+                };
+                let enough = found.precision <= PRECISION;
+                let better = best.as_ref().is_none_or(|(b, was)| match (enough, was) {
+                    (true, true) => found.tokens_total < b.tokens_total,
+                    (false, false) => found.precision < b.precision,
+                    (now, _) => now,
+                });
+                if better {
+                    best = Some((found, enough));
+                }
+            }
         }
     }
-    let tokens_each = SHARE * tokens;
-    let missing = SIZES.saturating_sub(tested.len());
-    batch_sizes.sort_by_key(|b| (*b as f64 / own as f64).ln().abs().to_bits());
-    batch_sizes.truncate(missing.max(1));
-    batch_sizes.sort_unstable();
-    (!batch_sizes.is_empty()).then_some(Branches {
-        tokens_total: tokens_each * batch_sizes.len() as f64,
-        batch_sizes,
-        tokens_each,
-        because,
-    })
+    best.map(|(b, _)| b)
+}
+
+/// Batch sizes of siblings that differ from the run's own and from one another.
+fn distinct(known: &Known<'_>) -> usize {
+    let mut sizes: Vec<f64> = known.tested.iter().map(|t| t.0).collect();
+    sizes.push(known.own as f64);
+    sizes.sort_by(f64::total_cmp);
+    sizes.dedup_by(|a, b| (*a / *b).ln().abs() < 0.2);
+    sizes.len() - 1
+}
+
+/// Whole units, a factor of two apart, within the limit, that no sibling covers.
+fn candidates(known: &Known<'_>) -> Vec<u64> {
+    let unit = known.unit.unwrap_or(1).max(1);
+    let mut out: Vec<u64> = Vec::new();
+    for k in RUNGS.filter(|k| *k != 0) {
+        let b = known.own as f64 * 2f64.powi(k);
+        let b = ((b / unit as f64).round() as u64).max(1) * unit;
+        let covered = known.tested.iter().any(|t| (t.0 / b as f64).ln().abs() < 0.2);
+        let allowed = known.max.is_none_or(|m| b <= m) && b.abs_diff(known.own) * 5 > known.own;
+        if allowed && !covered && !out.contains(&b) {
+            out.push(b);
+        }
+    }
+    out
+}
+
+/// Sets of at least `least` neighbours and neighbours but one, up to five, as indices.
+fn sets(n: usize, least: usize) -> Vec<Vec<usize>> {
+    let least = least.min(n);
+    let mut out = Vec::new();
+    for size in least..=n.min(5) {
+        for from in 0..n {
+            for step in [1, 2] {
+                let set: Vec<usize> = (0..size).map(|i| from + i * step).collect();
+                let fits = set.last().is_some_and(|last| *last < n);
+                if fits && !out.contains(&set) {
+                    out.push(set);
+                }
+            }
+        }
+    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::advice::testing::{LAW, MEMORY, group_of};
 
-    #[test]
-    fn sizes_are_around_the_present_one_and_whole_units() {
-        let b = branches(1000, 4e6, Some(100), None, &[], None).unwrap();
-        assert_eq!(b.batch_sizes, [300, 500, 1000, 2000, 4000]);
-        assert_eq!(b.tokens_total, 5e6);
-        let b = branches(1000, 4e6, Some(100), Some(2500), &[1000.0, 2000.0], None).unwrap();
-        assert_eq!(b.batch_sizes, [300, 500]);
-        assert!(b.text().contains("300, 500"), "{}", b.text());
+    fn known<'a>(tested: &'a [(f64, f64)], max: Option<u64>) -> Known<'a> {
+        Known {
+            own: 1000,
+            tokens: 4e7,
+            loss: 2.3,
+            unit: Some(100),
+            max,
+            tested,
+            belief: Belief::guessed(2.3, 1000.0, 1000.0, 4e4),
+            because: "a guess".into(),
+        }
     }
 
     #[test]
-    fn a_saved_law_moves_the_centre() {
-        let b = branches(1000, 4e6, None, None, &[], Some(8000.0)).unwrap();
-        assert_eq!(b.batch_sizes, [1000, 2000, 4000, 8000, 16000]);
+    fn sizes_are_whole_units_and_enough_for_a_law() {
+        let b = branches(&known(&[], None)).unwrap();
+        assert!(b.batch_sizes.len() >= 3 && b.batch_sizes.iter().all(|b| b.is_multiple_of(100)));
+        assert_eq!(b.tokens_total, b.tokens_each * b.batch_sizes.len() as f64);
+        assert!(b.precision <= 1.25, "{b:?}");
+        assert!(b.text().contains("in all") && b.text().contains("+-"), "{}", b.text());
+        let few = branches(&known(&[], Some(1000))).unwrap();
+        assert!(few.batch_sizes.iter().all(|b| *b < 1000));
+    }
+
+    #[test]
+    fn branches_that_have_reported_make_the_rest_cheaper() {
+        let alone = branches(&known(&[], None)).unwrap();
+        let reported = [(500.0, 3e4), (2000.0, 2e4)];
+        let then = branches(&known(&reported, None)).unwrap();
+        assert!(then.tokens_total < alone.tokens_total, "{then:?} {alone:?}");
+        assert!(!then.batch_sizes.contains(&500) && !then.batch_sizes.contains(&2000));
+    }
+
+    #[test]
+    fn a_saved_law_makes_it_cheaper() {
+        let group = group_of(&LAW, MEMORY);
+        let belief = Belief::saved(group.law.as_ref().unwrap());
+        let own = LAW.b_opt(2.3).unwrap().round() as u64;
+        let with = |belief: Belief| {
+            let k = known(&[], None);
+            branches(&Known { own, unit: None, tokens: 8e6, belief, ..k }).unwrap()
+        };
+        let saved = with(belief);
+        let guessed = with(Belief::guessed(2.3, own as f64, own as f64, 8e6 / own as f64));
+        assert!(saved.tokens_total <= guessed.tokens_total, "{saved:?} {guessed:?}");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Constraints {
     pub now: u64,
     /// First token count at which a change may lie.
     pub earliest: u64,
+    /// Where the decay begins: no change lies there or later. `None`: no decay is planned.
+    pub latest: Option<u64>,
     /// Tokens between two changes, at least.
     pub dwell: u64,
     /// Measured or logged throughput.
@@ -65,6 +67,7 @@ impl Constraints {
             own,
             now,
             earliest: now.saturating_add(whole(lead)),
+            latest: options.decay_from().map(|t| t as u64),
             dwell: whole(dwell).max(1),
             tokens_per_second: rate,
         })
@@ -137,13 +140,19 @@ impl Constraints {
             let bump = factor.max(1.0 / factor);
             let unit = self.unit.is_none_or(|u| to.is_multiple_of(u));
             let limit = to >= self.min && self.max.is_none_or(|m| to <= m);
-            let fits = at >= least
+            let fits = self.in_time(at as f64)
+                && at >= least
                 && (MIN_BUMP * (1.0 - 1e-9)..=self.max_bump * (1.0 + 1e-9)).contains(&bump)
                 && (to > from || !self.up_only);
             least = at.saturating_add(self.dwell);
             from = to;
             unit && limit && fits
         })
+    }
+
+    /// Before the decay.
+    pub fn in_time(&self, at: f64) -> bool {
+        self.latest.is_none_or(|latest| at < latest as f64)
     }
 
     /// Moves times so that the first lies no earlier than `earliest` and no later than

@@ -2,12 +2,14 @@
 
 use super::constraints::{B_MIN_MARGIN, MIN_BUMP};
 use super::estimate::other_rate;
-use super::guard::{Answer, Case, block_if};
-use super::own_past::{OwnPast, VETO, catch_up_steps};
+use super::guard::{Answer, Case};
+use super::own_past::{OwnPast, STRANGE, VETO, catch_up_steps, strangeness};
 use super::plan::memory_of;
 use super::reasons::rival_text;
 use super::verdict::interval_text;
-use crate::curve::{LevelFit, Memory, ModelKind};
+use super::{PlanOptions, Situation};
+use crate::curve::{GroupFit, LawFit, LevelFit, Memory, ModelKind};
+use crate::run::RunData;
 use crate::units::{count, exact, loss, percent};
 
 pub(super) fn lead_time(c: &Case<'_>) -> Answer {
@@ -29,27 +31,56 @@ pub(super) fn lead_time(c: &Case<'_>) -> Answer {
     Answer::Pass
 }
 
-pub(super) fn catch_up(c: &Case<'_>) -> Answer {
-    let Some(last) = c.run.segments.last() else { return Answer::Pass };
-    let seen = (c.run.segments.len() > 1).then_some(last.from_tokens);
-    let Some(began) = c.situation.last_change_tokens.or(seen) else { return Answer::Pass };
-    let memory = c
-        .group
-        .and_then(|g| g.law.as_ref())
-        .map_or(Memory::SLOW, |f| memory_of(f, c.options.memory));
-    let done = (c.constraints.now as f64 - began) / last.batch_size;
-    let window = catch_up_steps(&memory, (c.run.step() - done).max(0.0));
-    block_if(done < window, || {
+/// The newest change, while what it brought does not show yet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct CatchingUp {
+    batch_size: f64,
+    began: f64,
+    done: f64,
+    /// Steps after which it shows.
+    window: f64,
+}
+
+impl CatchingUp {
+    /// `None` without a change, or once it is old enough to be judged.
+    pub fn of(
+        run: &RunData,
+        group: Option<&GroupFit>,
+        situation: &Situation,
+        options: &PlanOptions,
+    ) -> Option<CatchingUp> {
+        let last = run.segments.last()?;
+        let seen = (run.segments.len() > 1).then_some(last.from_tokens);
+        let began = situation.last_change_tokens.or(seen)?;
+        let law = group.and_then(|g| g.law.as_ref());
+        let memory = law.map_or(Memory::SLOW, |f| memory_of(f, options.memory));
+        let done = (run.tokens() - began) / last.batch_size;
+        let window = catch_up_steps(&memory, (run.step() - done).max(0.0));
+        let batch_size = last.batch_size;
+        (done < window).then_some(CatchingUp { batch_size, began, done, window })
+    }
+
+    /// Cumulative tokens at which it is over.
+    pub fn until(&self) -> f64 {
+        self.began + self.window * self.batch_size
+    }
+
+    pub fn text(&self) -> String {
         format!(
-            "the change to {} tokens at {} is {} steps old, and what it brought shows after about {}; \
-         wait until {} tokens",
-            count(last.batch_size),
-            count(began),
-            count(done.max(0.0)),
-            count(window),
-            count(began + window * last.batch_size)
+            "the change to {} tokens at {} is {} steps old, and what it brought shows after about \
+             {}; wait until {} tokens",
+            count(self.batch_size),
+            count(self.began),
+            count(self.done.max(0.0)),
+            count(self.window),
+            count(self.until())
         )
-    })
+    }
+}
+
+pub(super) fn catch_up(c: &Case<'_>) -> Answer {
+    let catching = CatchingUp::of(c.run, c.group, c.situation, c.options);
+    catching.map_or(Answer::Pass, |w| Answer::Block(w.text()))
 }
 
 /// Two changes within the time that a batch size is kept count as one.
@@ -134,19 +165,29 @@ pub(super) fn law_misses_past(c: &Case<'_>) -> Answer {
         Err(why) => Answer::CannotTell(format!("the law cannot be held against this run: {why}")),
         Ok(own) => {
             let miss = own.least_miss(&fit.law, &memory);
-            block_if(miss > VETO, || veto_text(miss))
+            veto(c.run, fit, miss).map_or(Answer::Pass, Answer::Block)
         }
     }
 }
 
-/// Words for a law that does not explain the run that it is to steer.
-pub(super) fn veto_text(miss: f64) -> String {
-    format!(
-        "the law misses this run's own past by {} of L - L_inf ({} is the most for advice): it may \
-         come from another model, learning rate or data; fit runs like this one",
-        percent(miss),
-        percent(VETO)
-    )
+/// Why a law that does not explain the run that it is to steer gives no advice; `None` where it
+/// explains it. `miss` is its [`OwnPast::least_miss`].
+pub(super) fn veto(run: &RunData, fit: &LawFit, miss: f64) -> Option<String> {
+    let strange = strangeness(run, fit).filter(|z| *z > STRANGE);
+    let how = match (miss > VETO, strange) {
+        (true, _) => {
+            format!("by {} of L - L_inf ({} is the most for advice)", percent(miss), percent(VETO))
+        }
+        (false, Some(z)) => format!(
+            "by {z:.1} times its own error ({STRANGE} is the most for advice; {} of L - L_inf)",
+            percent(miss)
+        ),
+        (false, None) => return None,
+    };
+    Some(format!(
+        "the law misses this run's own past {how}: it may come from another model, learning rate or \
+         data; fit runs like this one"
+    ))
 }
 
 pub(super) fn models_disagree(c: &Case<'_>) -> Answer {

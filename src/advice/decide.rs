@@ -7,7 +7,7 @@ use super::forecast::Stair;
 use super::outcome::{Futures, stairs_of};
 use super::own_past::{BumpYield, CONFIRMED};
 use super::planner::{Found, Objective, Search, stairs};
-use super::policy::{best_single, tracking};
+use super::policy::{best_single, by_interval, tracking};
 use super::schedule::first_change;
 use super::{Entry, Goal};
 use crate::curve::MemorySource;
@@ -22,7 +22,10 @@ const STAYS: f64 = 0.01;
 #[derive(Debug)]
 pub struct Decision {
     pub planned: Vec<(u64, u64)>,
+    /// Tokens between which the first change of the plan loses next to nothing.
+    pub first_between: Option<[f64; 2]>,
     pub tracking: Vec<(u64, u64)>,
+    pub interval: Vec<(u64, u64)>,
     pub single: Vec<(u64, u64)>,
     /// `None`: leave the run. Empty: withdraw what is accepted for later.
     pub recommended: Option<Vec<(u64, u64)>>,
@@ -66,7 +69,9 @@ impl Choice<'_> {
                 Objective::Seconds { target, rate: &self.futures.throughput }
             }
             Goal::Time => Objective::Tokens { target },
-            Goal::Decayed => Objective::Decayed { budget: self.aim.budget },
+            Goal::Decayed => {
+                Objective::Decayed { from: self.aim.decay_from, budget: self.aim.budget }
+            }
             Goal::Interim => Objective::Bounded { target, bound: self.bound() },
         }
     }
@@ -108,7 +113,7 @@ impl Choice<'_> {
         let leave_way = self.futures.course.along(&way_stairs);
         let left_alone = objective.score(&leave_way);
         let horizon = match self.aim.goal {
-            Goal::Decayed => self.aim.budget,
+            Goal::Decayed => self.aim.decay_from,
             _ => leave_way.reach(self.aim.target).unwrap_or(2.0 * self.aim.budget),
         };
         let at_target = self.futures.course.law().b_min(self.aim.target).unwrap_or(0.0);
@@ -134,8 +139,10 @@ impl Choice<'_> {
         let then = self.futures.course.along(&whole).reach(self.aim.target);
         Decision {
             reached: (leave_way.reach(self.aim.target), then),
+            first_between: search.first_between(&planned.changes),
             planned: planned.changes,
             tracking: track.changes,
+            interval: by_interval(&search, self.aim.budget).changes,
             single: single.changes,
             recommended,
             saves,

@@ -6,6 +6,8 @@
 
 use crate::curve::{Law, Memory, Stretch};
 
+/// Pieces of constant learning rate that a decay is cut into.
+const DECAY_PIECES: usize = 24;
 /// Never: tokens beyond this multiple of those so far.
 const HORIZON: f64 = 1e4;
 
@@ -181,10 +183,37 @@ impl Way<'_> {
         self.loss_in(j, x)
     }
 
-    /// Signal and noise parts of the loss above L_inf.
-    pub fn signal_and_noise(&self, tokens: f64) -> (f64, f64) {
-        let (j, x) = self.locate(tokens);
-        self.parts(j, x)
+    /// Signal and noise parts of the loss after a linear decay of the learning rate to zero between
+    /// two cumulative token counts, at the batch size of its beginning. In intrinsic time (steps
+    /// weighted by the learning rate, and the noise too) the law and its memory keep their form.
+    pub fn decayed(&self, from: f64, to: f64) -> (f64, f64) {
+        let c = self.course;
+        let from = from.max(c.tokens);
+        let (j, x) = self.locate(from);
+        let leg = &self.legs[j];
+        let steps = 0.5 * (to - from).max(0.0) / leg.batch_size;
+        let progress = leg.from_progress + leg.rate * (x + steps - leg.from_steps);
+        // By parts, as ever: what the pieces before a piece were noisier, by its age.
+        let mut noise = 0.0;
+        let mut level = leg.noise;
+        for i in 0..DECAY_PIECES {
+            let share = i as f64 / DECAY_PIECES as f64;
+            let now = leg.noise * (1.0 - share - 0.5 / DECAY_PIECES as f64);
+            noise += (level - now) * c.memory.remembered(steps * (1.0 - share).powi(2));
+            level = now;
+        }
+        noise += level;
+        for (age, drop) in &c.edges {
+            noise += drop * c.memory.remembered(x + age + steps);
+        }
+        for pair in self.legs[..=j].windows(2) {
+            let age = x - pair[1].from_steps + steps;
+            noise += (pair[0].noise - pair[1].noise) * c.memory.remembered(age);
+        }
+        if self.older != 0.0 {
+            noise += self.older * c.memory.remembered(x + c.steps + steps);
+        }
+        (c.law.signal(progress), noise)
     }
 
     /// Cumulative optimizer steps at a cumulative token count.
@@ -337,6 +366,29 @@ mod tests {
             let want = replayed(&past, tokens, &stairs, until);
             assert!((way.loss(until) - want).abs() < 1e-12, "{until}");
         }
+    }
+
+    #[test]
+    fn a_decay_anneals_what_the_memory_forgets() {
+        let past = [Stretch { batch_size: 128.0, steps: 20_000.0 }];
+        let at = |memory: Memory| {
+            let course = Course::new(LAW, memory, &past, 2.56e6).unwrap();
+            course.along(&[]).decayed(4e6, 5e6)
+        };
+        let (signal, fast) = at(Memory::INSTANT);
+        let (_, slow) = at(Memory { tau_steps: 1e12, ..MEMORY });
+        let (_, usual) = at(MEMORY);
+        assert!(fast < 0.05 * LAW.noise(128.0) && fast >= 0.0, "{fast}");
+        assert!((slow / LAW.noise(128.0) - 1.0).abs() < 1e-3);
+        // As in decayed twins of this model: about half of it goes.
+        assert!((0.3..0.8).contains(&(usual / slow)), "{}", usual / slow);
+        // Half of the decay's steps count.
+        let steps: f64 = 4e6 / 128.0 + 0.5 * 1e6 / 128.0;
+        assert!((signal - LAW.signal(steps * 128f64.powf(LAW.q))).abs() < 1e-12);
+        let course = Course::new(LAW, MEMORY, &past, 2.56e6).unwrap();
+        let way = course.along(&[]);
+        let (s, n) = way.decayed(5e6, 5e6);
+        assert!((s + n - (way.loss(5e6) - LAW.l_inf)).abs() < 1e-12, "no decay changes nothing");
     }
 
     #[test]

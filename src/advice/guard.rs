@@ -138,7 +138,7 @@ macro_rules! guards {
     )*};
 }
 
-pub(super) fn block_if(bad: bool, text: impl FnOnce() -> String) -> Answer {
+fn block_if(bad: bool, text: impl FnOnce() -> String) -> Answer {
     if bad { Answer::Block(text()) } else { Answer::Pass }
 }
 

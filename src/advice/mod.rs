@@ -12,15 +12,19 @@ mod aim;
 mod branch;
 mod constraints;
 mod dangers;
+mod decayed;
 mod decide;
+mod design;
 mod estimate;
 mod forecast;
 mod guard;
+mod import;
 mod outcome;
 mod own_past;
 mod plan;
 mod planner;
 mod policy;
+mod promise;
 #[cfg(test)]
 mod real;
 mod reasons;
@@ -31,13 +35,16 @@ mod testing;
 mod tests;
 mod verdict;
 
-pub use branch::{Branches, branches, minicpm_mark};
+pub use branch::{Branches, minicpm_mark};
 pub use constraints::Constraints;
+pub use decayed::{Decayed, decayed};
 pub use estimate::b_opt_at;
 pub use forecast::{Course, Stair};
 pub use guard::{Answer, Case, GUARDS, Guard, check};
+pub use import::{deviations, parse_schedule};
 pub use own_past::{OwnPast, catch_up_steps, stretches};
 pub use plan::plan;
+pub use promise::{Outcome, Promise, judge, promise};
 pub use schedule::{
     batch_at, csv, first_change, megatron, parse_what_if, with_change, with_lr_rule,
 };
@@ -158,6 +165,8 @@ pub enum Policy {
     Leave,
     Planned,
     Tracking,
+    /// B_opt(L) again, looked up at equal intervals of tokens.
+    Interval,
     Single,
     WhatIf,
 }
@@ -205,6 +214,10 @@ pub struct Plan {
     pub guards: Vec<GuardAnswer>,
     pub goal: Goal,
     pub policies: Vec<PolicyOutcome>,
+    /// Cumulative tokens between which the first change of the plan may lie at next to no cost.
+    pub first_change_between: Option<[f64; 2]>,
+    /// Final losses of decayed runs, for the comparison after the decay.
+    pub decayed: Vec<Decayed>,
 }
 
 /// Which memory a plan rests on.
@@ -243,6 +256,11 @@ pub struct PlanOptions {
     pub unit: Option<u64>,
     pub max_batch: Option<u64>,
     pub what_if: Option<Vec<Entry>>,
+    /// What the trainer runs by itself: the future of a run that is left, and what it is held
+    /// against.
+    pub schedule: Option<Vec<Entry>>,
+    /// Tokens of the decay, at the end of the budget; `None`: none is planned.
+    pub decay_tokens: Option<f64>,
     pub memory: Option<MemoryChoice>,
     /// Largest factor of one change.
     pub max_bump: f64,
@@ -260,11 +278,36 @@ impl Default for PlanOptions {
             unit: None,
             max_batch: None,
             what_if: None,
+            schedule: None,
+            decay_tokens: None,
             memory: None,
             max_bump: 2.0,
             lr_rule: LrRule::Unchanged,
             lead_seconds: 180.0,
         }
+    }
+}
+
+/// Share of a run that its decay takes where nobody said.
+pub(crate) const DECAY: f64 = 0.2;
+
+impl PlanOptions {
+    /// Cumulative tokens at which a planned decay begins; for the goal after the decay a fifth of the
+    /// budget is taken where its length was not given. `None` without a decay or a budget.
+    pub fn decay_from(&self) -> Option<f64> {
+        let budget = self.budget_tokens.filter(|b| b.is_finite())?;
+        let length = match (self.decay_tokens, self.goal) {
+            (Some(length), _) => length,
+            (None, Some(Goal::Decayed)) => DECAY * budget,
+            (None, _) => return None,
+        };
+        Some((budget - length).max(0.0))
+    }
+
+    /// The goal; after the decay where one is planned and no other was named.
+    pub fn aimed_at(&self) -> Goal {
+        let planned = self.decay_tokens.is_some() && self.target_loss.is_none();
+        self.goal.unwrap_or(if planned { Goal::Decayed } else { Goal::Stable })
     }
 }
 
@@ -289,4 +332,6 @@ pub struct Situation {
     pub committed: Option<Vec<Entry>>,
     /// boptop could write the control file.
     pub can_write: bool,
+    /// Runs fitted with this one whose decay has ended.
+    pub decayed: Vec<Decayed>,
 }

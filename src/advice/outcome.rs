@@ -78,10 +78,10 @@ impl Futures {
         let stairs = stairs_of(&schedule);
         let way = self.course.along(&stairs);
         let reached = way.reach(self.target);
-        let tokens = self
-            .interval(reached, |c| c.along(&stairs).reach(self.target).unwrap_or(f64::INFINITY));
+        let tokens =
+            self.spread(reached, |c| c.along(&stairs).reach(self.target).unwrap_or(f64::INFINITY));
         let loss_at_budget =
-            self.interval(Some(way.loss(self.budget)), |c| c.along(&stairs).loss(self.budget));
+            self.spread(Some(way.loss(self.budget)), |c| c.along(&stairs).loss(self.budget));
         let hours = reached
             .filter(|_| self.throughput.known())
             .map(|t| way.seconds(t, |b| self.throughput.rate(b)) / 3600.0)
@@ -113,7 +113,7 @@ impl Futures {
     }
 
     /// Value of the central course, the 90 % spread of the draws, stretched to the other end.
-    fn interval(&self, value: Option<f64>, of: impl Fn(&Course) -> f64) -> Interval {
+    pub fn spread(&self, value: Option<f64>, of: impl Fn(&Course) -> f64) -> Interval {
         let finite = |x: f64| x.is_finite().then_some(x);
         let spread = quantiles(self.draws.iter().map(&of), 0.9);
         let (mut low, mut high) = spread.unwrap_or((f64::NAN, f64::NAN));

@@ -1,26 +1,38 @@
 //! A run's plan: what is known, what must be refused, the policies side by side, the verdict.
 
-use super::branch::{branches, minicpm_mark};
+use super::branch::{Branches, Known, branches, minicpm_mark};
 use super::constraints::{Constraints, Throughput};
-use super::dangers::veto_text;
+use super::dangers::{CatchingUp, veto};
 use super::decide::{Choice, Decision, entries};
+use super::design::Belief;
 use super::estimate::{estimate_of, other_rate, provenance};
 use super::guard::check;
+use super::import::deviations;
 use super::outcome::{Futures, present};
-use super::own_past::{OwnPast, VETO, last_bump, stretches};
+use super::own_past::{OwnPast, last_bump, stretches};
 use super::reasons::Evidence;
 use super::schedule::with_lr_rule;
-use super::verdict::{cannot_tell, estimate_text, from_decision, from_estimate, hold};
+use super::verdict::{cannot_tell, estimate_text, from_decision, from_estimate, hold, unless};
 use super::{
-    Entry, Goal, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome, Situation,
-    Verdict,
+    Entry, GuardName, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome,
+    Situation, Verdict,
 };
 use crate::curve::{Estimate, GroupFit, Interval, LawFit, Memory, MemorySource, RunUse};
 use crate::run::{Phase, RunData, Schedule};
 use crate::units::{count, exact};
 
+/// Guards that say that a change would be wrong now, not that it cannot be made.
+const JUDGES: [GuardName; 5] = [
+    GuardName::CatchUp,
+    GuardName::StaleEstimate,
+    GuardName::LawMissesPast,
+    GuardName::ModelsDisagree,
+    GuardName::BelowBMin,
+];
 /// Nothing larger than this multiple of the largest tested batch size is planned.
 const BEYOND_TESTED: f64 = 2.0;
+/// Tokens of a run at one batch size are B x steps up to this log ratio.
+const RAMPED: f64 = 0.05;
 /// A reference mark further than this factor from the present batch size is not shown.
 const MARK: f64 = 30.0;
 
@@ -66,8 +78,10 @@ pub fn plan(
         excess_tokens_now: known.zip(own).and_then(|(e, b)| e.excess(b)),
         schedule: situation.in_force.clone(),
         guards: Vec::new(),
-        goal: options.goal.unwrap_or(Goal::Stable),
+        goal: options.aimed_at(),
         policies: Vec::new(),
+        first_change_between: None,
+        decayed: situation.decayed.clone(),
     };
     let Some(constraints) = constraints else {
         plan.verdict.reasons.push("give --seq-len or --assume-batch".into());
@@ -81,6 +95,10 @@ pub fn plan(
     let mut leave = behind.clone();
     leave.extend(situation.in_force.iter().filter(|e| e.from_tokens > constraints.now));
     plan.schedule = leave.clone();
+    // No change is planned before the one before it has shown what it brought.
+    let catching = CatchingUp::of(run, group, situation, options);
+    let earliest = catching.map_or(0.0, |c| c.until()).clamp(0.0, 1e18).ceil() as u64;
+    let constraints = Constraints { earliest: constraints.earliest.max(earliest), ..constraints };
     let ask = Ask { run, loss: loss_now, group, situation, options, constraints: &constraints };
     match ask.advise(estimate, &behind, &leave) {
         Err(verdict) => {
@@ -91,9 +109,15 @@ pub fn plan(
             plan.verdict = advice.verdict;
             plan.policies = advice.policies;
             plan.schedule = advice.schedule;
+            plan.first_change_between = advice.first_between;
             plan.guards = check(&plan.schedule, run, loss_now, group, situation, options);
+            if let Some(g) = plan.guards.iter().find(|g| g.blocks && JUDGES.contains(&g.name)) {
+                plan.verdict = unless(plan.verdict, &g.text);
+            }
         }
     }
+    let given = options.schedule.as_deref().unwrap_or_default();
+    plan.verdict.reasons.extend(deviations(run, given));
     plan
 }
 
@@ -110,6 +134,7 @@ struct Advice {
     verdict: Verdict,
     policies: Vec<PolicyOutcome>,
     schedule: Vec<Entry>,
+    first_between: Option<[f64; 2]>,
 }
 
 impl Ask<'_> {
@@ -172,7 +197,7 @@ impl Ask<'_> {
             estimate: &estimate,
             miss,
         }
-        .reasons(self.constraints, self.options.lr_rule, self.situation.can_write);
+        .reasons(self.constraints, self.options, self.situation);
         let assumed = provenance(self.run, group);
         let at = reasons.len().min(1);
         reasons.splice(at..at, assumed.iter().cloned());
@@ -191,7 +216,7 @@ impl Ask<'_> {
             Some(changes) => self.whole(behind, changes),
             None => leave.to_vec(),
         };
-        Ok(Advice { verdict, policies, schedule })
+        Ok(Advice { verdict, policies, schedule, first_between: decision.first_between })
     }
 
     /// What is behind and the changes, under the learning-rate rule.
@@ -225,14 +250,7 @@ impl Ask<'_> {
     }
 
     fn no_fit(&self, because: &str) -> Verdict {
-        let group_runs = self.group.map(|g| g.runs.as_slice()).unwrap_or_default();
-        // A size whose run drifts or is too short was tried too; the run's own ramp was not.
-        let ramped = |r: &&RunUse| r.id != self.run.id || self.run.segments.len() < 2;
-        let mut tested: Vec<f64> =
-            group_runs.iter().filter(ramped).filter_map(|r| r.batch_size_tokens).collect();
-        tested.sort_by(f64::total_cmp);
-        tested.dedup_by(|a, b| (*a / *b).ln().abs() < 0.2);
-        let c = self.constraints;
+        let tested = self.tested();
         let lacks = self.group.and_then(|g| g.refused.iter().find(|r| r.what == "joint law"));
         let mut reasons = vec![match lacks.filter(|_| tested.len() > 1) {
             Some(r) => format!("no joint law: {}; needs {}", r.why, r.needs),
@@ -240,11 +258,8 @@ impl Ask<'_> {
                      learning rate are needed (4 batch sizes or more), or a saved law (--law FILE)"
                 .to_string(),
         }];
-        let set = branches(c.own, self.run.tokens(), c.unit, c.max, &tested, None);
-        reasons.extend(set.map(|b| b.text()));
-        // Of another tokenizer or another kind of data it says nothing at all.
-        let near = |b: &f64| (b / c.own as f64).ln().abs() < MARK.ln();
-        if let Some(mark) = self.loss.and_then(minicpm_mark).filter(near) {
+        reasons.extend(self.branches(&tested).map(|b| b.text()));
+        if let Some(mark) = self.mark() {
             reasons.push(format!(
                 "reference mark, no estimate: MiniCPM's rule gives {} tokens at this loss (keyed to \
                  its own tokenizer's loss)",
@@ -252,6 +267,53 @@ impl Ask<'_> {
             ));
         }
         cannot_tell(because, reasons)
+    }
+
+    /// Siblings at a constant batch size, (tokens per step, steps). A size whose run drifts or is
+    /// too short was tried too; one on a ramp tells of no single size, and the run itself is the
+    /// parent.
+    fn tested(&self) -> Vec<(f64, f64)> {
+        let runs = self.group.map(|g| g.runs.as_slice()).unwrap_or_default();
+        let constant = |r: &&RunUse| {
+            let (Some(b), Some(s), Some(t)) = (r.batch_size_tokens, r.steps, r.tokens) else {
+                return false;
+            };
+            r.id != self.run.id && (b * s / t).ln().abs() < RAMPED
+        };
+        runs.iter().filter(constant).filter_map(|r| r.batch_size_tokens.zip(r.steps)).collect()
+    }
+
+    /// MiniCPM's mark where it is near: of another tokenizer or kind of data it says nothing at all.
+    fn mark(&self) -> Option<f64> {
+        let own = self.constraints.own as f64;
+        self.loss.and_then(minicpm_mark).filter(|b| (b / own).ln().abs() < MARK.ln())
+    }
+
+    /// What would tell B_opt, the cheapest way.
+    fn branches(&self, tested: &[(f64, f64)]) -> Option<Branches> {
+        let (c, loss, own) = (self.constraints, self.loss?, self.constraints.own as f64);
+        let (belief, because) = match self.group.and_then(|g| g.law.as_ref()) {
+            Some(fit) => (Belief::saved(fit), "by the saved law, its doubts widened".to_string()),
+            None => {
+                let (centre, whose) = match self.mark() {
+                    Some(mark) => (mark, "the reference mark".to_string()),
+                    None => (own, "the present size".to_string()),
+                };
+                let belief = Belief::guessed(loss, centre, own, self.run.step().max(1.0));
+                (belief, format!("by a law of usual form around {whose}, taken to be very unsure"))
+            }
+        };
+        let known = Known {
+            own: c.own,
+            tokens: self.run.tokens(),
+            loss,
+            unit: c.unit,
+            max: c.max,
+            tested,
+            belief,
+            because,
+        };
+        branches(&known)
     }
 
     /// A model of one level may still say on which side of B_opt the run is.
@@ -285,8 +347,8 @@ impl Ask<'_> {
         let own = OwnPast::of(self.run, fit.on, fit.burn_in_steps, &fit.law, memory)
             .map_err(|why| cannot_tell(why, words.clone()))?;
         let miss = own.least_miss(&fit.law, memory);
-        if miss > VETO {
-            return Err(cannot_tell(veto_text(miss), Vec::new()));
+        if let Some(why) = veto(self.run, fit, miss) {
+            return Err(cannot_tell(why, Vec::new()));
         }
         Ok(own)
     }
@@ -315,6 +377,7 @@ impl Ask<'_> {
             futures.outcome(Policy::Leave, leave.to_vec(), Vec::new()),
             futures.outcome(Policy::Planned, self.whole(behind, &d.planned), Vec::new()),
             futures.outcome(Policy::Tracking, self.whole(behind, &d.tracking), Vec::new()),
+            futures.outcome(Policy::Interval, self.whole(behind, &d.interval), Vec::new()),
             futures.outcome(Policy::Single, self.whole(behind, &d.single), single),
         ];
         if d.planned.is_empty() {

@@ -9,9 +9,8 @@ use super::forecast::{Course, Stair, Way};
 
 /// A more complicated staircase must save this share of the tokens still to go.
 const SIMPLER: f64 = 0.003;
-/// Share of the noise part that a decay leaves: that of a small batch halved in decayed twins.
-const DECAYED_NOISE: f64 = 0.5;
-
+/// A switch point may be anywhere at which no more than this share of what is still to go is lost.
+const FLAT: f64 = 0.02;
 /// What is minimised.
 #[derive(Debug, Clone)]
 pub enum Objective<'a> {
@@ -19,8 +18,8 @@ pub enum Objective<'a> {
     Tokens { target: f64 },
     /// Seconds to a loss.
     Seconds { target: f64, rate: &'a Throughput },
-    /// Loss at a token count, with the noise that a decay leaves.
-    Decayed { budget: f64 },
+    /// Loss after a decay between two token counts.
+    Decayed { from: f64, budget: f64 },
     /// Tokens to a loss, never above a way on the way: (tokens, loss).
     Bounded { target: f64, bound: Vec<[f64; 2]> },
 }
@@ -33,9 +32,9 @@ impl Objective<'_> {
             Objective::Seconds { target, rate } => {
                 way.reach(*target).map_or(f64::INFINITY, |t| way.seconds(t, |b| rate.rate(b)))
             }
-            Objective::Decayed { budget } => {
-                let (signal, noise) = way.signal_and_noise(*budget);
-                signal + DECAYED_NOISE * noise
+            Objective::Decayed { from, budget } => {
+                let (signal, noise) = way.decayed(*from, *budget);
+                signal + noise
             }
             Objective::Bounded { target, bound } => {
                 let Some(t) = way.reach(*target) else { return f64::INFINITY };
@@ -72,12 +71,18 @@ pub struct Search<'a> {
 
 impl Search<'_> {
     pub fn score(&self, changes: &[(u64, u64)]) -> f64 {
+        if changes.last().is_some_and(|(t, _)| !self.constraints.in_time(*t as f64)) {
+            return f64::INFINITY;
+        }
         let stairs = stairs(self.constraints, changes);
         self.objective.score(&self.course.along(&stairs))
     }
 
     fn score_at(&self, sizes: &[u64], times: &[f64], stairs: &mut Vec<Stair>) -> f64 {
         let c = self.constraints;
+        if times.last().is_some_and(|t| !c.in_time(*t)) {
+            return f64::INFINITY;
+        }
         stairs.clear();
         stairs.push(Stair { from_tokens: c.now as f64, batch_size: c.own as f64 });
         stairs.extend(
@@ -118,7 +123,8 @@ impl Search<'_> {
     /// The staircase with the lowest score that changes at least once; `None` where none is allowed.
     pub fn best(&self) -> Option<Found> {
         let floor = self.floor;
-        let mut horizon = self.horizon.max(self.constraints.earliest as f64 + 1.0);
+        let latest = self.constraints.latest.map_or(f64::INFINITY, |t| t as f64);
+        let mut horizon = self.horizon.min(latest).max(self.constraints.earliest as f64 + 1.0);
         let mut found: Vec<Found> = Vec::new();
         for (lowers, sizes) in self.sequences() {
             for k in lowers.max(1)..=sizes.len() {
@@ -142,6 +148,41 @@ impl Search<'_> {
         self.simplest(best)
     }
 
+    /// Cumulative tokens between which the first of `changes` may lie, the others staying where they
+    /// are, at a cost of at most [`FLAT`] of what is still to go.
+    pub fn first_between(&self, changes: &[(u64, u64)]) -> Option<[f64; 2]> {
+        let (c, first) = (self.constraints, changes.first()?.0 as f64);
+        let next = changes.get(1).map_or(f64::INFINITY, |n| n.0 as f64 - c.dwell as f64);
+        let best = self.score(changes);
+        let bound = best + FLAT * (best - self.origin()).abs();
+        let holds = |t: f64| {
+            let mut moved = changes.to_vec();
+            moved[0].0 = t.round().max(0.0) as u64;
+            self.score(&moved) <= bound
+        };
+        let far = (4.0 * self.horizon).min(next).max(first);
+        let edge = |end: f64| {
+            let (mut inside, mut outside) = (first, end);
+            if holds(end) {
+                return end;
+            }
+            for _ in 0..14 {
+                let middle = 0.5 * (inside + outside);
+                if holds(middle) { inside = middle } else { outside = middle }
+            }
+            inside
+        };
+        best.is_finite().then(|| [edge((c.earliest as f64).min(first)), edge(far)])
+    }
+
+    /// What a score is counted from.
+    fn origin(&self) -> f64 {
+        match self.objective {
+            Objective::Decayed { .. } | Objective::Seconds { .. } => 0.0,
+            _ => self.constraints.now as f64,
+        }
+    }
+
     /// Fewest changes among those within a trifle of the best.
     fn simplest(&self, found: Vec<Found>) -> Option<Found> {
         let mut all = Vec::new();
@@ -155,11 +196,7 @@ impl Search<'_> {
             all.push(f);
         }
         let best = all.iter().map(|f| f.score).fold(f64::INFINITY, f64::min);
-        let now = match self.objective {
-            Objective::Decayed { .. } | Objective::Seconds { .. } => 0.0,
-            _ => self.constraints.now as f64,
-        };
-        let bound = best + SIMPLER * (best - now).abs();
+        let bound = best + SIMPLER * (best - self.origin()).abs();
         all.retain(|f| f.score <= bound || !bound.is_finite());
         all.into_iter()
             .min_by(|a, b| a.changes.len().cmp(&b.changes.len()).then(a.score.total_cmp(&b.score)))

@@ -5,6 +5,9 @@ use super::constraints::Constraints;
 use super::forecast::Course;
 use super::planner::{Found, Search, stairs};
 
+/// Stages of the fixed-interval staircase: the seed paper's run had four of equal tokens.
+const STAGES: u32 = 4;
+
 /// To one batch size by the shortest way that the constraints allow, and then no further change;
 /// the empty staircase is the present size.
 pub fn best_single(search: &Search<'_>) -> Found {
@@ -64,7 +67,7 @@ pub fn tracking(search: &Search<'_>, until: f64) -> Found {
     for _ in 0..2000 {
         let steps = stairs(c, &changes);
         let loss = search.course.along(&steps).loss(t);
-        if t > until || loss <= search.target {
+        if t > until || loss <= search.target || !c.in_time(t) {
             break;
         }
         let Some(b) = law.b_opt(loss) else { break };
@@ -79,6 +82,36 @@ pub fn tracking(search: &Search<'_>, until: f64) -> Found {
             t += c.dwell as f64;
         } else {
             t += (0.01 * t).max(1.0);
+        }
+    }
+    Found { score: search.score(&changes), changes }
+}
+
+/// The staircase of the seed paper as it was run (2M, 4M, 5M, 6M tokens, a bump each 125B): stages of
+/// equal tokens from step 0 to the budget, each at the batch size allowed that lies nearest below
+/// B_opt of the loss in its middle.
+pub fn by_interval(search: &Search<'_>, budget: f64) -> Found {
+    let c = search.constraints;
+    let law = search.course.law();
+    let mut changes: Vec<(u64, u64)> = Vec::new();
+    let (mut at, mut least) = (c.own, c.earliest);
+    for stage in 1..STAGES {
+        let length = budget / f64::from(STAGES);
+        let from = f64::from(stage) * length;
+        if from <= c.now as f64 || from < least as f64 || !c.in_time(from) {
+            continue;
+        }
+        let way = search.course.along(&stairs(c, &changes)).loss(from + 0.5 * length);
+        let Some(b) = law.b_opt(way) else { break };
+        let next = if b > at as f64 {
+            c.up(at, b / at as f64)
+        } else {
+            c.down(at).filter(|n| *n as f64 >= b.max(search.floor))
+        };
+        if let Some(next) = next {
+            changes.push((from.ceil() as u64, next));
+            at = next;
+            least = (from.ceil() as u64).saturating_add(c.dwell);
         }
     }
     Found { score: search.score(&changes), changes }

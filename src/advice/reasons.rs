@@ -5,12 +5,15 @@ use super::constraints::Constraints;
 use super::decide::{Decision, staircase};
 use super::outcome::{Futures, stairs_of};
 use super::verdict::estimate_text;
-use super::{Goal, LrRule, Policy, PolicyOutcome};
+use super::{DECAY, Goal, LrRule, PlanOptions, Policy, PolicyOutcome, Situation};
 use crate::curve::{Estimate, LawFit, LossKind, MemorySource};
 use crate::units::{count, exact, loss, percent};
 
 /// Up to this multiple of the law's error on left-out batch sizes its rival cannot be told from it.
 const RIVAL: f64 = 1.25;
+
+/// ... unless it predicts the later half of the runs worse than the law by this factor.
+const MISFIT: f64 = 1.5;
 
 /// A run of which a day's tokens would be this many is not priced by the day.
 const SHORT: f64 = 24.0;
@@ -30,11 +33,23 @@ pub struct Evidence<'a> {
 
 impl Evidence<'_> {
     /// What decides first, then what it rests on, then what was assumed.
-    pub fn reasons(&self, c: &Constraints, lr_rule: LrRule, can_write: bool) -> Vec<String> {
+    pub fn reasons(
+        &self,
+        c: &Constraints,
+        options: &PlanOptions,
+        situation: &Situation,
+    ) -> Vec<String> {
         let d = self.decision;
         let mut out = vec![self.worth(c.now as f64)];
         if !d.planned.is_empty() {
-            out.push(format!("planned: {}", staircase(&d.planned)));
+            let between = d.first_between.map_or(String::new(), |[from, to]| {
+                format!(
+                    "; anywhere from {} to {} the first change costs at most 2 % of what is still to go",
+                    count(from),
+                    count(to)
+                )
+            });
+            out.push(format!("planned: {}{between}", staircase(&d.planned)));
         }
         out.extend(d.words.iter().cloned());
         out.extend(rival_text(self.fit));
@@ -51,20 +66,18 @@ impl Evidence<'_> {
         if self.fit.on == LossKind::Val {
             out.push("the law was fitted to the validation loss".into());
         }
-        out.extend(steps_text(self.futures, self.policies));
-        if lr_rule == LrRule::Sqrt {
+        out.extend(steps_text(self, options));
+        if options.lr_rule == LrRule::Sqrt {
             out.push(
                 "the learning rate is scaled with the square root of the batch ratio; the law was \
                  fitted at one learning rate and does not know what that does"
                     .into(),
             );
         }
-        if d.recommended.is_some() && !can_write {
+        if d.recommended.is_some() && !situation.can_write {
             out.push("nothing can be written from here; the schedule is for the trainer".into());
         }
-        out.push(
-            "all of this is about the stable-phase loss; a decay anneals much of the noise".into(),
-        );
+        out.push(super::decayed::words(&situation.decayed));
         out
     }
 
@@ -98,6 +111,7 @@ fn outcome(p: &PolicyOutcome, decayed: bool) -> String {
         Policy::Leave => "leaving it",
         Policy::Planned => "planned",
         Policy::Tracking => "tracking B_opt(L)",
+        Policy::Interval => "B_opt(L) at equal intervals",
         Policy::Single => "best single size from here",
         Policy::WhatIf => "your schedule",
     };
@@ -115,7 +129,10 @@ fn outcome(p: &PolicyOutcome, decayed: bool) -> String {
 /// Where a law without a noise floor predicts about as well, nothing says that a larger batch helps.
 pub(super) fn rival_text(fit: &LawFit) -> Option<String> {
     let (own, rival) = (fit.held_out_nats?, fit.rival_held_out_nats?);
-    (rival < RIVAL * own).then(|| {
+    // Few sizes leave one out of few: what came later in the runs counts too.
+    let later = fit.rival_future_nats.zip(fit.future_nats);
+    let misfits = later.is_some_and(|(rival, own)| rival > MISFIT * own);
+    (rival < RIVAL * own && !misfits).then(|| {
         format!(
             "a law without a noise floor predicts left-out batch sizes about as well ({rival:.4} \
              nats, the law {own:.4}), and by it the smallest batch needs the fewest tokens"
@@ -145,21 +162,32 @@ fn memory_text(futures: &Futures) -> String {
     }
 }
 
-/// A learning-rate schedule that counts steps shifts with the batch size.
-fn steps_text(futures: &Futures, policies: &[PolicyOutcome]) -> Option<String> {
+/// A learning-rate schedule that counts steps shifts with the batch size: where its decay must begin.
+fn steps_text(e: &Evidence<'_>, options: &PlanOptions) -> Option<String> {
+    let futures = e.futures;
+    let given = options.decay_from();
+    let begins = given.unwrap_or((1.0 - DECAY) * futures.budget);
     let steps = |p: &PolicyOutcome| {
         let stairs = stairs_of(&p.schedule);
-        futures.course.along(&stairs).steps(futures.budget)
+        futures.course.along(&stairs).steps(begins)
     };
-    let (leave, planned) = (steps(policies.first()?), steps(policies.get(1)?));
-    ((leave / planned - 1.0).abs() > 0.01).then(|| {
+    let (leave, planned) = (steps(e.policies.first()?), steps(e.policies.get(1)?));
+    let shifts = begins > futures.course.tokens() && (leave / planned - 1.0).abs() > 0.01;
+    let step = |x: f64| exact(x.round().max(0.0) as u64);
+    shifts.then(|| {
         format!(
-            "a learning-rate schedule that counts steps shifts: {} tokens are step {} under the \
-             plan, {} if the run is left; a decay set by step would come late or never, so set it \
-             by tokens",
-            count(futures.budget),
-            exact(planned.round().max(0.0) as u64),
-            exact(leave.round().max(0.0) as u64)
+            "a learning-rate schedule that counts steps shifts: {} begins at {} tokens, which is step \
+             {} under the plan and {} if the run is left; set by step it would come {}, so set it by \
+             tokens or move it to step {}",
+            match given {
+                Some(_) => "the decay".to_string(),
+                None => format!("a decay over the last {} of the budget", percent(DECAY)),
+            },
+            count(begins),
+            step(planned),
+            step(leave),
+            if planned < leave { "too late, or never" } else { "too early" },
+            step(planned)
         )
     })
 }

@@ -122,7 +122,11 @@ fn a_target_that_is_passed_or_out_of_reach_is_said() {
     };
     assert!(ask(2.8).contains("already reached"));
     assert!(ask(1.9).contains("floor"));
-    assert!(ask(1.97).contains("too far below"));
+    let options = PlanOptions { target_loss: Some(1.97), ..on_disk() };
+    let far = plan(&run, loss_of(&run), Some(&group), &live(true), &options);
+    assert!(far.verdict.reasons.iter().any(|r| r.contains("too far below")), "{far:?}");
+    let to = far.policies[0].target_loss.unwrap();
+    assert!(to > 1.97 && to < 2.1, "{to}");
 }
 
 #[test]
@@ -136,6 +140,84 @@ fn a_bump_that_brought_nothing_stops_the_plan() {
     let plan = plan(&run, loss_of(&run), Some(&group), &live(true), &on_disk());
     assert!(plan.verdict.text.starts_with("hold"), "{:#?}", plan.verdict);
     assert!(plan.verdict.reasons.iter().any(|r| r.contains("less than half")), "{plan:#?}");
+}
+
+#[test]
+fn a_change_that_a_guard_speaks_against_is_not_advised() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 8e6)], 0.003);
+    let mut group = group_of(&LAW, MEMORY);
+    let ask = |run: &RunData, group: &GroupFit| {
+        plan(run, loss_of(run), Some(group), &live(true), &on_disk())
+    };
+    let free = ask(&run, &group);
+    assert_eq!(free.verdict.kind, VerdictKind::Raise, "{:?}", free.verdict);
+    assert!(free.guards.iter().all(|g| !g.blocks));
+    if let Some(law) = &mut group.law {
+        law.rival_held_out_nats = law.held_out_nats;
+    }
+    let against = ask(&run, &group);
+    assert_eq!(against.guards[0].name, GuardName::ModelsDisagree);
+    assert_eq!(against.verdict.kind, VerdictKind::Hold);
+    assert!(against.verdict.text.contains("without a noise floor"), "{}", against.verdict.text);
+    assert!(against.verdict.reasons[0].starts_with("but for that: raise"));
+    // The rival that predicts what came later worse is none.
+    if let Some(law) = &mut group.law {
+        (law.future_nats, law.rival_future_nats) = (Some(0.005), Some(0.02));
+    }
+    assert_eq!(ask(&run, &group).verdict.kind, VerdictKind::Raise);
+    // What the last change brought is waited for.
+    let fresh = run_of(&LAW, &MEMORY, &[(128.0, 8e6), (256.0, 2e5)], 0.003);
+    let waits = ask(&fresh, &group);
+    assert_ne!(waits.verdict.kind, VerdictKind::Raise, "{:?}", waits.verdict);
+}
+
+#[test]
+fn a_law_that_misses_by_many_times_its_own_error_gives_no_advice() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    // 8 % of L - L_inf, and many times what it missed its own runs by.
+    let other = Law { c: 1.35 * LAW.c, ..LAW };
+    let mut group = group_of(&other, MEMORY);
+    if let Some(fit) = &mut group.law {
+        fit.rms_nats = 0.004;
+        fit.draws = vec![other; 20];
+    }
+    let plan = plan(&run, loss_of(&run), Some(&group), &live(true), &on_disk());
+    assert_eq!(plan.verdict.kind, VerdictKind::CannotTell, "{:?}", plan.verdict);
+    assert!(plan.verdict.text.contains("times its own error"), "{}", plan.verdict.text);
+}
+
+#[test]
+fn a_schedule_of_the_trainers_own_is_what_leaving_it_means() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    let e = |t: u64, b: u64| Entry { from_tokens: t, batch_size_tokens: b, lr_scale: None };
+    let own = vec![e(0, 128), e(5_000_000, 256), e(7_000_000, 512)];
+    let ask = |in_force: Vec<Entry>, schedule: Option<Vec<Entry>>| {
+        let situation = Situation { in_force, ..live(true) };
+        let options = PlanOptions { target_loss: Some(2.2), schedule, ..on_disk() };
+        plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), &situation, &options)
+    };
+    let alone = ask(Vec::new(), None);
+    let ramp = ask(own.clone(), Some(own.clone()));
+    assert!(tokens(&ramp, Policy::Leave) < tokens(&alone, Policy::Leave));
+    assert_eq!(ramp.policies[0].schedule, own);
+    let said = |p: &Plan| p.verdict.reasons.iter().any(|r| r.starts_with("deviates"));
+    assert!(!said(&ramp));
+    let other = vec![e(0, 128), e(2_000_000, 256)];
+    assert!(said(&ask(other.clone(), Some(other))));
+}
+
+#[test]
+fn no_change_lies_in_the_decay_and_the_goal_is_then_the_loss_after_it() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    let options = PlanOptions { budget_tokens: Some(16e6), decay_tokens: Some(4e6), ..on_disk() };
+    let plan = plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), &live(true), &options);
+    assert_eq!(plan.goal, Goal::Decayed);
+    let all = plan.policies.iter().flat_map(|p| &p.schedule).chain(&plan.schedule);
+    assert!(all.clone().any(|e| e.from_tokens > 4_000_000));
+    assert!(all.into_iter().all(|e| e.from_tokens < 12_000_000), "{plan:#?}");
+    let steps = plan.verdict.reasons.iter().find(|r| r.contains("counts steps")).unwrap();
+    assert!(steps.contains("the decay begins at 12M tokens"), "{steps}");
+    assert!(plan.verdict.reasons.iter().any(|r| r.contains("not known here")));
 }
 
 #[test]
@@ -339,6 +421,32 @@ proptest! {
                 let o = self::tokens(&plan, other);
                 prop_assert!(planned <= o + 0.011 * (o - now) || planned == o, "{other:?} {planned} {o}");
             }
+        }
+    }
+
+    #[test]
+    fn a_little_noise_in_the_fit_moves_a_switch_within_its_interval(
+        memory in memory(), own in prop_oneof![Just(64u64), Just(128), Just(256)],
+        a in 0.99..1.01f64, c in 0.99..1.01f64, alpha in 0.998..1.002f64, gamma in 0.998..1.002f64,
+    ) {
+        let run = run_of(&LAW, &MEMORY, &[(own as f64, 2e6)], 0.0);
+        let options = PlanOptions { target_loss: Some(2.15), ..on_disk() };
+        let ask = |law: &Law| {
+            plan(&run, loss_of(&run), Some(&group_of(law, memory)), &live(true), &options)
+        };
+        let first = |p: &Plan| {
+            let planned = &p.policies.iter().find(|p| p.policy == Policy::Planned)?.schedule;
+            planned.iter().find(|e| e.from_tokens > 2_000_000).map(|e| e.from_tokens as f64)
+        };
+        let one = ask(&LAW);
+        let two = ask(&Law {
+            a: a * LAW.a, c: c * LAW.c, alpha: alpha * LAW.alpha, gamma: gamma * LAW.gamma, ..LAW
+        });
+        if let (Some([from, to]), Some(there), Some(here)) =
+            (one.first_change_between, first(&two), first(&one))
+        {
+            prop_assert!(from <= here && here <= to, "{from} {here} {to}");
+            prop_assert!(from <= 1.02 * there && there <= 1.02 * to, "{from} {there} {to}");
         }
     }
 

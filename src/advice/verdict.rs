@@ -22,6 +22,16 @@ pub fn hold(because: impl Into<String>, reasons: Vec<String>) -> Verdict {
     Verdict { kind: VerdictKind::Hold, text: format!("hold: {}", because.into()), reasons }
 }
 
+/// A change that a guard speaks against is no advice to make it: hold, and why.
+pub fn unless(verdict: Verdict, against: &str) -> Verdict {
+    if !matches!(verdict.kind, VerdictKind::Raise | VerdictKind::Lower) {
+        return verdict;
+    }
+    let mut reasons = verdict.reasons;
+    reasons.insert(0, format!("but for that: {}", verdict.text));
+    Verdict { kind: VerdictKind::Hold, text: format!("hold: {against}"), reasons }
+}
+
 /// `620 (510 to 760)`, `at least 4096`, `at most 16`.
 pub fn interval_text(i: &Interval) -> String {
     match (i.value, i.low, i.high, i.open) {

@@ -142,7 +142,8 @@ pub struct Planning {
     /// What the plan is for.
     #[arg(long, value_enum)]
     pub goal: Option<GoalArg>,
-    /// Stable-phase loss to reach (or never to exceed, with --goal interim).
+    /// Stable-phase loss to reach; with --goal interim too, which never lets the loss rise above
+    /// that of leaving the run on the way.
     #[arg(long, value_name = "L", value_parser = positive, allow_negative_numbers = true)]
     pub target_loss: Option<f64>,
     /// Tokens that the run may consume in all, e.g. 2T.
@@ -157,6 +158,18 @@ pub struct Planning {
     /// A schedule of your own to compare, e.g. "0:2M 250B:4M" (from tokens : batch size).
     #[arg(long, value_name = "SCHEDULE")]
     pub what_if: Option<String>,
+    /// What the trainer runs by itself, a file or the words: "0:768 250B:1536" as Megatron-LM takes
+    /// it (in sequences of --seq-len), or lines from_tokens,batch_size_tokens. The forecasts follow
+    /// it, and deviations are shown.
+    #[arg(long, value_name = "FILE|SCHEDULE")]
+    pub schedule: Option<String>,
+    /// Tokens of the decay at the end of the budget; the goal is then the loss after it, unless
+    /// another is named.
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub decay_tokens: Option<f64>,
+    /// What happens to the learning rate when the batch size changes; default: unchanged.
+    #[arg(long, value_enum)]
+    pub lr_rule: Option<LrRuleArg>,
     /// How fast the noise of a former batch size is forgotten.
     #[arg(long, value_enum)]
     pub memory: Option<MemoryArg>,
@@ -171,6 +184,13 @@ pub enum GoalArg {
     Decayed,
     Interim,
     Time,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LrRuleArg {
+    Unchanged,
+    /// Times the square root of the batch ratio, where the trainer can scale it.
+    Sqrt,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

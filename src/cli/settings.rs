@@ -1,7 +1,7 @@
 //! Flags to the settings of the monitor.
 
-use super::args::{ControlArgs, Fitting, GoalArg, Input, LossArg, MemoryArg, Planning};
-use crate::advice::{self, Goal, MemoryChoice, PlanOptions};
+use super::args::{ControlArgs, Fitting, GoalArg, Input, LossArg, LrRuleArg, MemoryArg, Planning};
+use crate::advice::{self, Entry, Goal, LrRule, MemoryChoice, PlanOptions};
 use crate::curve::{FitOptions, LossKind, SavedLaw};
 use crate::error::{Error, Result};
 use crate::metrics;
@@ -31,7 +31,7 @@ pub fn all(
         sources: sources(input)?,
         assumptions: assumptions(input),
         fit: fit(fitting),
-        plan: plan(planning)?,
+        plan: plan(planning, input.seq_len)?,
         control: control.control.clone(),
         lead_seconds: control.lead,
         read_only: control.read_only,
@@ -52,7 +52,8 @@ pub fn fit(args: &Fitting) -> FitOptions {
     options
 }
 
-fn plan(args: &Planning) -> Result<PlanOptions> {
+fn plan(args: &Planning, seq_len: Option<f64>) -> Result<PlanOptions> {
+    let schedule = args.schedule.as_deref().map(|s| schedule(s, seq_len)).transpose()?;
     let what_if = args.what_if.as_deref().map(advice::parse_what_if).transpose();
     Ok(PlanOptions {
         goal: args.goal.map(|g| match g {
@@ -66,12 +67,35 @@ fn plan(args: &Planning) -> Result<PlanOptions> {
         unit: args.unit,
         max_batch: args.max_batch,
         what_if: what_if.map_err(|e| Error::Usage(format!("--what-if: {e}")))?,
+        schedule,
+        decay_tokens: args.decay_tokens,
+        lr_rule: match args.lr_rule {
+            Some(LrRuleArg::Sqrt) => LrRule::Sqrt,
+            Some(LrRuleArg::Unchanged) | None => LrRule::Unchanged,
+        },
         memory: args.memory.map(|m| match m {
             MemoryArg::Measured => MemoryChoice::Measured,
             MemoryArg::Slow => MemoryChoice::Slow,
             MemoryArg::Fast => MemoryChoice::Fast,
         }),
         ..PlanOptions::default()
+    })
+}
+
+/// A file where there is one of that name, else the words themselves.
+fn schedule(given: &str, seq_len: Option<f64>) -> Result<Vec<Entry>> {
+    let path = Path::new(given);
+    if !path.is_file() {
+        return advice::parse_schedule(given, seq_len)
+            .map_err(|e| Error::Usage(format!("--schedule: {e} (and no file has that name)")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    advice::parse_schedule(&text, seq_len).map_err(|e| Error::Input {
+        path: path.into(),
+        line: None,
+        found: e,
+        expected: "a schedule of Megatron-LM or of `boptop plan --format csv`".into(),
+        remedy: "mend the line, or write the schedule on the command line".into(),
     })
 }
 

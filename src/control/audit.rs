@@ -67,6 +67,8 @@ pub enum Event {
     Overdue,
     Reverted,
     Undone,
+    /// A forecast was held against what came.
+    Judged,
 }
 
 impl Event {
@@ -84,6 +86,7 @@ impl Event {
             Event::Overdue => "overdue",
             Event::Reverted => "reverted",
             Event::Undone => "undone",
+            Event::Judged => "judged",
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod ack;
 pub mod audit;
 pub mod changes;
 pub mod disk;
+mod forecasts;
 mod offers;
 pub mod paths;
 pub mod protocol;
@@ -25,6 +26,7 @@ pub mod write;
 
 pub use audit::{AuditLine, Author, Event, LogLine};
 pub use changes::undo_schedule;
+pub use forecasts::{FORECAST, Forecast, forecasts, record_judged};
 pub use offers::Offer;
 pub use paths::{Paths, control_path, default_run};
 pub use read::Files;

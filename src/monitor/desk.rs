@@ -2,12 +2,17 @@
 
 use super::core::Settings;
 use super::counts::{ahead, offset, shifted};
-use super::grounds::{Case, evidence, expected, facts, rests_on};
+use super::grounds::{
+    Case, added, evidence, expected, facts, or_own, promised, rests_on, slack, soonest,
+    written_words,
+};
 use crate::advice::{self, Entry, GuardAnswer, GuardName, Plan, PlanOptions, Situation};
 use crate::command::Change;
 use crate::control::protocol::Paths;
 use crate::control::read::Stamp;
-use crate::control::{self, AuditLine, Author, ControlState, Draft, Event, Facts, Files, Status};
+use crate::control::{
+    self, AuditLine, Author, ControlState, Draft, Event, Facts, Files, Forecast, Status,
+};
 use crate::error::Error;
 use crate::metrics::{self, RunFiles};
 use crate::run::{self, RunData};
@@ -19,12 +24,6 @@ const LEAD_LOCAL: f64 = 20.0;
 /// A change that is drawn up now lies a lead time ahead, to be seen in, and as long again, but at
 /// least these seconds, for whoever decides on it.
 const DECIDE_SECONDS: f64 = 8.0;
-/// A revision that is seen later than this many lead times after its change is too late.
-const LATE_LEADS: f64 = 10.0;
-/// ... or than these seconds: a trainer looks every few.
-const LATE_SECONDS: f64 = 30.0;
-/// ... or than this share of the tokens at the change, whichever is more.
-const LATE_SHARE: f64 = 0.05;
 
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -40,9 +39,12 @@ pub(super) struct Desk {
     decide_seconds: f64,
     read_only: bool,
     trust_target: bool,
+    /// What the trainer runs by itself, where a person said so; in the count of the metrics.
+    declared: Vec<Entry>,
     /// Newest revision that the person saw, where it is not what stands when a proposal is made.
     seen_revision: Option<u64>,
     table: Option<OnTable>,
+    forecasts: Vec<Forecast>,
     proposals: u64,
     /// Tokens of the run when the newest fit was made.
     estimated_at: Option<f64>,
@@ -83,9 +85,11 @@ impl Desk {
             decide_seconds: settings.decide_seconds.unwrap_or(DECIDE_SECONDS),
             read_only: settings.read_only || settings.recorded_clock,
             trust_target: settings.trust_target,
+            declared: settings.plan.schedule.clone().unwrap_or_default(),
             seen_revision: settings.seen_revision,
             lead_seconds: settings.lead_seconds.unwrap_or(by_disk),
             table: None,
+            forecasts: Vec::new(),
             proposals: 0,
             estimated_at: None,
             said: None,
@@ -110,9 +114,9 @@ impl Desk {
         let mut status = control::status(files, &self.facts);
         self.trouble = None;
         if record && files.newest().is_some() {
-            match control::audit::record_observed(files, &status, &Author::current()) {
+            match added(files, &status, data) {
                 // What was just recorded belongs to the log that is shown.
-                Ok(lines) if !lines.is_empty() => {
+                Ok(lines) if lines > 0 => {
                     *files = Files::read(paths);
                     status = control::status(files, &self.facts);
                 }
@@ -120,7 +124,9 @@ impl Desk {
                 Err(error) => self.trouble = Some(error.to_string()),
             }
         }
-        let changed = status != self.status;
+        let forecasts = control::forecasts(files, data);
+        let changed = status != self.status || forecasts != self.forecasts;
+        self.forecasts = forecasts;
         // "Waiting for the trainer" is over once the trainer has spoken.
         let written = matches!(status.state, Some(ControlState::Approved | ControlState::Written));
         if status.state != self.status.state && !written {
@@ -166,13 +172,20 @@ impl Desk {
             tokens_per_second: run::throughput(data),
             log_interval_tokens: run::log_interval(data).map(|(_, tokens)| tokens),
             limits: self.status.limits.clone(),
-            in_force: shifted(&self.ordered(), -self.offset),
+            in_force: self.in_force(),
             attempts_alive: self.status.attempts_alive,
             last_change_tokens: self.status.last_applied_tokens.map(|t| t - self.offset as f64),
             estimate_age_tokens: self.estimated_at.and_then(|t| known(data.tokens() - t)),
             committed: plan.map(|p| p.schedule.clone()),
             can_write: can_write && self.paths.is_some(),
+            decayed: plan.map(|p| p.decayed.clone()).unwrap_or_default(),
         }
+    }
+
+    /// What the trainer obeys, else what it runs by itself, in the count of the metrics.
+    fn in_force(&self) -> Vec<Entry> {
+        let ordered = shifted(&self.ordered(), -self.offset);
+        if ordered.is_empty() { self.declared.clone() } else { ordered }
     }
 
     /// What the trainer obeys, or will as soon as it looks, in its own count.
@@ -225,7 +238,7 @@ impl Desk {
         Ok(OnTable {
             shown: Proposal {
                 number: self.proposals,
-                from: self.in_force_or_own(own),
+                from: or_own(shifted(&self.in_force(), self.offset), own),
                 guards: self.guards(&schedule, case, &situation),
                 evidence: rests_on(case, self.estimated_at, &self.status, self.offset),
                 policies,
@@ -240,15 +253,6 @@ impl Desk {
         })
     }
 
-    fn in_force_or_own(&self, own: f64) -> Vec<Entry> {
-        let ordered = self.ordered();
-        if ordered.is_empty() && own.is_finite() {
-            vec![Entry { from_tokens: 0, batch_size_tokens: own as u64, lr_scale: None }]
-        } else {
-            ordered
-        }
-    }
-
     fn wanted(
         &self,
         change: &Change,
@@ -261,7 +265,14 @@ impl Desk {
                     let own = case.data.batch_size().unwrap_or(0.0) as u64;
                     // Also a change that the run has passed since the plan was made is to come.
                     let first = advice::first_change(&situation.in_force, &plan.schedule, own, 0);
-                    Ok((ahead(&plan.schedule, first, self.soonest(case, situation)), None))
+                    Ok((
+                        ahead(
+                            &plan.schedule,
+                            first,
+                            soonest(case, situation, self.lead_seconds, self.decided_in()),
+                        ),
+                        None,
+                    ))
                 }
                 Some(plan) => Err(format!("no schedule is recommended: {}", plan.verdict.text)),
                 None => Err("no plan yet: nothing was fitted".into()),
@@ -278,29 +289,21 @@ impl Desk {
                     *batch_size_tokens,
                     *at_tokens,
                     now as u64,
-                    self.soonest(case, situation),
+                    soonest(case, situation, self.lead_seconds, self.decided_in()),
                 );
                 Ok((schedule, None))
             }
             Change::Undo => {
                 let files = self.files.as_ref().ok_or("nothing was read yet")?;
                 // Where the guards let a change begin, in slow steps later than the lead time says.
-                let ahead = self.soonest(case, situation) as f64 - case.data.tokens().max(0.0);
+                let ahead = soonest(case, situation, self.lead_seconds, self.decided_in()) as f64
+                    - case.data.tokens().max(0.0);
                 let facts = Facts { lead_tokens: Some(ahead), ..self.facts.clone() };
                 let schedule = control::undo_schedule(files, &facts);
                 let schedule = schedule.ok_or("there is no revision in force to undo")?;
                 Ok((shifted(&schedule, -self.offset), files.newest()))
             }
         }
-    }
-
-    /// First count at which a change that is drawn up now may act.
-    fn soonest(&self, case: Case<'_>, situation: &Situation) -> u64 {
-        let rate = situation.tokens_per_second.filter(|_| situation.live).unwrap_or(0.0);
-        let by_time = (case.data.tokens().max(0.0) + rate * self.decided_in()).ceil() as u64;
-        let options = PlanOptions { lead_seconds: self.lead_seconds, ..case.options.clone() };
-        let allowed = advice::Constraints::of(case.data, situation, &options);
-        by_time.max(allowed.map_or(0, |c| c.earliest))
     }
 
     fn guards(
@@ -366,31 +369,26 @@ impl Desk {
         let options =
             control::Options { trust_target: self.trust_target, ..control::Options::default() };
         let written = control::write(&paths, &approval, table.based_on, options)?;
-        let mut answer = format!(
-            "revision {} written to {}; waiting for the trainer",
-            written.revision,
-            paths.control.display()
-        );
-        for warning in &written.warnings {
-            answer += &format!("; {warning}");
-        }
-        Ok(answer)
+        Ok(written_words(&written, &paths))
     }
 
     /// What is approved, in the trainer's count.
     fn draft(&self, table: &OnTable, case: Case<'_>) -> Draft {
         let now = (case.data.tokens().max(0.0) as u64).saturating_add_signed(self.offset);
         let own = case.data.batch_size().unwrap_or(0.0) as u64;
-        let late = (LATE_LEADS * self.lead_seconds).max(LATE_SECONDS);
-        let late = run::throughput(case.data).unwrap_or(0.0) * late;
         let change = advice::first_change(&table.shown.from, &table.shown.schedule, own, now);
-        let not_after = change.map(|t| t + late.max(t as f64 * LATE_SHARE) as u64);
+        let not_after = change.map(|t| t + slack(case.data, self.lead_seconds, t));
         Draft {
             run: self.run_id().unwrap_or(&case.data.id).to_string(),
             schedule: table.shown.schedule.clone(),
             expect: expected(case.data, &self.status.in_force, now, not_after),
             not_after,
-            evidence: evidence(case),
+            evidence: promised(
+                evidence(case),
+                &shifted(&table.shown.schedule, -self.offset),
+                case,
+                &self.situation(case.data, case.plan, case.live, true),
+            ),
             undoes: table.undoes,
         }
     }
@@ -428,7 +426,8 @@ impl Desk {
         };
         let others = self.status.offers.iter().filter(|o| !here(o)).map(control::Offer::words);
         let said = self.trouble.iter().chain(&self.said).cloned();
-        self.status.notes.iter().cloned().chain(others).chain(said).collect()
+        let forecasts = self.forecasts.iter().map(Forecast::words);
+        self.status.notes.iter().cloned().chain(forecasts).chain(others).chain(said).collect()
     }
 
     pub fn view(&self) -> ControlView {
@@ -441,6 +440,7 @@ impl Desk {
             next: s.next,
             trainer: s.limits.clone(),
             notes: self.notes(),
+            forecasts: self.forecasts.clone(),
             proposal: self.table.as_ref().map(|t| t.shown.clone()),
             log: s.log.clone(),
         }

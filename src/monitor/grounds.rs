@@ -1,10 +1,11 @@
 //! What a change rests on: for the state of the files, for the trainer, for the audit, in words.
 
 use super::counts::interleaved;
-use crate::advice::{Entry, Plan, PlanOptions};
-use crate::control::protocol::{Evidence, entry_at};
-use crate::control::{ControlState, Facts, Status};
+use crate::advice::{self, Entry, Plan, PlanOptions, Situation};
+use crate::control::protocol::{Evidence, Paths, entry_at};
+use crate::control::{self, Author, ControlState, Facts, Files, Status, Written};
 use crate::curve::GroupFit;
+use crate::error::Result;
 use crate::run::{self, RunData};
 use crate::units;
 
@@ -12,6 +13,12 @@ use crate::units;
 const RECENT: usize = 8;
 /// Where the batch size is no number of the log, a change must last so much longer to be believed.
 const DERIVED: f64 = 2.0;
+/// A revision that is seen later than this many lead times after its change is too late.
+const LATE_LEADS: f64 = 10.0;
+/// ... or than these seconds: a trainer looks every few.
+const LATE_SECONDS: f64 = 30.0;
+/// ... or than this share of the tokens at the change, whichever is more.
+const LATE_SHARE: f64 = 0.05;
 
 /// What a proposal is judged by.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +66,27 @@ fn states_batch(data: &RunData) -> bool {
     !matches!(data.batch_source, run::BatchSource::Derived | run::BatchSource::Unknown)
 }
 
+/// Tokens after its change `at` up to which a revision is still in time.
+pub(super) fn slack(data: &RunData, lead_seconds: f64, at: u64) -> u64 {
+    let seconds = (LATE_LEADS * lead_seconds).max(LATE_SECONDS);
+    let by_time = run::throughput(data).unwrap_or(0.0) * seconds;
+    by_time.max(at as f64 * LATE_SHARE) as u64
+}
+
+/// First count at which a change that is drawn up now, and decided on in a while, may act.
+pub(super) fn soonest(
+    case: Case<'_>,
+    situation: &Situation,
+    lead_seconds: f64,
+    decided_in: f64,
+) -> u64 {
+    let rate = situation.tokens_per_second.filter(|_| situation.live).unwrap_or(0.0);
+    let by_time = (case.data.tokens().max(0.0) + rate * decided_in).ceil() as u64;
+    let options = PlanOptions { lead_seconds, ..case.options.clone() };
+    let allowed = advice::Constraints::of(case.data, situation, &options);
+    by_time.max(allowed.map_or(0, |c| c.earliest))
+}
+
 /// The batch size that the trainer's next step should have (`now` and `not_after` in its count);
 /// `None` where the log does not state it exactly, or where the schedule in force changes it
 /// before the revision may be seen: then any one size could be the wrong one.
@@ -88,6 +116,49 @@ pub(super) fn evidence(case: Case<'_>) -> Evidence {
         runs: runs.unwrap_or_default(),
         ..Evidence::default()
     }
+}
+
+/// What is in force; the run's own batch size where nothing is.
+pub(super) fn or_own(in_force: Vec<Entry>, own: f64) -> Vec<Entry> {
+    if in_force.is_empty() && own.is_finite() {
+        vec![Entry { from_tokens: 0, batch_size_tokens: own as u64, lr_scale: None }]
+    } else {
+        in_force
+    }
+}
+
+/// The answer to an approval that was written.
+pub(super) fn written_words(written: &Written, paths: &Paths) -> String {
+    let mut answer = format!(
+        "revision {} written to {}; waiting for the trainer",
+        written.revision,
+        paths.control.display()
+    );
+    for warning in &written.warnings {
+        answer += &format!("; {warning}");
+    }
+    answer
+}
+
+/// The evidence with what the first change is to bring.
+pub(super) fn promised(
+    mut evidence: Evidence,
+    schedule: &[Entry],
+    case: Case<'_>,
+    situation: &Situation,
+) -> Evidence {
+    let promise = advice::promise(schedule, case.data, case.group, situation, case.options);
+    if let Some(value) = promise.and_then(|p| serde_json::to_value(p).ok()) {
+        evidence.unknown.insert(control::FORECAST.into(), value);
+    }
+    evidence
+}
+
+/// Adds to the audit what was observed since; how many lines.
+pub(super) fn added(files: &Files, status: &Status, data: &RunData) -> Result<usize> {
+    let who = Author::current();
+    let observed = control::audit::record_observed(files, status, &who)?.len();
+    Ok(observed + control::record_judged(files, data, &who)?)
 }
 
 fn evidence_words(case: Case<'_>, estimated_at: Option<f64>) -> Vec<String> {

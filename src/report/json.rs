@@ -40,6 +40,7 @@ pub fn control(run: &str, control: &ControlView, wrote: bool) -> Value {
         next: Option<crate::snapshot::Entry>,
         trainer: &'a Option<crate::snapshot::TrainerLimits>,
         notes: &'a [String],
+        forecasts: &'a [crate::snapshot::Forecast],
         proposal: &'a Option<Proposal>,
         wrote: bool,
     }
@@ -52,6 +53,7 @@ pub fn control(run: &str, control: &ControlView, wrote: bool) -> Value {
         next: control.next,
         trainer: &control.trainer,
         notes: &control.notes,
+        forecasts: &control.forecasts,
         proposal: &control.proposal,
         wrote,
     };

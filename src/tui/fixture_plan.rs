@@ -37,6 +37,8 @@ pub(crate) fn main_plan() -> Plan {
         verdict: main_verdict(),
         b_opt: interval(820.0, 1.25),
         excess_tokens_now: Some(0.062),
+        first_change_between: None,
+        decayed: Vec::new(),
         schedule: planned.clone(),
         guards: vec![
             GuardAnswer {

@@ -68,6 +68,7 @@ pub(crate) fn policy(p: Policy) -> &'static str {
         Policy::Leave => "leave it",
         Policy::Planned => "planned ramp",
         Policy::Tracking => "track B_opt",
+        Policy::Interval => "by interval",
         Policy::Single => "best single",
         Policy::WhatIf => "what if",
     }

@@ -1,0 +1,249 @@
+//! One row of the table: problems of one class, followed, and held against the bars.
+
+use super::follow::{Asked, Followed, best_decayed, covered, follow, left_decayed};
+use super::problem::{Class, Draw, NEVER, Problem, Source};
+use super::world;
+use boptop::advice::{Goal, Policy};
+
+/// A figure of a row that a bar is set for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    LeaveMedian,
+    LeaveWorst,
+    SingleMedian,
+    Single90,
+    StairsMedian,
+    StepsMedian,
+    AboveWorst,
+    Coverage,
+    Noticed,
+    SaysLower,
+    SaysReached,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Bar {
+    pub measure: Measure,
+    pub bar: f64,
+    pub at_least: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub name: &'static str,
+    pub mean: bool,
+    pub class: Class,
+    /// Tau as a share of the steps of the best single batch.
+    pub tau: (f64, f64),
+    pub source: Source,
+    pub goal: Goal,
+    pub up_only: bool,
+    pub bars: Vec<Bar>,
+}
+
+/// Of one problem.
+#[derive(Debug, Clone, Default)]
+struct Result {
+    leave: f64,
+    single: f64,
+    here: f64,
+    stairs: f64,
+    steps: f64,
+    above: f64,
+    covered: Vec<bool>,
+    sweep: f64,
+    followed: Followed,
+}
+
+pub fn header() {
+    println!(
+        "{:<46} {:>17} {:>11} {:>11} {:>11} {:>5} {:>5} {:>5} {:>5}",
+        "", "leaving it", "from step 0", "one size", "staircase", "steps", "chng", "turns", "block"
+    );
+    println!(
+        "{:<46} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5}",
+        "followed / ...",
+        "p50",
+        "p90",
+        "worst",
+        "p50",
+        "p90",
+        "p50",
+        "p90",
+        "p50",
+        "p90",
+        "p50",
+        "each",
+        "each",
+        "each"
+    );
+}
+
+/// a / b, where neither may ever arrive.
+fn ratio(a: f64, b: f64) -> f64 {
+    match (a.is_finite(), b.is_finite()) {
+        (false, false) => 1.0,
+        (true, false) => 0.0,
+        _ => a / b,
+    }
+}
+
+fn quantile(results: &[Result], q: f64, of: impl Fn(&Result) -> f64) -> f64 {
+    let mut all: Vec<f64> = results.iter().map(of).filter(|x| !x.is_nan()).collect();
+    all.sort_by(f64::total_cmp);
+    all.get((q * all.len().saturating_sub(1) as f64).round() as usize).copied().unwrap_or(f64::NAN)
+}
+
+fn share(results: &[Result], of: impl Fn(&Followed) -> bool) -> f64 {
+    results.iter().filter(|r| of(&r.followed)).count() as f64 / results.len().max(1) as f64
+}
+
+impl Row {
+    /// Prints the row and its bars; how many were met and missed.
+    pub fn run(&self, problems: usize) -> (usize, usize) {
+        let mut draw = if self.mean { Draw::mean(11) } else { Draw::law(11) };
+        let results: Vec<Result> = (0..problems)
+            .map(|_| self.one(&draw.problem(self.class, self.source, self.tau)))
+            .collect();
+        self.print(&results);
+        let mut counts = (0, 0);
+        for b in &self.bars {
+            let found = self.measured(&results, b.measure);
+            // A tie is one up to the accuracy of the reckoning.
+            let met = if b.at_least { found >= b.bar - 5e-4 } else { found <= b.bar + 5e-4 };
+            if met {
+                counts.0 += 1;
+            } else {
+                counts.1 += 1;
+            }
+            println!(
+                "    {} {:?} {found:.3}, bar {} {}",
+                if met { "met   " } else { "MISSED" },
+                b.measure,
+                if b.at_least { ">=" } else { "<=" },
+                b.bar
+            );
+        }
+        counts
+    }
+
+    fn one(&self, problem: &Problem) -> Result {
+        if let world::World::Law { law, memory, .. } = &problem.fresh {
+            assert!(world::same_as_course(*law, *memory), "the simulator is not the law");
+        }
+        let asked = Asked { goal: self.goal, source: self.source, up_only: self.up_only };
+        let followed = follow(problem, asked);
+        assert!(problem.sweep > 0.0 && !followed.way.is_empty());
+        if self.goal == Goal::Decayed {
+            let l_inf = problem.world.l_inf();
+            let got = followed.decayed - l_inf;
+            return Result {
+                leave: got / (left_decayed(problem) - l_inf),
+                single: f64::NAN,
+                here: got / (best_decayed(problem) - l_inf),
+                stairs: f64::NAN,
+                steps: f64::NAN,
+                above: f64::NAN,
+                covered: Vec::new(),
+                sweep: problem.sweep / problem.single,
+                followed,
+            };
+        }
+        let most = NEVER * problem.single;
+        let run = &problem.world;
+        let leave = run.reach(problem.own, problem.target, most);
+        // One size from the moment on at which boptop is first asked, whatever the bump.
+        let later = run.after(problem.own, 0.01 * run.tokens());
+        let one = |b: f64| (later.reach(b, problem.target, most), b);
+        let (here, size) = (0..60)
+            .map(|k| one(problem.own * 1.08f64.powi(k)))
+            .fold((leave, problem.own), |best, x| if x.0 < best.0 { x } else { best });
+        let here_steps = later.steps() + (here - later.tokens()) / size;
+        // What the planner may do: twice the largest tested size, at most.
+        let stairs =
+            run.best_stairs(problem.own, 2.0 * problem.largest, problem.target, here.min(most));
+        let policies = [Policy::Leave, Policy::Planned];
+        let first = followed.first.as_ref();
+        Result {
+            leave: ratio(followed.tokens, leave),
+            single: ratio(followed.tokens, problem.single),
+            here: ratio(followed.tokens, here),
+            stairs: ratio(followed.tokens, stairs),
+            steps: ratio(followed.steps, here_steps),
+            above: above(problem, &followed),
+            covered: policies.iter().filter_map(|p| covered(problem, first?, *p)).collect(),
+            sweep: problem.sweep / problem.single,
+            followed,
+        }
+    }
+
+    fn measured(&self, results: &[Result], what: Measure) -> f64 {
+        match what {
+            Measure::LeaveMedian => quantile(results, 0.5, |r| r.leave),
+            Measure::LeaveWorst => quantile(results, 1.0, |r| r.leave),
+            Measure::SingleMedian => quantile(results, 0.5, |r| r.here),
+            Measure::Single90 => quantile(results, 0.9, |r| r.here),
+            Measure::StairsMedian => quantile(results, 0.5, |r| r.stairs),
+            Measure::StepsMedian => quantile(results, 0.5, |r| r.steps),
+            Measure::AboveWorst => quantile(results, 1.0, |r| r.above),
+            Measure::Coverage => coverage(results, None),
+            Measure::Noticed => share(results, |f| f.vetoed),
+            Measure::SaysLower => share(results, |f| f.says_lower),
+            Measure::SaysReached => share(results, |f| f.says_reached),
+        }
+    }
+
+    fn print(&self, results: &[Result]) {
+        let at = |q: f64, of: fn(&Result) -> f64| quantile(results, q, of);
+        let mean = |of: fn(&Followed) -> usize| {
+            results.iter().map(|r| of(&r.followed)).sum::<usize>() as f64 / results.len() as f64
+        };
+        println!(
+            "{:<46} {:>5.2} {:>5.2} {:>5.2} {:>5.2} {:>5.2} {:>5.2} {:>5.2} {:>5.2} {:>5.2} {:>5.2} {:>5.1} {:>5.1} {:>5.1}",
+            self.name,
+            at(0.5, |r| r.leave),
+            at(0.9, |r| r.leave),
+            at(1.0, |r| r.leave),
+            at(0.5, |r| r.single),
+            at(0.9, |r| r.single),
+            at(0.5, |r| r.here),
+            at(0.9, |r| r.here),
+            at(0.5, |r| r.stairs),
+            at(0.9, |r| r.stairs),
+            at(0.5, |r| r.steps),
+            mean(|f| f.changes),
+            mean(|f| f.flickers),
+            mean(|f| f.blocked),
+        );
+        println!(
+            "    best staircase / one size from here {:.2}, / leaving it {:.2}; forecasts held: leaving it {:.2}, \
+             planned {:.2}; memory measured {:.2}; no advice at first {:.2}; sweep {:.2} of one size's",
+            at(0.5, |r| r.here / r.stairs),
+            at(0.5, |r| r.leave / r.stairs),
+            coverage(results, Some(0)),
+            coverage(results, Some(1)),
+            share(results, |f| f.measured),
+            share(results, |f| f.vetoed_first),
+            at(0.5, |r| r.sweep),
+        );
+    }
+}
+
+fn coverage(results: &[Result], which: Option<usize>) -> f64 {
+    let all: Vec<bool> = results
+        .iter()
+        .flat_map(|r| match which {
+            None => r.covered.clone(),
+            Some(i) => r.covered.get(i).copied().into_iter().collect(),
+        })
+        .collect();
+    all.iter().filter(|c| **c).count() as f64 / all.len() as f64
+}
+
+/// The most that the loss lay above that of leaving the run at equal tokens, nats.
+fn above(problem: &Problem, followed: &Followed) -> f64 {
+    let left = |tokens: f64| {
+        problem.world.after(problem.own, (tokens - problem.world.tokens()).max(0.0)).loss()
+    };
+    followed.way.iter().map(|(t, l)| l - left(*t)).fold(0.0, f64::max)
+}

@@ -1,0 +1,222 @@
+//! What an approved change promises, and whether the run kept it: a forecast made before the change,
+//! held against the loss once the catch-up window after it is over.
+
+use super::constraints::{Constraints, Throughput};
+use super::outcome::{Futures, stairs_of};
+use super::own_past::{OwnPast, catch_up_steps, stretches};
+use super::plan::memory_of;
+use super::schedule::first_change;
+use super::{Entry, PlanOptions, Situation};
+use crate::curve::{GroupFit, Interval, LossKind};
+use crate::run::RunData;
+use crate::units::{count, loss};
+use serde::{Deserialize, Serialize};
+
+/// Catch-up windows after the change at whose end it is judged: one to catch up, one to look.
+const WINDOWS: f64 = 2.0;
+/// An observed loss may lie beyond the interval by so many of its standard errors.
+const SLACK: f64 = 2.0;
+/// A logged batch size is the promised one up to this share.
+const SAME: f64 = 0.02;
+
+/// A forecast of one change; counts are cumulative tokens of the metrics, losses nats.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Promise {
+    /// The change.
+    pub from_tokens: f64,
+    pub batch_size_tokens: f64,
+    /// The loss is looked at over this stretch of tokens.
+    pub judged_over_tokens: [f64; 2],
+    /// Mean loss there under the change, with its interval.
+    pub loss: Interval,
+    /// ... and if the run were left.
+    pub loss_if_left: f64,
+    pub on: LossKind,
+    pub target_loss: Option<f64>,
+    /// Tokens to the target under the schedule.
+    pub tokens: Option<Interval>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub promise: Promise,
+    /// Mean loss over the stretch, and its standard error.
+    pub loss: f64,
+    pub loss_se: f64,
+    /// Within the interval that was forecast.
+    pub kept: bool,
+    /// Share of the promised difference from leaving the run that came; above 1: more.
+    pub share: Option<f64>,
+}
+
+/// The forecast of the first change of `schedule` against what is in force. `None` where no law
+/// speaks, the run's past is not known, or nothing changes.
+pub fn promise(
+    schedule: &[Entry],
+    run: &RunData,
+    group: Option<&GroupFit>,
+    situation: &Situation,
+    options: &PlanOptions,
+) -> Option<Promise> {
+    let fit = group?.law.as_ref()?;
+    let c = Constraints::of(run, situation, options)?;
+    let at = first_change(&situation.in_force, schedule, c.own, c.now)?.max(c.now);
+    let size = super::schedule::batch_at(schedule, at as f64)? as f64;
+    let memory = memory_of(fit, options.memory);
+    let own = OwnPast::of(run, fit.on, fit.burn_in_steps, &fit.law, &memory).ok()?;
+    let throughput = Throughput::of(run, &c);
+    let past = stretches(run);
+    let mut futures = Futures::new(fit, memory, &past, run.tokens(), &own, throughput)?;
+    futures.target = options.target_loss.unwrap_or(f64::NAN);
+    let stairs = stairs_of(schedule);
+    let way = futures.course.along(&stairs);
+    let left = stairs_of(&situation.in_force);
+    let window = size * catch_up_steps(&memory, way.steps(at as f64));
+    let next = schedule.iter().map(|e| e.from_tokens as f64).find(|t| *t > at as f64);
+    let end = next.map_or(f64::INFINITY, |t| t).min(at as f64 + WINDOWS * window);
+    let from = (at as f64 + window).min(0.5 * (at as f64 + end));
+    let middle = 0.5 * (from + end);
+    Some(Promise {
+        from_tokens: at as f64,
+        batch_size_tokens: size,
+        judged_over_tokens: [from, end],
+        loss: futures.spread(Some(way.loss(middle)), |c| c.along(&stairs).loss(middle)),
+        loss_if_left: futures.course.along(&left).loss(middle),
+        on: fit.on,
+        target_loss: options.target_loss,
+        tokens: options.target_loss.map(|t| {
+            futures.spread(way.reach(t), |c| c.along(&stairs).reach(t).unwrap_or(f64::INFINITY))
+        }),
+    })
+}
+
+/// Holds a promise against the run; `None` before the stretch is over, where it has no losses, and
+/// where the run trained at another batch size.
+pub fn judge(promise: &Promise, run: &RunData) -> Option<Outcome> {
+    let columns = match promise.on {
+        LossKind::Train => &run.train,
+        LossKind::Val => &run.validation,
+    };
+    let [from, to] = promise.judged_over_tokens;
+    let trained = run.segments.iter().rev().find(|s| s.from_tokens <= from)?;
+    if (trained.batch_size / promise.batch_size_tokens).ln().abs() > SAME {
+        return None;
+    }
+    let last = columns.tokens.last().copied().filter(|t| *t >= to)?;
+    let rows = columns.tokens.partition_point(|t| *t <= from)
+        ..columns.tokens.partition_point(|t| *t <= to.min(last));
+    let seen: Vec<f64> =
+        columns.loss.get(rows)?.iter().copied().filter(|l| l.is_finite()).collect();
+    if seen.is_empty() {
+        return None;
+    }
+    let n = seen.len() as f64;
+    let mean = seen.iter().sum::<f64>() / n;
+    let variance = seen.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    let loss_se = (variance / n).sqrt();
+    let slack = SLACK * loss_se;
+    let above = promise.loss.high.is_none_or(|h| mean <= h + slack);
+    let below = promise.loss.low.is_none_or(|l| mean >= l - slack);
+    let promised = promise.loss.value.map(|l| promise.loss_if_left - l);
+    let share = promised.filter(|d| d.abs() > slack).map(|d| (promise.loss_if_left - mean) / d);
+    Some(Outcome {
+        promise: promise.clone(),
+        loss: mean,
+        loss_se,
+        kept: above && below,
+        share: share.filter(|s| s.is_finite()),
+    })
+}
+
+impl Promise {
+    /// In words, for the audit and the screen.
+    pub fn text(&self) -> String {
+        format!(
+            "forecast for {} from {} tokens: loss {}{} at {} tokens, {} if it is left",
+            count(self.batch_size_tokens),
+            count(self.from_tokens),
+            self.loss.value.map_or("?".into(), loss),
+            range(&self.loss),
+            count(0.5 * (self.judged_over_tokens[0] + self.judged_over_tokens[1])),
+            loss(self.loss_if_left)
+        )
+    }
+}
+
+impl Outcome {
+    /// In words, for the audit and the screen.
+    pub fn text(&self) -> String {
+        let brought = self.share.map_or(String::new(), |s| {
+            format!(", {} of the promised difference", crate::units::percent(s))
+        });
+        format!(
+            "{}; then came {}{brought}: the forecast {}",
+            self.promise.text(),
+            loss(self.loss),
+            if self.kept { "held" } else { "did not hold" }
+        )
+    }
+}
+
+fn range(i: &Interval) -> String {
+    match (i.low, i.high) {
+        (Some(low), Some(high)) => format!(" ({} to {})", loss(low), loss(high)),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advice::testing::{LAW, MEMORY, group_of, run_of};
+
+    fn e(from_tokens: u64, batch_size_tokens: u64) -> Entry {
+        Entry { from_tokens, batch_size_tokens, lr_scale: None }
+    }
+
+    fn promised() -> Promise {
+        let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.001);
+        let options = PlanOptions { target_loss: Some(2.2), ..PlanOptions::default() };
+        let schedule = [e(0, 128), e(3_200_000, 256)];
+        let group = group_of(&LAW, MEMORY);
+        promise(&schedule, &run, Some(&group), &Situation::default(), &options).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_does_what_was_forecast_keeps_the_promise() {
+        let p = promised();
+        assert_eq!((p.from_tokens, p.batch_size_tokens), (3.2e6, 256.0));
+        assert!(p.loss.value.unwrap() < p.loss_if_left && p.loss.low < p.loss.high);
+        assert!(p.tokens.is_some_and(|t| t.value.is_some()));
+        let young = run_of(&LAW, &MEMORY, &[(128.0, 3.2e6), (256.0, 1e5)], 0.001);
+        assert_eq!(judge(&p, &young), None, "not before the catch-up window is over");
+        let run = run_of(&LAW, &MEMORY, &[(128.0, 3.2e6), (256.0, 5e6)], 0.001);
+        let seen = judge(&p, &run).unwrap();
+        assert!(seen.kept && (0.7..1.3).contains(&seen.share.unwrap()), "{seen:?}");
+        let text = serde_json::to_string(&seen).unwrap();
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap().kept, seen.kept);
+    }
+
+    #[test]
+    fn a_run_that_gained_nothing_did_not_and_one_that_did_not_change_is_not_judged() {
+        let still = run_of(&LAW, &MEMORY, &[(128.0, 8.2e6)], 0.001);
+        assert_eq!(judge(&promised(), &still), None);
+        let mut run = run_of(&LAW, &MEMORY, &[(128.0, 3.2e6), (256.0, 5e6)], 0.001);
+        let lines = run.train.len();
+        run.train.loss = still.train.loss[..].to_vec();
+        run.train.loss.resize(lines, *still.train.loss.last().unwrap());
+        let seen = judge(&promised(), &run).unwrap();
+        assert!(!seen.kept && seen.share.unwrap().abs() < 0.3, "{seen:?}");
+        assert!(seen.text().contains("did not hold"), "{}", seen.text());
+    }
+
+    #[test]
+    fn nothing_is_promised_where_nothing_changes_or_no_law_speaks() {
+        let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.001);
+        let group = group_of(&LAW, MEMORY);
+        let (s, o) = (Situation::default(), PlanOptions::default());
+        assert_eq!(promise(&[e(0, 128)], &run, Some(&group), &s, &o), None);
+        assert_eq!(promise(&[e(0, 128), e(4_000_000, 256)], &run, None, &s, &o), None);
+    }
+}
