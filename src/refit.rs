@@ -37,7 +37,7 @@ pub struct Outcome {
 
 /// Fits, then plans every run. Pure: the same request gives the same outcome.
 pub fn compute(request: &Request) -> Outcome {
-    let runs: Vec<RunData> = request.subjects.iter().map(|s| (*s.data).clone()).collect();
+    let runs: Vec<&RunData> = request.subjects.iter().map(|s| &*s.data).collect();
     let mut options = request.fit.clone();
     options
         .group

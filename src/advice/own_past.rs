@@ -195,14 +195,15 @@ fn stable_from(run: &RunData) -> f64 {
 fn window(columns: &Columns, from: f64, to: f64) -> Option<(f64, f64, f64)> {
     let lo = columns.step.partition_point(|s| *s <= from);
     let hi = columns.step.partition_point(|s| *s <= to);
-    let (mut n, mut steps, mut sum, mut squares) = (0.0, 0.0, 0.0, 0.0);
+    let (mut n, mut steps, mut sum, mut squares, mut counts) = (0.0, 0.0, 0.0, 0.0, 0.0);
     for i in lo..hi {
-        let loss = columns.loss[i];
+        let (loss, w) = (columns.loss[i], columns.weight(i));
         if loss.is_finite() {
-            n += 1.0;
-            steps += columns.step[i];
-            sum += loss;
-            squares += loss * loss;
+            n += w;
+            steps += w * columns.step[i];
+            sum += w * loss;
+            squares += w * loss * loss;
+            counts += w * w;
         }
     }
     if n < 1.0 {
@@ -210,7 +211,8 @@ fn window(columns: &Columns, from: f64, to: f64) -> Option<(f64, f64, f64)> {
     }
     let mean: f64 = sum / n;
     let variance = (squares / n - mean * mean).max(0.0);
-    Some((steps / n, mean, (variance / n).sqrt()))
+    // The mean of rows that are means themselves.
+    Some((steps / n, mean, (variance * counts).sqrt() / n))
 }
 
 /// Steps after a change before it can be judged: a tenth of those before it, less where a shorter

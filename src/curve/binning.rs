@@ -1,7 +1,7 @@
 //! A run's loss as bins of equal width in ln tokens: what the fits see.
 
 use super::{Bin, ConstantSeries};
-use crate::run::{Columns, Lines, WINDOW, clean, noise};
+use crate::run::{Columns, WINDOW, clean};
 
 /// Bins of the stable phase of a run.
 pub(super) const BINS: usize = 60;
@@ -63,8 +63,7 @@ pub(super) fn after_switch(columns: &Columns, window: Window, from_step: f64) ->
 /// Means over the rows that `bin` (of ln tokens and steps) puts together.
 fn binned(columns: &Columns, window: Window, bin: impl Fn(f64, f64) -> usize) -> Vec<Bin> {
     let c = clean(columns, window.rows(columns));
-    let lines = Lines::new(&c.x, &c.loss, WINDOW);
-    let noise = noise(&c.x, &c.loss, &lines);
+    let noise = c.noise(&c.lines(WINDOW));
     let mut out = Vec::new();
     let mut i = 0;
     while i < c.x.len() {
@@ -73,8 +72,8 @@ fn binned(columns: &Columns, window: Window, bin: impl Fn(f64, f64) -> usize) ->
         while j < c.x.len() && bin(c.x[j], columns.step[c.row[j]]) == k {
             j += 1;
         }
-        let n = (j - i) as f64;
-        let mean = |f: &dyn Fn(usize) -> f64| (i..j).map(f).sum::<f64>() / n;
+        let n: f64 = c.count[i..j].iter().sum();
+        let mean = |f: &dyn Fn(usize) -> f64| (i..j).map(|r| f(r) * c.count[r]).sum::<f64>() / n;
         let ln_steps = mean(&|r| columns.step[c.row[r]].max(0.5).ln());
         let se = noise.sd * (noise.inflation / n).min(1.0).sqrt();
         out.push(Bin {

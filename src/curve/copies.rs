@@ -38,7 +38,8 @@ fn prefix(a: &Columns, b: &Columns, until: f64) -> Option<f64> {
             break;
         }
         let (x, y) = (a.loss[i], b.loss[j]);
-        if x.is_finite() && y.is_finite() {
+        // The mean of a block is no loss that the other logged.
+        if x.is_finite() && y.is_finite() && a.weight(i) == b.weight(j) {
             if x != y {
                 return enough(equal, telling).then_some(last);
             }

@@ -19,6 +19,7 @@ use super::window::{Fitted, Window, Windows};
 use super::{GroupOptions, Law, Memory, group_runs};
 use crate::run::RunData;
 use crate::units::{self, count};
+use std::borrow::Borrow;
 
 /// What a person may ask of a fit.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,12 +47,12 @@ impl Default for FitOptions {
 }
 
 /// Fits all groups of runs. Never fails: what cannot be told is in `refused`, with what it needs.
-pub fn fit(runs: &[RunData], options: &FitOptions) -> FitReport {
+pub fn fit<R: Borrow<RunData>>(runs: &[R], options: &FitOptions) -> FitReport {
     let groups = group_runs(runs, &options.group);
     let groups = groups.iter().map(|group| {
         let mut fit = fit_group(group, options);
         for run in &mut fit.runs {
-            if let Some(data) = runs.iter().find(|r| r.id == run.id) {
+            if let Some(data) = runs.iter().map(R::borrow).find(|r| r.id == run.id) {
                 describe(run, data, group);
             }
         }

@@ -10,6 +10,7 @@ use super::stable::{SAME_LR, Stable, choose_loss, columns, plateau, stable};
 use super::{ConstantSeries, Group, LossKind, Member, Stretch, SwitchedSeries};
 use crate::run::{Phase, RunData, Schedule};
 use crate::units;
+use std::borrow::Borrow;
 
 /// What a person says about the groups.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -37,10 +38,11 @@ struct Candidate<'a> {
 
 /// Groups runs by the learning rate of their plateau, in order of the learning rate; runs that
 /// cannot be fitted are members that are not used, with the reason.
-pub fn group_runs(runs: &[RunData], options: &GroupOptions) -> Vec<Group> {
+pub fn group_runs<R: Borrow<RunData>>(runs: &[R], options: &GroupOptions) -> Vec<Group> {
     let mut candidates: Vec<Candidate<'_>> = runs
         .iter()
         .map(|run| {
+            let run = run.borrow();
             let stable = stable(run);
             let lr = plateau(run);
             Candidate { run, lr, group: String::new(), stable }

@@ -1,6 +1,6 @@
 //! The batch size of every row, by order of trust.
 
-use super::merge::Row;
+use super::row::Row;
 use super::{Assumptions, BatchSource};
 use crate::units;
 

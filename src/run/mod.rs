@@ -16,9 +16,14 @@ mod phase;
 mod phase_words;
 mod rates;
 mod recorder;
+mod row;
 mod segments;
 mod series;
 mod smoothing;
+mod store;
+#[cfg(test)]
+mod store_tests;
+mod stream;
 mod timeline;
 mod tokens;
 
@@ -26,7 +31,7 @@ pub use crossing::{Crossing, Falling, Point};
 pub use rates::{log_interval, loss_now, throughput, tokens_to};
 pub use recorder::Recorder;
 pub use series::{Bucket, thin};
-pub use smoothing::{Clean, Lines, Noise, Smoothed, WINDOW, clean, noise, smooth};
+pub use smoothing::{Clean, Lines, Noise, Smoothed, WINDOW, clean, smooth};
 
 use serde::Serialize;
 use std::ops::Range;
@@ -76,6 +81,10 @@ pub struct Phases {
 }
 
 /// Columns of one resolved series, ascending in `step`. NaN where a value is not known.
+///
+/// A row is a record, or in a long run a block of neighbouring records of at most a thousandth of
+/// the tokens at its place: then `loss` is their mean without spikes, at their mean step and
+/// tokens; `lr` and `time` are those of the last one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Columns {
     pub step: Vec<f64>,
@@ -85,9 +94,41 @@ pub struct Columns {
     pub batch_size: Vec<f64>,
     /// Unix seconds.
     pub time: Vec<f64>,
+    /// Losses in the mean of each row; empty where every row is one record.
+    pub count: Vec<f64>,
+    /// Lowest and highest loss of each row, spikes included; empty with `count`.
+    pub low: Vec<f64>,
+    pub high: Vec<f64>,
 }
 
 impl Columns {
+    fn with_capacity(n: usize) -> Columns {
+        let column = || Vec::with_capacity(n);
+        Columns {
+            step: column(),
+            tokens: column(),
+            loss: column(),
+            lr: column(),
+            batch_size: column(),
+            time: column(),
+            count: column(),
+            low: column(),
+            high: column(),
+        }
+    }
+
+    /// Losses that row `i` is the mean of: its weight in a mean over rows.
+    pub fn weight(&self, i: usize) -> f64 {
+        self.count.get(i).copied().unwrap_or(1.0)
+    }
+
+    /// Lowest and highest loss of row `i`.
+    pub fn extremes(&self, i: usize) -> (f64, f64) {
+        let loss = self.loss[i];
+        let at = |c: &[f64]| c.get(i).copied().unwrap_or(loss);
+        (at(&self.low), at(&self.high))
+    }
+
     pub fn len(&self) -> usize {
         self.step.len()
     }

@@ -16,12 +16,7 @@ pub fn loss_now(run: &RunData) -> Option<f64> {
     let from = last_stretch(run, columns);
     let c = smoothing::clean(columns, from..columns.len());
     let x = *c.x.last()?;
-    let value = if c.x.len() < 3 {
-        c.loss.last().copied()
-    } else {
-        let lines = smoothing::Lines::new(&c.x, &c.loss, WINDOW);
-        Some(lines.at(x).0)
-    };
+    let value = if c.x.len() < 3 { c.loss.last().copied() } else { Some(c.lines(WINDOW).at(x).0) };
     value.filter(|v| v.is_finite())
 }
 

@@ -1,8 +1,12 @@
 //! Records as they come, and the run that they make.
 
-use super::merge::{self, Stream};
+use super::merge;
+use super::row::Row;
+#[cfg(test)]
+use super::store::Store;
+use super::stream::Stream;
 use super::timeline::{Timeline, staircase, steps};
-use super::{Assumptions, Columns, RunData, phase, segments, tokens};
+use super::{Assumptions, RunData, phase, segments, tokens};
 use crate::metrics::Record;
 use crate::units;
 
@@ -21,6 +25,15 @@ pub struct Recorder {
 impl Recorder {
     pub fn new(id: &str, assumptions: Assumptions) -> Recorder {
         Recorder { id: id.to_string(), assumptions, ..Recorder::default() }
+    }
+
+    /// One that keeps every row of its first stream as it was logged.
+    #[cfg(test)]
+    pub fn whole(id: &str) -> Recorder {
+        let mut whole = Recorder::new(id, Assumptions::default());
+        let stream = whole.stream(0);
+        (stream.train, stream.validation) = (Store::whole(), Store::whole());
+        whole
     }
 
     /// Paths that the resolved run names as its sources.
@@ -46,11 +59,11 @@ impl Recorder {
 
     /// Steps that are known of, over all streams.
     pub fn len(&self) -> usize {
-        self.streams.iter().map(|s| s.rows.len()).sum()
+        self.streams.iter().map(|s| s.steps_from(f64::NEG_INFINITY, false)).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.streams.iter().all(Stream::is_empty)
     }
 
     fn stream(&mut self, stream: usize) -> &mut Stream {
@@ -60,7 +73,7 @@ impl Recorder {
         &mut self.streams[stream]
     }
 
-    /// Resolves everything; O(n).
+    /// Resolves everything: the cost goes with the rows that are kept, about ln(n) of n lines.
     pub fn data(&self) -> RunData {
         let merged = merge::merge(&self.streams);
         let rows = &merged.rows;
@@ -70,8 +83,8 @@ impl Recorder {
         let timeline = Timeline { rows, steps, tokens: resolved.tokens, batch };
         // Without a train loss the whole timeline stands in, so that phases and segments exist.
         let has_loss = rows.iter().any(|r| r.has_loss);
-        let (of_row, train) = timeline.columns(|r| r.has_loss || !has_loss, |r| r.loss);
-        let (_, validation) = timeline.columns(|r| r.has_val, |r| r.val_loss);
+        let (of_row, train) = timeline.train(|r| r.has_loss || !has_loss);
+        let validation = timeline.validation(&merged.validation);
         let segments = segments::segments(&train, &of_row, &resolved.cuts, |s| {
             timeline.tokens_at(s, &resolved.cuts)
         });
@@ -79,7 +92,7 @@ impl Recorder {
         let phases = phase::phases(&train.step, &train.lr, &starts);
         let mut notes = merged.notes;
         notes.extend(resolved.notes);
-        notes.extend(nan_losses(&train, has_loss));
+        notes.extend(non_finite(rows));
         RunData {
             id: self.id.clone(),
             paths: self.paths.clone(),
@@ -95,20 +108,20 @@ impl Recorder {
     }
 }
 
-fn nan_losses(train: &Columns, has_loss: bool) -> Option<String> {
-    let bad = train.loss.iter().filter(|l| !l.is_finite()).count();
-    if !has_loss || bad == 0 {
+fn non_finite(rows: &[Row]) -> Option<String> {
+    let bad: u64 = rows.iter().map(|r| u64::from(r.bad)).sum();
+    if bad == 0 {
         return None;
     }
-    Some(match bad == train.len() {
-        true => format!("every loss of {} is NaN or infinite", units::exact(bad as u64)),
-        false => format!("{} losses are NaN or infinite and left out", units::exact(bad as u64)),
+    Some(match rows.iter().any(|r| r.loss.is_finite()) {
+        false => format!("every loss of {} is NaN or infinite", units::exact(bad)),
+        true => format!("{} losses are NaN or infinite and left out", units::exact(bad)),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Restart, fixture};
+    use super::super::{Columns, Restart, fixture};
     use super::*;
     use proptest::prelude::*;
 

@@ -24,15 +24,16 @@ const LASTING: usize = 4;
 
 /// Where batch sizes change.
 ///
-/// `batch` has a value for every row; `tokens` is the logged count, NaN where it is not; `derived`
-/// says that `batch` was taken from it.
+/// `batch` has a value for every row, the mean of `count` records (empty: one each); `tokens` is the
+/// logged count, NaN where it is not; `derived` says that `batch` was taken from it.
 pub(super) fn cuts(
     steps: &[f64],
     batch: &[f64],
+    count: &[f64],
     tokens: Option<&[f64]>,
     derived: bool,
 ) -> Vec<Cut> {
-    let noise = wander(batch);
+    let noise = wander(batch, count);
     let starts = if noise <= EXACT { exact(batch, derived) } else { noisy(batch, noise) };
     let mut out: Vec<Cut> = Vec::with_capacity(starts.len());
     for (k, &row) in starts.iter().enumerate() {
@@ -40,7 +41,7 @@ pub(super) fn cuts(
         let size = if noise <= EXACT && !derived {
             median(&batch[row..end])
         } else {
-            mean_size(steps, batch, tokens, row..end, derived && row > 0)
+            mean_size(steps, batch, count, tokens, row..end, derived && row > 0)
         };
         if size.is_nan() || size <= 0.0 {
             continue;
@@ -71,9 +72,14 @@ pub(super) fn cuts_by_tokens(tokens: &[f64], batch: &[f64]) -> Vec<Cut> {
     out
 }
 
-/// Median relative change from row to row.
-fn wander(batch: &[f64]) -> f64 {
-    let changes: Vec<f64> = batch.windows(2).map(|w| (w[1] / w[0]).ln().abs()).collect();
+/// Median relative change from record to record; that of means of many is the smaller for it.
+fn wander(batch: &[f64], count: &[f64]) -> f64 {
+    let records = |i: usize| count.get(i).copied().unwrap_or(1.0);
+    let change = |(i, w): (usize, &[f64])| {
+        let both = records(i).recip() + records(i + 1).recip();
+        (w[1] / w[0]).ln().abs() * (2.0 / both).sqrt()
+    };
+    let changes: Vec<f64> = batch.windows(2).enumerate().map(change).collect();
     let m = median(&changes);
     if m.is_nan() { 0.0 } else { m }
 }
@@ -141,6 +147,7 @@ fn noisy(batch: &[f64], noise: f64) -> Vec<usize> {
 fn mean_size(
     steps: &[f64],
     batch: &[f64],
+    count: &[f64],
     tokens: Option<&[f64]>,
     rows: Range<usize>,
     skip_first: bool,
@@ -155,9 +162,11 @@ fn mean_size(
             }
         }
     }
-    let rest = &batch[(rows.start + usize::from(skip_first)).min(rows.end)..rows.end];
-    let rest = if rest.is_empty() { &batch[rows] } else { rest };
-    rest.iter().sum::<f64>() / rest.len() as f64
+    let rest = (rows.start + usize::from(skip_first)).min(rows.end)..rows.end;
+    let rest = if rest.is_empty() { rows } else { rest };
+    let records = |i: usize| count.get(i).copied().unwrap_or(1.0);
+    let weight: f64 = rest.clone().map(records).sum();
+    rest.map(|i| batch[i] * records(i)).sum::<f64>() / weight
 }
 
 /// The step at which the new size began to act, between the rows `row - 1` and `row`.
@@ -224,11 +233,11 @@ mod tests {
         let b: Vec<f64> = s.iter().map(|s| if *s <= 87.0 { 64.0 } else { 128.0 }).collect();
         let t: Vec<f64> =
             s.iter().map(|s| 64.0 * s.min(87.0) + 128.0 * (s - 87.0).max(0.0)).collect();
-        let found = cuts(&s, &b, Some(&t), false);
+        let found = cuts(&s, &b, &[], Some(&t), false);
         assert_eq!(sizes(&found), [64.0, 128.0]);
         assert_eq!(found[1].from_step, 87.0);
         // Without tokens: as early as it may have been.
-        assert_eq!(cuts(&s, &b, None, false)[1].from_step, 80.0);
+        assert_eq!(cuts(&s, &b, &[], None, false)[1].from_step, 80.0);
     }
 
     #[test]
@@ -236,12 +245,12 @@ mod tests {
         let s = steps(400, 1.0);
         let wobble = |i: usize| 1.0 + 0.03 * ((i * 7919 % 101) as f64 / 50.0 - 1.0);
         let even: Vec<f64> = (0..400).map(|i| 40_000.0 * wobble(i)).collect();
-        let found = cuts(&s, &even, None, false);
+        let found = cuts(&s, &even, &[], None, false);
         assert_eq!(found.len(), 1);
         assert!((found[0].batch_size / 40_000.0 - 1.0).abs() < 0.01);
         let twice: Vec<f64> =
             even.iter().enumerate().map(|(i, b)| if i < 200 { *b } else { 2.0 * b }).collect();
-        let found = cuts(&s, &twice, None, false);
+        let found = cuts(&s, &twice, &[], None, false);
         assert_eq!(found.len(), 2);
         assert_eq!(found[1].row, 200);
     }
@@ -250,10 +259,10 @@ mod tests {
     fn one_odd_row_is_no_change_and_a_ramp_is_many() {
         let s = steps(9, 1.0);
         let odd = [64.0, 64.0, 64.0, 17.0, 64.0, 64.0, 64.0, 64.0, 64.0];
-        assert_eq!(sizes(&cuts(&s, &odd, None, false)), [64.0]);
+        assert_eq!(sizes(&cuts(&s, &odd, &[], None, false)), [64.0]);
         let ramp = [1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0];
-        assert_eq!(sizes(&cuts(&s, &ramp, None, false)), [1.0, 2.0, 3.0]);
-        assert!(cuts(&[], &[], None, false).is_empty());
+        assert_eq!(sizes(&cuts(&s, &ramp, &[], None, false)), [1.0, 2.0, 3.0]);
+        assert!(cuts(&[], &[], &[], None, false).is_empty());
     }
 
     #[test]

@@ -35,25 +35,24 @@ pub fn thin(columns: &Columns, range: Range<usize>, points: usize) -> Vec<Bucket
         }
         Some((((axis[i] - from) / width * points as f64) as usize).min(points - 1))
     };
-    let mut out: Vec<(Option<usize>, usize, Bucket)> = Vec::new();
+    let mut out: Vec<(Option<usize>, f64, Bucket)> = Vec::new();
     for i in rows {
-        let (k, l) = (bucket(i), columns.loss[i]);
-        let (s, t) = (columns.step[i], columns.tokens[i]);
+        let (k, w, (low, high)) = (bucket(i), columns.weight(i), columns.extremes(i));
+        let (s, t, l) = (columns.step[i] * w, columns.tokens[i] * w, columns.loss[i] * w);
         match out.last_mut() {
             Some((last, n, b)) if k.is_some() && *last == k => {
-                *n += 1;
+                *n += w;
                 b.step += s;
                 b.tokens += t;
                 b.mean += l;
-                b.min = b.min.min(l);
-                b.max = b.max.max(l);
+                b.min = b.min.min(low);
+                b.max = b.max.max(high);
             }
-            _ => out.push((k, 1, Bucket { step: s, tokens: t, min: l, mean: l, max: l })),
+            _ => out.push((k, w, Bucket { step: s, tokens: t, min: low, mean: l, max: high })),
         }
     }
     out.into_iter()
         .map(|(_, n, b)| {
-            let n = n as f64;
             // The mean of equal values may round to beside them.
             let mean = (b.mean / n).clamp(b.min, b.max);
             Bucket { step: b.step / n, tokens: b.tokens / n, mean, ..b }

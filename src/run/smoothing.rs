@@ -37,7 +37,21 @@ pub struct Clean {
     /// ln tokens, ascending.
     pub x: Vec<f64>,
     pub loss: Vec<f64>,
+    /// Records that each row is the mean of.
+    pub count: Vec<f64>,
     pub left_out: usize,
+}
+
+impl Clean {
+    /// Lines within windows of +-`half` in ln tokens.
+    pub fn lines(&self, half: f64) -> Lines {
+        Lines::new(&self.x, &self.loss, &self.count, half)
+    }
+
+    /// Noise of the rows around their own lines.
+    pub fn noise(&self, lines: &Lines) -> Noise {
+        noise(&self.x, &self.loss, &self.count, lines)
+    }
 }
 
 /// Drops rows without loss or tokens, and spikes.
@@ -51,18 +65,23 @@ pub fn clean(columns: &Columns, range: Range<usize>) -> Clean {
             c.row.push(i);
             c.x.push(x);
             c.loss.push(l);
+            c.count.push(columns.weight(i));
         }
     }
     let total = end.saturating_sub(range.start);
-    let keep = not_spikes(&c.x, &c.loss);
+    let keep = not_spikes(&c.x, &c.loss, &c.count);
     let pick = |v: &[f64]| v.iter().zip(&keep).filter(|(_, k)| **k).map(|(a, _)| *a).collect();
     let row = c.row.iter().zip(&keep).filter(|(_, k)| **k).map(|(a, _)| *a).collect();
-    let (x, loss): (Vec<f64>, Vec<f64>) = (pick(&c.x), pick(&c.loss));
-    Clean { left_out: total - x.len(), row, x, loss }
+    let (x, loss, count): (Vec<f64>, Vec<f64>, Vec<f64>) =
+        (pick(&c.x), pick(&c.loss), pick(&c.count));
+    Clean { left_out: total - x.len(), row, x, loss, count }
 }
 
-/// Whether each loss is within [`SPIKE`] robust standard deviations of the median around it.
-fn not_spikes(x: &[f64], loss: &[f64]) -> Vec<bool> {
+/// Whether each loss is within [`SPIKE`] robust standard deviations of the median around it. A row
+/// that is the mean of fewer records than its neighbours (`count`; empty: one each) may lie further
+/// away.
+pub(super) fn not_spikes(x: &[f64], loss: &[f64], count: &[f64]) -> Vec<bool> {
+    let records = |i: usize| count.get(i).copied().unwrap_or(1.0);
     let n = x.len();
     let mut keep = vec![true; n];
     if n < FEW {
@@ -92,8 +111,14 @@ fn not_spikes(x: &[f64], loss: &[f64]) -> Vec<bool> {
         let mut d: Vec<f64> = v.iter().map(|l| (l - centre).abs()).collect();
         // A median of a few deviations is often far too small.
         let sd = spread(&mut d) * (1.0 + 8.0 / v.len() as f64);
+        let typical = match count.is_empty() {
+            true => 1.0,
+            false => median_in_place(&mut (a..b).step_by(every).map(records).collect::<Vec<_>>()),
+        };
+        let sd = sd.max(1e-3 * centre.abs()).max(1e-9);
         for (i, k) in keep.iter_mut().enumerate().take(to).skip(from) {
-            *k = (flat(i) - centre).abs() <= SPIKE * sd.max(1e-3 * centre.abs()).max(1e-9);
+            let fewer = (typical / records(i)).max(1.0).sqrt();
+            *k = (flat(i) - centre).abs() <= SPIKE * sd * fewer;
         }
         from = to;
     }
@@ -154,36 +179,38 @@ pub struct Lines {
     x: Vec<f64>,
     y: Vec<f64>,
     centre: (f64, f64),
-    sums: Vec<[f64; 4]>,
+    sums: Vec<[f64; 5]>,
     half: f64,
 }
 
 impl Lines {
-    /// `x` ascending (ln tokens), `half` the half width of the windows in it.
-    pub fn new(x: &[f64], y: &[f64], half: f64) -> Lines {
+    /// `x` ascending (ln tokens), `count` the weights (empty: 1 each), `half` the half width of the
+    /// windows in `x`.
+    pub fn new(x: &[f64], y: &[f64], count: &[f64], half: f64) -> Lines {
         let n = x.len().min(y.len()).max(1) as f64;
         let centre = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
         let mut sums = Vec::with_capacity(x.len() + 1);
-        let mut s = [0.0; 4];
+        let mut s = [0.0; 5];
         sums.push(s);
-        for (a, b) in x.iter().zip(y) {
+        for (i, (a, b)) in x.iter().zip(y).enumerate() {
+            let w = count.get(i).copied().unwrap_or(1.0);
             let (a, b) = (a - centre.0, b - centre.1);
-            s = [s[0] + a, s[1] + b, s[2] + a * a, s[3] + a * b];
+            s = [s[0] + w * a, s[1] + w * b, s[2] + w * a * a, s[3] + w * a * b, s[4] + w];
             sums.push(s);
         }
         Lines { x: x.to_vec(), y: y.to_vec(), centre, sums, half }
     }
 
-    /// Value of the line around `at`, and the variance of it in units of the noise variance.
+    /// Value of the line around `at`, and the variance of it in units of one record's noise variance.
     /// Where the window holds fewer than three rows: interpolated between neighbours.
     pub fn at(&self, at: f64) -> (f64, f64) {
         let a = self.x.partition_point(|v| *v < at - self.half);
         let b = self.x.partition_point(|v| *v <= at + self.half);
-        let n = (b - a) as f64;
         if b - a < 3 {
             return (self.interpolated(at), 1.0);
         }
         let d = |k: usize| self.sums[b][k] - self.sums[a][k];
+        let n = d(4);
         let (mx, my) = (d(0) / n, d(1) / n);
         let sxx = d(2) - n * mx * mx;
         let dx = at - self.centre.0 - mx;
@@ -217,15 +244,16 @@ pub struct Noise {
     pub inflation: f64,
 }
 
-/// Noise of rows `x`, `loss` around the lines of their windows.
-pub fn noise(x: &[f64], loss: &[f64], lines: &Lines) -> Noise {
+/// Noise of rows `x`, `loss`, each the mean of `count` records, around the lines of their windows.
+fn noise(x: &[f64], loss: &[f64], count: &[f64], lines: &Lines) -> Noise {
     let mut residuals = Vec::with_capacity(x.len());
     let mut freedom = 0.0;
-    for (a, l) in x.iter().zip(loss) {
+    for (i, (a, l)) in x.iter().zip(loss).enumerate() {
+        let w = count.get(i).copied().unwrap_or(1.0);
         let (value, v) = lines.at(*a);
-        if v < 0.999 {
-            residuals.push(l - value);
-            freedom += 1.0 - v;
+        if v * w < 0.999 {
+            residuals.push((l - value) * w.sqrt());
+            freedom += 1.0 - v * w;
         }
     }
     if residuals.len() < 20 {
@@ -288,8 +316,8 @@ fn take_out(v: &mut [f64], unit: &[f64]) {
 /// tokens; [`WINDOW`] is what everything else uses. Rows without tokens are left out.
 pub fn smooth(columns: &Columns, range: Range<usize>, half: f64) -> Smoothed {
     let c = clean(columns, range);
-    let lines = Lines::new(&c.x, &c.loss, half);
-    let noise = noise(&c.x, &c.loss, &lines);
+    let lines = c.lines(half);
+    let noise = c.noise(&lines);
     let (loss, se) =
         c.x.iter()
             .map(|x| {

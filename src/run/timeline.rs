@@ -1,7 +1,7 @@
 //! The rows of a run beside what was resolved for them.
 
 use super::Columns;
-use super::merge::Row;
+use super::row::Row;
 use super::segments::Cut;
 
 /// All rows of a run with their resolved steps, tokens and batch sizes.
@@ -13,31 +13,59 @@ pub(super) struct Timeline<'a> {
 }
 
 impl Timeline<'_> {
-    /// The rows that `take` picks, and their indices.
-    pub fn columns(
-        &self,
-        take: impl Fn(&Row) -> bool,
-        loss: impl Fn(&Row) -> f64,
-    ) -> (Vec<usize>, Columns) {
-        let mut of_row = Vec::new();
-        let mut c = Columns::default();
-        let mut lr = f64::NAN;
-        for (i, r) in self.rows.iter().enumerate() {
+    /// The rows that `take` picks with their train losses, and their indices.
+    pub fn train(&self, take: impl Fn(&Row) -> bool) -> (Vec<usize>, Columns) {
+        let of_row: Vec<usize> = (0..self.rows.len()).filter(|i| take(&self.rows[*i])).collect();
+        let picked = of_row.iter().map(|i| (*i, self.rows[*i]));
+        let columns = self.columns(picked, of_row.len());
+        (of_row, columns)
+    }
+
+    /// The validation losses, each at the row that ends at its step.
+    pub fn validation(&self, losses: &[Row]) -> Columns {
+        let mut at = 0;
+        let placed = losses.iter().filter_map(|v| {
+            at += self.rows[at..].partition_point(|r| r.step < v.step);
+            let row = self.rows.get(at).filter(|r| r.step == v.step)?;
+            Some((at, Row { time: row.time, ..*v }))
+        });
+        self.columns(placed, losses.len())
+    }
+
+    fn columns(&self, picked: impl Iterator<Item = (usize, Row)>, n: usize) -> Columns {
+        let mut c = Columns::with_capacity(n);
+        let mut blocks = false;
+        let (mut lr, mut seen) = (f64::NAN, 0);
+        for (i, r) in picked {
             // Trainers log the learning rate on other lines than the loss.
-            if !r.lr.is_nan() {
-                lr = r.lr;
-            }
-            if take(r) {
-                of_row.push(i);
-                c.step.push(self.steps[i]);
-                c.tokens.push(self.tokens[i]);
-                c.loss.push(loss(r));
-                c.lr.push(lr);
-                c.batch_size.push(self.batch[i]);
-                c.time.push(r.time);
-            }
+            let known = self.rows[seen..=i].iter().rev().map(|r| r.lr).find(|lr| !lr.is_nan());
+            (lr, seen) = (known.unwrap_or(lr), i + 1);
+            let back = self.back(i, r.lag);
+            c.step.push(back(&self.steps));
+            c.tokens.push(back(&self.tokens));
+            c.time.push(r.time);
+            c.loss.push(r.loss);
+            c.lr.push(lr);
+            c.batch_size.push(self.batch[i]);
+            c.count.push(f64::from(r.losses.max(1)));
+            c.low.push(r.low);
+            c.high.push(r.high);
+            blocks |= r.rows > 1;
         }
-        (of_row, c)
+        if !blocks {
+            (c.count, c.low, c.high) = Default::default();
+        }
+        c
+    }
+
+    /// Reads a column `lag` (in the unit of the rows' steps) before the end of row `i`.
+    fn back(&self, i: usize, lag: f64) -> impl Fn(&[f64]) -> f64 {
+        let span = i.checked_sub(1).map_or(f64::NAN, |j| self.rows[i].step - self.rows[j].step);
+        let share = if lag > 0.0 && span > 0.0 { lag / span } else { 0.0 };
+        move |column| match share > 0.0 {
+            true => column[i] - share * (column[i] - column[i - 1]),
+            false => column[i],
+        }
     }
 
     /// Tokens done at a step between two rows.

@@ -5,7 +5,7 @@
 //! per-step counts added up; B x steps added up over the segments.
 
 use super::batch::{batch_sizes, carry, seq_len, slopes};
-use super::merge::Row;
+use super::row::Row;
 use super::segments::{self, Cut};
 use super::{Assumptions, BatchSource, TokensSource};
 use crate::units;
@@ -42,7 +42,10 @@ pub(super) fn resolve(rows: &[Row], by_tokens: bool, given: &Assumptions) -> Res
     }
     let honest = counter.as_ref().filter(|c| !c.recomputed).map(|c| c.count.as_slice());
     let cuts = match &batch {
-        Some(b) => segments::cuts(&steps, b, honest, batch_source == BatchSource::Derived),
+        Some(b) => {
+            let count: Vec<f64> = rows.iter().map(|r| f64::from(r.rows)).collect();
+            segments::cuts(&steps, b, &count, honest, batch_source == BatchSource::Derived)
+        }
         None => Vec::new(),
     };
     let summed = rows.iter().any(|r| !r.tokens_per_step.is_nan());
