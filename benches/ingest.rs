@@ -2,10 +2,13 @@
 //!
 //! `cargo bench --bench ingest`, with `BOPTOP_BENCH_MB` (default 256) megabytes in each file and,
 //! where `BOPTOP_BENCH_PYTHON` names an interpreter that has them, duckdb and polars. Each case is
-//! a process of its own, so that its peak memory is its own. Under `cargo test` the files are small
-//! and other programs are left out.
+//! a process of its own, so that its peak memory is its own. Then a directory of runs
+//! (`BOPTOP_BENCH_RUNS`, default 20, of `BOPTOP_BENCH_LINES`, default 100,000 lines each) is read
+//! whole by a monitor, which fits it, and one of its runs grows by a line at a time. Under
+//! `cargo test` the files are small and other programs are left out.
 
 use boptop::metrics::{Input, Options, Source};
+use boptop::monitor::{Monitor, Settings};
 use boptop::run::{Assumptions, Recorder};
 use std::error::Error;
 use std::fmt::Write as _;
@@ -34,7 +37,11 @@ fn main() -> Outcome<()> {
     if let [_, flag, case, path] = &arguments[..]
         && flag == "--case"
     {
-        return child(case, Path::new(path));
+        return match case.as_str() {
+            "directory" => directory(Path::new(path)),
+            "grow" => grow(Path::new(path)),
+            _ => child(case, Path::new(path)),
+        };
     }
     let measuring = arguments.iter().any(|a| a == "--bench");
     let megabytes = match std::env::var("BOPTOP_BENCH_MB") {
@@ -60,7 +67,7 @@ fn main() -> Outcome<()> {
     for (what, case, path) in [
         ("boptop, records dropped", "records", &plain),
         ("boptop, every line has a NaN", "records", &nan),
-        ("boptop, into a run (columns kept)", "run", &plain),
+        ("boptop, into a run, resolved", "run", &plain),
     ] {
         rows.push(own(what, case, path)?);
     }
@@ -78,6 +85,109 @@ fn main() -> Outcome<()> {
     if rows.iter().any(|r| r.rows.is_some() && r.rows != expected && !r.what.contains("NaN")) {
         return Err("somebody lost lines: the times above say nothing".into());
     }
+    drop((plain, nan));
+    runs_case(dir.path(), measuring)
+}
+
+/// Distinct runs of the directory; the others are copies of these.
+const DISTINCT: usize = 10;
+
+fn setting(name: &str, measuring: bool, usual: usize, least: usize) -> Outcome<usize> {
+    Ok(match std::env::var(name) {
+        Ok(text) if measuring => text.parse()?,
+        _ if measuring => usual,
+        _ => least,
+    })
+}
+
+fn runs_case(dir: &Path, measuring: bool) -> Outcome<()> {
+    let runs = setting("BOPTOP_BENCH_RUNS", measuring, 20, 3)?;
+    let lines = setting("BOPTOP_BENCH_LINES", measuring, 100_000, 1000)?;
+    let folder = dir.join("runs");
+    std::fs::create_dir(&folder)?;
+    let path = |i: usize| folder.join(format!("run{i:03}.jsonl"));
+    let mut bytes = 0;
+    for i in 0..runs {
+        if i < DISTINCT {
+            bytes = write_run(&path(i), lines, i)?;
+        } else {
+            std::fs::copy(path(i % DISTINCT), path(i))?;
+        }
+    }
+    let size = bytes as f64 * runs as f64 / 1e6;
+    println!("\n{runs} runs of {lines} lines of 6 keys, {size:.0} MB; one monitor");
+    let [seconds, _, peak] = numbers("directory", &folder)?;
+    println!(
+        "read, resolved and fitted in {seconds:.2} s, {:.0} MB/s, peak {peak:.0} MB",
+        size / seconds
+    );
+    let [seconds, appended, _] = numbers("grow", &path(0))?;
+    println!("a line more of one of them, to the new state: {:.2} ms", seconds * 1e3 / appended);
+    Ok(())
+}
+
+fn numbers(case: &str, path: &Path) -> Outcome<[f64; 3]> {
+    let mut command = Command::new(std::env::current_exe()?);
+    let row = measured(case, {
+        command.arg("--case").arg(case).arg(path);
+        command
+    })?;
+    Ok([row.seconds, row.rows.unwrap_or(0) as f64, row.peak_mb.unwrap_or(f64::NAN)])
+}
+
+/// One run of a sweep over batch sizes. Returns its bytes.
+fn write_run(path: &Path, lines: usize, run: usize) -> Outcome<u64> {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    (1..=lines).try_for_each(|line| file.write_all(run_line(line, run).as_bytes()))?;
+    file.flush()?;
+    Ok(std::fs::metadata(path)?.len())
+}
+
+fn run_line(line: usize, run: usize) -> String {
+    let batch = 65_536.0 * 1.4f64.powi(run as i32).round();
+    let (step, noise) =
+        (line as f64 * 10.0, ((line * 7919 + run * 131) % 1009) as f64 / 1009.0 - 0.5);
+    let loss = 1.7 + 30.0 * step.powf(-0.5) + 40.0 * batch.powf(-0.4) + 0.1 * noise;
+    let tokens = step * batch;
+    let time = 1.76e9 + 2.5 * line as f64;
+    format!(
+        "{{\"step\":{step},\"loss\":{loss:.6},\"lr\":0.0003,\"tokens\":{tokens},\"batch_size\":{batch},\"time\":{time:.3}}}\n"
+    )
+}
+
+/// A monitor on a directory: prints seconds, lines and the peak of resident memory in MB.
+fn directory(folder: &Path) -> Outcome<()> {
+    let begin = Instant::now();
+    let mut monitor = Monitor::new(&[folder.display().to_string()], Settings::default())?;
+    monitor.read_all();
+    monitor.fit_now(0.0);
+    let snapshot = monitor.snapshot(0.0);
+    let seconds = begin.elapsed().as_secs_f64();
+    let lines: u64 = snapshot.runs.iter().map(|r| r.lines).sum();
+    println!("{seconds} {lines} {}", peak_mb().unwrap_or(f64::NAN));
+    Ok(())
+}
+
+/// A monitor on a run that grows: prints the seconds from the lines to their snapshots, the lines
+/// and the peak.
+fn grow(path: &Path) -> Outcome<()> {
+    const APPENDED: usize = 50;
+    let mut monitor = Monitor::new(&[path.display().to_string()], Settings::default())?;
+    monitor.read_all();
+    let had = monitor.snapshot(0.0).runs.first().map_or(0, |r| r.lines) as usize;
+    let mut file = std::fs::OpenOptions::new().append(true).open(path)?;
+    let mut spent = 0.0;
+    for line in had + 1..=had + APPENDED {
+        file.write_all(run_line(line, 0).as_bytes())?;
+        let begin = Instant::now();
+        while monitor.read(BUDGET) {}
+        let seen = monitor.snapshot(0.0).runs.first().map_or(0, |r| r.lines) as usize;
+        spent += begin.elapsed().as_secs_f64();
+        if seen != line {
+            return Err(format!("{seen} lines seen of {line}").into());
+        }
+    }
+    println!("{spent} {APPENDED} {}", peak_mb().unwrap_or(f64::NAN));
     Ok(())
 }
 
@@ -152,7 +262,11 @@ fn child(case: &str, path: &Path) -> Outcome<()> {
             break;
         }
     }
+    let run = recorder.data();
     let seconds = begin.elapsed().as_secs_f64();
+    if case == "run" && run.step() != count as f64 {
+        return Err("the run does not end at its last step".into());
+    }
     println!("{seconds} {count} {}", peak_mb().unwrap_or(f64::NAN));
     Ok(())
 }

@@ -19,8 +19,10 @@ use tokio::sync::Notify;
 
 /// Refit once a run has grown by this fraction of its tokens.
 const REFIT_GROWTH: f64 = 0.01;
-/// Bytes read of each file at once where all of it is wanted.
+/// Bytes read at once where all of it is wanted.
 const READ_ALL: usize = 8 << 20;
+/// Bytes read of a file at once at least: a share of the budget may come to nothing.
+const READ_LEAST: usize = 64 << 10;
 
 /// What the command line settles once.
 #[derive(Debug, Clone, Default)]
@@ -161,9 +163,12 @@ impl Monitor {
         Arc::clone(&self.stdin)
     }
 
-    /// Reads at most `budget` bytes of every file. True: there is more to read now.
+    /// Reads at most about `budget` bytes, shared out among the files, so that of a hundred large
+    /// ones each shows something soon. True: there is more to read now.
     pub fn read(&mut self, budget: usize) -> bool {
-        self.runs.iter_mut().fold(false, |more, run| run.read(budget) | more)
+        let files: usize = self.runs.iter().map(|r| r.sources.len()).sum();
+        let each = (budget / files.max(1)).max(READ_LEAST);
+        self.runs.iter_mut().fold(false, |more, run| run.read(each) | more)
     }
 
     /// Reads everything that is there, as a headless command does.
@@ -181,19 +186,32 @@ impl Monitor {
         }
     }
 
-    /// Reads everything without telling the runs: (run, stream, input) in the order of each file,
-    /// for a replay that tells them later.
-    pub fn take_recorded(&mut self) -> Vec<(usize, usize, metrics::Input)> {
-        let mut out = Vec::new();
+    /// Reads everything and tells the runs, `see` first: (run, stream, input) in the order of each
+    /// file, read `chunk` bytes at a time (replay).
+    pub fn read_recorded(
+        &mut self,
+        chunk: usize,
+        mut see: impl FnMut(usize, usize, &metrics::Input),
+    ) {
+        let mut inputs = Vec::new();
         for (r, run) in self.runs.iter_mut().enumerate() {
-            for (s, source) in run.sources.iter_mut().enumerate() {
-                let mut inputs = Vec::new();
-                while source.poll(READ_ALL, &mut inputs) || source.wait() {}
-                source.finish(&mut inputs);
-                out.extend(inputs.into_iter().map(|input| (r, s, input)));
+            for s in 0..run.sources.len() {
+                loop {
+                    let source = &mut run.sources[s];
+                    let more = source.poll(chunk, &mut inputs) || source.wait();
+                    if !more {
+                        source.finish(&mut inputs);
+                    }
+                    inputs.iter().for_each(|input| see(r, s, input));
+                    run.ingest(s, &inputs);
+                    inputs.clear();
+                    if !more {
+                        break;
+                    }
+                }
             }
         }
-        out
+        self.resolve();
     }
 
     /// Everything that exists now was read.

@@ -10,10 +10,11 @@ use crate::snapshot::Snapshot;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-/// Bytes read of each file before commands and fits are looked at again.
-const READ_BUDGET: usize = 4 << 20;
+/// Bytes read in all before commands and fits are looked at again.
+const READ_BUDGET: usize = 8 << 20;
 /// Snapshots are at least this far apart.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 /// With nothing new, ages and states are looked at again this often.
@@ -132,7 +133,7 @@ async fn drive(
                 (more, resting, look_at) = (true, true, after(begun, Duration::ZERO, REST));
             }
             () = stdin.notified(), if ready => more = true,
-            () = std::future::ready(()), if more => {
+            () = yield_now(), if more => {
                 let begun = Instant::now();
                 more = monitor.read(READ_BUDGET);
                 if !more && fitting.is_none() && begun >= fit_at && monitor.caught_up()

@@ -185,6 +185,22 @@ impl Tracked {
         &self.data
     }
 
+    /// What is not kept as it was logged and cannot be read again, in words.
+    pub fn resolution(&self) -> Option<String> {
+        if self.data.train.count.is_empty() {
+            return None;
+        }
+        let passing = |s: &Source| {
+            let status = s.status();
+            status.path.as_os_str() == "-" || status.compression != "none"
+        };
+        self.sources.iter().any(passing).then(|| {
+            "read from a pipe or compressed: lines but the newest are kept as means over 0.1 % of the \
+             tokens, with their lowest and highest loss"
+                .into()
+        })
+    }
+
     /// What the run itself gives to plot.
     pub fn plots(&mut self) -> &RunPlots {
         self.plots.get_or_insert_with(|| view::plots(&self.data))
@@ -248,5 +264,53 @@ impl Tracked {
             excluded: self.excluded,
             lead_seconds: self.desk.lead_seconds(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::monitor::{Monitor, Settings};
+    use std::io::Write;
+    use std::path::Path;
+
+    fn monitor(folder: &Path) -> Monitor {
+        Monitor::new(&[folder.display().to_string()], Settings::default()).unwrap()
+    }
+
+    fn lines(n: usize) -> String {
+        (1..=n).map(|s| format!("{{\"step\":{s},\"loss\":3.5,\"tokens\":{s}000}}\n")).collect()
+    }
+
+    #[test]
+    fn input_that_cannot_be_read_again_says_what_is_kept_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let packed = std::fs::File::create(dir.path().join("a.jsonl.gz")).unwrap();
+        let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+        packed.write_all(lines(9000).as_bytes()).unwrap();
+        packed.finish().unwrap();
+        std::fs::write(dir.path().join("b.jsonl"), lines(9000)).unwrap();
+        let mut monitor = monitor(dir.path());
+        monitor.read_all();
+        let snapshot = monitor.snapshot(0.0);
+        let told = |id: &str| {
+            let run = snapshot.runs.iter().find(|r| r.paths[0].contains(id)).unwrap();
+            assert_eq!((run.step, run.lines), (Some(9000.0), 9000));
+            run.notes.iter().any(|n| n.contains("kept as means"))
+        };
+        assert!(told("a.jsonl.gz"));
+        assert!(!told("b.jsonl"));
+    }
+
+    #[test]
+    fn of_many_large_files_each_shows_something_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..20 {
+            std::fs::write(dir.path().join(format!("r{i}.jsonl")), lines(30_000)).unwrap();
+        }
+        let mut monitor = monitor(dir.path());
+        assert!(monitor.read(1 << 20), "there is more to read");
+        let runs = monitor.snapshot(0.0).runs;
+        assert_eq!(runs.len(), 20);
+        assert!(runs.iter().all(|r| r.loss == Some(3.5) && r.lines < 30_000));
     }
 }

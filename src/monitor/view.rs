@@ -74,7 +74,11 @@ fn view(run: &Tracked, state: RunState, context: &Context<'_>, plots: RunPlots) 
         batch_source: data.batch_source,
         tokens_source: data.tokens_source,
         restarts: data.restarts.clone(),
-        notes: sources().flat_map(|s| s.notes.clone()).chain(data.notes.clone()).collect(),
+        notes: sources()
+            .flat_map(|s| s.notes.clone())
+            .chain(data.notes.clone())
+            .chain(run.resolution())
+            .collect(),
         lines,
         bad_lines,
         b_opt: run.plan.as_ref().map(|p| p.b_opt),

@@ -2,43 +2,13 @@
 
 use crate::metrics::{Input, Record};
 use crate::run::{Columns, RunData, TokensSource};
-use std::sync::Arc;
 
-/// An input of a stream of a run, in the order of its file.
-pub(super) type Recorded = (usize, usize, Input);
-
-/// The axis, and the key of each input on it.
-#[derive(Debug)]
-pub(super) struct Order {
-    /// Keys are tokens, not Unix seconds: some run has no times at all.
-    pub by_tokens: bool,
-    pub keys: Vec<f64>,
-}
-
-/// Keys that never fall along a stream. `runs` are the resolved runs: they tell the time, or the
-/// tokens, of a step where the line itself does not.
-pub(super) fn order(inputs: &[Recorded], runs: &[Arc<RunData>]) -> Order {
-    let of_run = |r: usize| inputs.iter().filter(move |i| i.0 == r).filter_map(|i| record(&i.2));
-    let timeless = |r: usize| {
-        let mut records = of_run(r).peekable();
-        records.peek().is_some() && !records.any(|r| r.time.is_some_and(f64::is_finite))
-    };
-    let by_tokens = (0..runs.len()).any(timeless);
-    let mut keys = vec![0.0; inputs.len()];
-    let mut from = 0;
-    while from < inputs.len() {
-        let stream = |i: &Recorded| (i.0, i.1);
-        let n = inputs[from..].iter().take_while(|i| stream(i) == stream(&inputs[from])).count();
-        let own = inputs[from..from + n].iter().map(|(r, _, input)| {
-            let (record, run) = (record(input)?, runs.get(*r)?);
-            let key = if by_tokens { tokens_of(record, run) } else { time_of(record, run) };
-            key.filter(|k| k.is_finite())
-        });
-        let own: Vec<Option<f64>> = own.collect();
-        keys[from..from + n].copy_from_slice(&steady(&own));
-        from += n;
-    }
-    Order { by_tokens, keys }
+/// The key of an input by what it says itself, or by what the resolved run says of its step: tokens,
+/// else Unix seconds.
+pub(super) fn own_key(input: &Input, run: &RunData, by_tokens: bool) -> Option<f64> {
+    let record = record(input)?;
+    let key = if by_tokens { tokens_of(record, run) } else { time_of(record, run) };
+    key.filter(|k| k.is_finite())
 }
 
 pub(super) fn record(input: &Input) -> Option<&Record> {
@@ -67,10 +37,10 @@ fn at_step(columns: &Columns, values: &[f64], step: f64) -> Option<f64> {
     values[i..].iter().find(known).or_else(|| values[..i].iter().rfind(known)).copied()
 }
 
-/// Keys in an order that never falls: the most of the given ones that can stay as they are do, so
-/// that neither a clock that was set back nor one wild time moves the others; the rest lies at the
-/// one before it.
-fn steady(own: &[Option<f64>]) -> Vec<f64> {
+/// Keys of a stream in an order that never falls: the most of the given ones that can stay as they
+/// are do, so that neither a clock that was set back nor one wild time moves the others; the rest
+/// lies at the one before it.
+pub(super) fn steady(own: &[Option<f64>]) -> Vec<f64> {
     let kept = longest_rise(own);
     let first = kept.first().and_then(|i| own[*i]).unwrap_or(0.0);
     let mut out = vec![first; own.len()];

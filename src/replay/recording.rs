@@ -1,8 +1,9 @@
 //! Finished runs in the order in which they happened, and the monitor that is told of them.
 
-use super::order::{self, Order, record};
+use super::feed::{self, Feed};
+use super::order::{self, record};
 use crate::error::{Error, Result};
-use crate::metrics::Input;
+use crate::metrics::{Record, Source};
 use crate::monitor::{Clock, Monitor, Settings};
 use crate::run::RunData;
 use crate::snapshot::{ReplayView, Snapshot};
@@ -19,13 +20,19 @@ pub struct Options {
     pub from_tokens: Option<f64>,
 }
 
-#[derive(Debug, Clone)]
+/// When an input of a stream of a run is told; the inputs of one stream in the order of its file.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     /// Unix seconds, or tokens.
     pub key: f64,
-    run: usize,
-    stream: usize,
-    input: Input,
+    run: u32,
+    stream: u32,
+}
+
+impl Moment {
+    fn place(&self) -> (usize, usize) {
+        (self.run as usize, self.stream as usize)
+    }
 }
 
 /// Finished runs, in the order in which they happened.
@@ -33,6 +40,8 @@ pub(super) struct Moment {
 pub struct Recording {
     pub(super) monitor: Monitor,
     pub(super) moments: Vec<Moment>,
+    /// Where the inputs come from, by run and stream.
+    feeds: Vec<Vec<Feed>>,
     pub(super) by_tokens: bool,
     /// Moments that the monitor has been told.
     pub(super) fed: usize,
@@ -45,34 +54,51 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Reads PATHs whole.
+    /// Reads PATHs whole, once to resolve the runs and once to place their lines in time. The lines
+    /// themselves are not kept: a replay reads them again as it comes to them.
     ///
     /// # Errors
     /// A PATH that does not exist, or files without a single record.
     pub fn load(paths: &[String], settings: Settings) -> Result<Recording> {
         let settings = Settings { read_only: true, recorded_clock: true, ..settings };
+        let options = settings.sources.clone();
         let mut monitor = Monitor::new(paths, settings)?;
         if let Some(path) = monitor.missing().first() {
             return Err(Error::Usage(format!("{path}: no such file or directory to replay")));
         }
-        let inputs = monitor.take_recorded();
-        if inputs.is_empty() {
-            return Err(Error::Usage(format!("no records to replay in {}", paths.join(" "))));
-        }
+        let open = |s: &Source| Feed::new(&s.status().path, &options);
+        let mut feeds: Vec<Vec<Feed>> =
+            monitor.data().map(|(_, sources)| sources.iter().map(open).collect()).collect();
         // Told once in whole, the runs say where on the axis their steps lie; then all is forgotten.
-        for (run, stream, input) in &inputs {
-            monitor.ingest(*run, *stream, std::slice::from_ref(input));
-        }
-        monitor.resolve();
+        let mut timed: Vec<Option<bool>> = vec![None; feeds.len()];
+        monitor.read_recorded(feed::CHUNK, |run, stream, input| {
+            let has_time = |r: &Record| r.time.is_some_and(f64::is_finite);
+            if let Some(record) = record(input) {
+                timed[run] = Some(timed[run] == Some(true) || has_time(record));
+            }
+            feeds[run][stream].keep_passing(*input);
+        });
+        let Some(first) = timed.iter().position(Option::is_some) else {
+            return Err(Error::Usage(format!("no records to replay in {}", paths.join(" "))));
+        };
+        let by_tokens = timed.contains(&Some(false));
         let runs: Vec<Arc<RunData>> = monitor.data().map(|(run, _)| Arc::clone(run)).collect();
-        let Order { by_tokens, keys } = order::order(&inputs, &runs);
-        let first = inputs.first().map_or(0, |i| i.0);
-        let moment = |(key, (run, stream, input))| Moment { key, run, stream, input };
-        let mut moments: Vec<Moment> = keys.into_iter().zip(inputs).map(moment).collect();
+        let mut moments: Vec<Moment> = Vec::new();
+        for (r, run) in runs.iter().enumerate() {
+            for (s, feed) in feeds[r].iter_mut().enumerate() {
+                let keys = std::iter::from_fn(|| feed.next())
+                    .map(|input| order::own_key(&input, run, by_tokens));
+                let keys = order::steady(&keys.collect::<Vec<_>>());
+                let moment = |key| Moment { key, run: r as u32, stream: s as u32 };
+                moments.extend(keys.into_iter().map(moment));
+            }
+        }
         moments.sort_by(|a, b| a.key.total_cmp(&b.key));
+        moments.shrink_to_fit();
         monitor.set_clock(if by_tokens { Clock::Tokens } else { Clock::Recorded });
+        let left = Vec::new();
         let mut recording =
-            Recording { monitor, moments, by_tokens, fed: 0, left: Vec::new(), first, runs };
+            Recording { monitor, moments, feeds, by_tokens, fed: 0, left, first, runs };
         recording.rewind();
         Ok(recording)
     }
@@ -82,7 +108,8 @@ impl Recording {
         self.monitor.rewind();
         self.fed = 0;
         self.left = vec![0; self.runs.len()];
-        self.moments.iter().for_each(|m| self.left[m.run] += 1);
+        self.moments.iter().for_each(|m| self.left[m.place().0] += 1);
+        self.feeds.iter_mut().flatten().for_each(Feed::rewind);
     }
 
     pub(super) fn from(&self) -> f64 {
@@ -99,33 +126,45 @@ impl Recording {
             self.rewind();
         }
         while let Some(m) = self.moments.get(self.fed).filter(|m| m.key <= key) {
-            self.monitor.ingest(m.run, m.stream, std::slice::from_ref(&m.input));
+            let (run, stream) = m.place();
+            // A file that has become shorter since has fewer.
+            if let Some(input) = self.feeds[run][stream].next() {
+                self.monitor.ingest(run, stream, std::slice::from_ref(&input));
+            }
             self.fed += 1;
-            self.left[m.run] -= 1;
-            if self.left[m.run] == 0 {
-                self.monitor.told_all(m.run);
+            self.left[run] -= 1;
+            if self.left[run] == 0 {
+                self.monitor.told_all(run);
             }
         }
     }
 
     /// Key at which the first run has consumed `tokens`; the end where it never does.
-    fn key_of_tokens(&self, tokens: f64) -> f64 {
+    fn key_of_tokens(&mut self, tokens: f64) -> f64 {
         let run = &self.runs[self.first].train;
         let i = run.tokens.partition_point(|t| *t < tokens);
-        let Some(step) = run.step.get(i) else { return self.to() };
-        let reached = |m: &&Moment| {
-            let step_of = || record(&m.input)?.step;
-            m.run == self.first && step_of().is_some_and(|s| s >= *step)
-        };
-        match self.by_tokens {
-            true => run.tokens[i],
-            false => self.moments.iter().find(reached).map_or(self.to(), |m| m.key),
+        let Some(step) = run.step.get(i).copied() else { return self.to() };
+        if self.by_tokens {
+            return run.tokens[i];
         }
+        let feeds = &mut self.feeds[self.first];
+        feeds.iter_mut().for_each(Feed::rewind);
+        let reached = |m: &&Moment| {
+            let (run, stream) = m.place();
+            let input = (run == self.first).then(|| feeds[stream].next()).flatten();
+            input.and_then(|i| record(&i)?.step).is_some_and(|s| s >= step)
+        };
+        let key = self.moments.iter().find(reached).map(|m| m.key);
+        self.rewind();
+        key.unwrap_or(self.to())
     }
 
     /// Where a replay begins.
-    pub(super) fn start(&self, options: &Options) -> f64 {
-        let start = options.from_tokens.map_or(self.from(), |t| self.key_of_tokens(t));
+    pub(super) fn start(&mut self, options: &Options) -> f64 {
+        let start = match options.from_tokens {
+            Some(tokens) => self.key_of_tokens(tokens),
+            None => self.from(),
+        };
         start.clamp(self.from(), self.to())
     }
 

@@ -24,7 +24,14 @@ impl Merged {
         let mut validation = picked(s.validation.rows());
         merge_rows(&mut self.rows, &picked(s.train.rows()));
         merge_rows(&mut self.validation, &validation);
-        validation.iter_mut().for_each(|r| *r = Row { lag: 0.0, ..r.with(None) });
+        // What a train row counts is not counted again.
+        let beside = |r: &Row| Row {
+            lag: 0.0,
+            rows: r.rows - r.beside.min(r.rows),
+            beside: 0,
+            ..r.with(None)
+        };
+        validation.iter_mut().for_each(|r| *r = beside(r));
         merge_rows(&mut self.rows, &validation);
     }
 

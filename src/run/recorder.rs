@@ -59,7 +59,7 @@ impl Recorder {
 
     /// Steps that are known of, over all streams.
     pub fn len(&self) -> usize {
-        self.streams.iter().map(|s| s.steps_from(f64::NEG_INFINITY, false)).sum()
+        self.streams.iter().map(Stream::steps).sum()
     }
 
     pub fn is_empty(&self) -> bool {

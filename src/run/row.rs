@@ -32,6 +32,8 @@ pub(super) struct Row {
     pub time: f64,
     /// Steps put together.
     pub rows: u32,
+    /// Of its steps, those that the other series of the stream knows too (in the validation series).
+    pub beside: u32,
     /// Losses in the mean; 0 for a spike, which is in `low` and `high` alone once it is put
     /// together with others.
     pub losses: u32,
@@ -62,6 +64,7 @@ impl Row {
             lr: known(r.lr),
             time: known(r.time),
             rows: 1,
+            beside: 0,
             losses: 0,
             bad: 0,
             has_loss: false,
@@ -132,6 +135,7 @@ impl Row {
         self.lr = later(self.lr, next.lr);
         self.time = later(self.time, next.time);
         self.rows = self.rows.saturating_add(next.rows);
+        self.beside = self.beside.saturating_add(next.beside);
     }
 
     fn join_loss(&mut self, next: &Row) {
@@ -182,6 +186,7 @@ impl Row {
             rows: rows as u32,
             losses: scaled(self.losses).max(u32::from(self.losses > 0)),
             bad: scaled(self.bad),
+            beside: scaled(self.beside),
             ..*self
         })
     }

@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// First row that ends at `step` or later.
-    pub fn from(&self, step: f64) -> usize {
+    fn from(&self, step: f64) -> usize {
         self.rows.partition_point(|r| r.step < step)
     }
 
@@ -186,15 +186,16 @@ impl Store {
 }
 
 /// Drops everything from `step` on from ascending rows. Returns how many rows that were logged are
-/// gone.
+/// gone, without those that a row beside them counts.
 pub(super) fn cut(rows: &mut Vec<Row>, step: f64) -> usize {
+    let alone = |r: &Row| r.rows.saturating_sub(r.beside) as usize;
     let keep = rows.partition_point(|r| r.step < step);
-    let mut gone: usize = rows[keep..].iter().map(|r| r.rows as usize).sum();
+    let mut gone: usize = rows[keep..].iter().map(alone).sum();
     let part = rows.get(keep).filter(|r| r.rows > 1);
     let part = part.and_then(|r| r.part_before(step, rows[..keep].last()));
     rows.truncate(keep);
     if let Some(part) = part {
-        gone -= part.rows as usize;
+        gone = gone.saturating_sub(alone(&part));
         rows.push(part);
     }
     gone

@@ -74,10 +74,14 @@ impl Stream {
         if let Some(row) = said.train {
             self.last_train = if row.has_loss { Some(step) } else { self.last_train };
             self.train.insert(row);
+            if let Some(last) = self.validation.last_mut().filter(|l| l.step == step) {
+                last.beside = 1;
+            }
         }
         if let Some(row) = said.validation {
             self.last_val = Some(step);
-            self.validation.insert(row);
+            let beside = u32::from(said.train.is_some() || self.train.at(step).is_some());
+            self.validation.insert(Row { beside, ..row });
         }
     }
 
@@ -103,13 +107,11 @@ impl Stream {
         both.min_by(|a, b| a.0.total_cmp(&b.0)).map(|f| f.1)
     }
 
-    /// Steps from `step` on that were logged; `with_loss`: only those with a loss.
-    pub fn steps_from(&self, step: f64, with_loss: bool) -> usize {
-        let train = self.train.rows()[self.train.from(step)..].iter();
-        let counted = |r: &&Row| !with_loss || r.has_loss;
-        let alone = |r: &&Row| !self.train.at(r.step).is_some_and(|t| counted(&t));
-        let validation = self.validation.rows()[self.validation.from(step)..].iter().filter(alone);
-        train.filter(counted).chain(validation).map(|r| r.rows as usize).sum()
+    /// Steps that were logged.
+    pub fn steps(&self) -> usize {
+        let train = self.train.rows().iter().map(|r| r.rows);
+        let validation = self.validation.rows().iter();
+        train.chain(validation.map(|r| r.rows.saturating_sub(r.beside))).map(|n| n as usize).sum()
     }
 
     /// The step of a record, or what stands for it.
@@ -117,7 +119,9 @@ impl Stream {
         if let Some(s) = r.step.filter(|s| s.is_finite()) {
             if self.by_tokens {
                 // The first steps of a stream that had none: what was read by tokens is unplaced.
-                self.unplaced += self.steps_from(f64::NEG_INFINITY, true) as u64;
+                let train = self.train.rows().iter().filter(|r| r.has_loss).map(|r| r.rows);
+                let validation = self.validation.rows().iter().map(|r| r.rows - r.beside);
+                self.unplaced += train.chain(validation).map(u64::from).sum::<u64>();
                 *self = Stream { unplaced: self.unplaced, ..self.context() };
             }
             return Some(s);
@@ -189,13 +193,9 @@ impl Stream {
         let (step, discarded_to) = (said.step, self.newest().unwrap_or(said.step));
         // An evaluation at the start of an attempt repeats the step of its checkpoint, whose
         // train loss nobody will log again.
-        let kept = self.train.at(step).filter(|r| !train && r.has_loss).copied();
-        let discarded = self.steps_from(step, false) - kept.map_or(0, |r| r.rows as usize);
-        match kept {
-            Some(_) => self.train.cut_after(step),
-            None => self.train.cut(step),
-        };
-        self.validation.cut(step);
+        let kept = self.train.at(step).is_some_and(|r| !train && r.has_loss);
+        let train = if kept { self.train.cut_after(step) } else { self.train.cut(step) };
+        let discarded = train + self.validation.cut(step);
         self.last_train = self.train.rows().iter().rev().find(|r| r.has_loss).map(|r| r.step);
         self.last_val = self.validation.last().map(|r| r.step);
         if discarded > 0 {

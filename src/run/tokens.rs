@@ -43,7 +43,7 @@ pub(super) fn resolve(rows: &[Row], by_tokens: bool, given: &Assumptions) -> Res
     let honest = counter.as_ref().filter(|c| !c.recomputed).map(|c| c.count.as_slice());
     let cuts = match &batch {
         Some(b) => {
-            let count: Vec<f64> = rows.iter().map(|r| f64::from(r.rows)).collect();
+            let count: Vec<f64> = rows.iter().map(|r| f64::from(r.rows.max(1))).collect();
             segments::cuts(&steps, b, &count, honest, batch_source == BatchSource::Derived)
         }
         None => Vec::new(),
