@@ -316,14 +316,123 @@ fn standard_input_is_seen_at_once_and_ends() {
     stream.until("stdin", |r| r["state"] == "ended");
 }
 
+/// Open files of the process.
+#[cfg(target_os = "linux")]
+fn handles(stream: &Stream) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", stream.child.id())).unwrap().count()
+}
+
 #[test]
-fn thousands_of_files_are_followed() {
+#[cfg(target_os = "linux")]
+fn thousands_of_files_are_followed_with_few_handles() {
     let dir = tempfile::tempdir().unwrap();
+    let path = |i: usize| dir.path().join(format!("r{i}.jsonl"));
     for i in 0..2000 {
-        append(&dir.path().join(format!("r{i}.jsonl")), &steps(1..=2));
+        append(&path(i), &steps(1..=2));
     }
     let mut stream = Stream::watch([dir.path()], Stdio::null());
-    for i in [0, 1999] {
+    for i in 0..2000 {
         stream.until(&format!("r{i}"), |r| at_step(r, 20.0));
     }
+    assert!(handles(&stream) < 500, "{}", handles(&stream));
+    // Files whose handle was given back grow, are cut, and are rotated.
+    for i in (1..2000).step_by(100) {
+        append(&path(i), &steps(3..=3));
+        fs::rename(path(i + 1), dir.path().join(format!("r{}.jsonl.1", i + 1))).unwrap();
+        append(&path(i + 1), &steps(3..=4));
+        fs::write(path(i + 2), steps(1..=1)).unwrap();
+    }
+    for i in (1..2000).step_by(100) {
+        assert_eq!(stream.until(&format!("r{i}"), |r| at_step(r, 30.0))["lines"], 3);
+        assert_eq!(stream.until(&format!("r{}", i + 1), |r| at_step(r, 40.0))["lines"], 4);
+        assert_eq!(stream.until(&format!("r{}", i + 2), |r| at_step(r, 10.0))["lines"], 3);
+    }
+    assert!(handles(&stream) < 500, "{}", handles(&stream));
+}
+
+#[test]
+fn a_poll_alone_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("polled.jsonl");
+    let args = ["--poll".as_ref(), "0.05".as_ref(), dir.path().as_os_str()];
+    append(&path, &steps(1..=2));
+    let mut stream = Stream::watch(args, Stdio::null());
+    stream.until("polled", |r| at_step(r, 20.0));
+    append(&path, &steps(3..=3));
+    stream.until("polled", |r| at_step(r, 30.0));
+    fs::rename(&path, dir.path().join("polled.jsonl.1")).unwrap();
+    append(&path, &steps(4..=5));
+    assert_eq!(stream.until("polled", |r| at_step(r, 50.0))["lines"], 5);
+}
+
+#[test]
+fn runs_vanish_and_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|n| dir.path().join(n));
+    for run in [&a, &b] {
+        fs::create_dir(run).unwrap();
+        append(&run.join("metrics.jsonl"), &steps(1..=3));
+    }
+    let mut stream = Stream::watch([dir.path()], Stdio::null());
+    stream.until("a", |r| at_step(r, 30.0));
+    stream.until("b", |r| at_step(r, 30.0));
+    fs::remove_dir_all(&a).unwrap();
+    append(&b.join("metrics.jsonl"), &steps(4..=4));
+    stream.until("b", |r| at_step(r, 40.0));
+    fs::create_dir(&a).unwrap();
+    append(&a.join("metrics.jsonl"), &steps(2..=6));
+    assert_eq!(stream.until("a", |r| at_step(r, 60.0))["lines"], 8);
+}
+
+#[test]
+fn a_compressed_file_is_followed_as_it_grows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("packed.jsonl.gz");
+    let file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
+    let mut gz = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+    gz.write_all(steps(1..=3).as_bytes()).unwrap();
+    gz.flush().unwrap();
+    let mut stream = Stream::watch([&path], Stdio::null());
+    stream.until("packed", |r| at_step(r, 30.0));
+    gz.write_all(steps(4..=4).as_bytes()).unwrap();
+    gz.flush().unwrap();
+    stream.until("packed", |r| at_step(r, 40.0));
+    gz.finish().unwrap();
+    let file = OpenOptions::new().append(true).open(&path).unwrap();
+    let mut second = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+    second.write_all(steps(5..=6).as_bytes()).unwrap();
+    second.finish().unwrap();
+    let run = stream.until("packed", |r| at_step(r, 60.0));
+    assert_eq!((&run["lines"], &run["bad_lines"]), (&6.into(), &0.into()), "{run}");
+}
+
+#[test]
+fn compressed_standard_input_is_seen_as_it_comes() {
+    let mut stream = Stream::watch(["-"], Stdio::piped());
+    let pipe = stream.child.stdin.take().unwrap();
+    let mut zst = zstd::stream::write::Encoder::new(pipe, 3).unwrap();
+    for i in 1..=3 {
+        zst.write_all(steps(i..=i).as_bytes()).unwrap();
+        zst.flush().unwrap();
+        stream.until("stdin", |r| at_step(r, 10.0 * i as f64));
+    }
+    zst.finish().unwrap();
+    assert_eq!(stream.until("stdin", |r| r["state"] == "ended")["lines"], 3);
+}
+
+/// As logrotate does where the writer cannot be told.
+#[test]
+fn a_file_that_is_copied_and_truncated_under_its_writer_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("copied.jsonl");
+    let mut writer = Writer::append(&path);
+    writer.write(&steps(1..=10));
+    let mut stream = Stream::watch([&path], Stdio::null());
+    stream.until("copied", |r| at_step(r, 100.0));
+    fs::copy(&path, dir.path().join("copied.jsonl.1")).unwrap();
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    writer.write(&steps(11..=12));
+    let run = stream.until("copied", |r| at_step(r, 120.0));
+    assert_eq!((&run["lines"], &run["bad_lines"]), (&12.into(), &0.into()), "{run}");
+    writer.done();
 }

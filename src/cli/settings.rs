@@ -10,8 +10,12 @@ use crate::run::Assumptions;
 use std::path::Path;
 
 pub fn sources(input: &Input) -> Result<metrics::Options> {
-    let options =
-        metrics::Options { fields: input.fields.clone(), loss_in_bits: input.loss_in_bits };
+    let options = metrics::Options {
+        fields: input.fields.clone(),
+        loss_in_bits: input.loss_in_bits,
+        // What a person says goes before a file that nobody named.
+        log_only: input.seq_len.is_some(),
+    };
     options.check()?;
     Ok(options)
 }

@@ -22,7 +22,8 @@ pub fn watch(args: &Watch) -> Result<ExitCode> {
     if !args.json {
         terminal("watch", &args.input)?;
     }
-    let settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
+    let mut settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
+    settings.poll = args.poll.map(Duration::from_secs_f64);
     let handle = monitor::spawn(&args.input.paths, settings)?;
     if args.json { stream_live(handle) } else { screen(handle, &args.screen) }
 }

@@ -3,7 +3,7 @@
 
 use super::fields::{Role, normal};
 use super::presets::{Parted, SETTINGS, SHAPES, Shape};
-use super::values::human_number;
+use super::values::{human_number, number};
 use std::borrow::Cow;
 
 /// The shape of a metric line, if it is one.
@@ -86,7 +86,7 @@ pub fn settings(line: &str, mut each: impl FnMut(&'static str, Role, f64)) {
             None => return,
         },
     };
-    if let Ok(x) = value.trim().parse::<f64>()
+    if let Some(x) = number(value)
         && x.is_finite()
         && x > 0.0
     {
@@ -197,8 +197,6 @@ mod tests {
             (name, get(&f, "step"), get(&f, "loss"), get(&f, "lr")),
             ("llm.c", 10.0, 10.5, 6e-5)
         );
-        let (name, f) = read("step:125/1750 val_loss:4.5 train_time:33333ms step_avg:266.7ms");
-        assert_eq!((name, get(&f, "step"), get(&f, "val_loss")), ("key-value", 125.0, 4.5));
         assert!(shape("INFO: nothing to see here").is_none());
         assert!(shape("s: not a number").is_none());
     }
@@ -226,6 +224,7 @@ mod tests {
                 (Role::SeqLen, 8192.0)
             ]
         );
+        assert_eq!(read("tokens per iteration will be: 491,520"), [(Role::BatchTokens, 491_520.0)]);
         assert_eq!(read("loading took: 3"), []);
     }
 

@@ -4,13 +4,11 @@
 use super::console;
 use super::defects::Defects;
 use super::emit::Emitter;
-use super::fields::Role;
 use super::keys::Keys;
 use super::mend;
-use super::mllog::{MARK, Mllog};
-use super::parse::{Found, Hit, object};
-use super::presets::Shape;
-use super::{Input, Options, scan, values};
+use super::mllog::Mllog;
+use super::parse::{Found, object};
+use super::{Input, Options, scan};
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
@@ -18,11 +16,6 @@ use serde_json::error::Category;
 const KEPT_TEXT: usize = 20;
 /// Places where a whole object is looked for in a damaged line.
 const MAX_RESCUES: usize = 8;
-/// The key under which the time at the start of a line is listed.
-const LINE_TIME: &str = "(time at the start of the line)";
-
-/// Rank of what a preamble or a line's prefix says: shown only where nothing better is.
-const SETTING: u16 = 50;
 
 /// What the lines of a file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,16 +38,17 @@ pub struct Decoder {
     /// Text lines of a console log that carry no metrics.
     pub text_lines: u64,
     pub(super) found: Found,
-    mllog: Mllog,
-    family: Family,
-    pub(super) shape: Option<&'static Shape>,
+    pub(super) mllog: Mllog,
+    pub(super) family: Family,
+    /// Name of the trainer and what is to be said of its numbers, by its console lines.
+    pub(super) dialect: Option<(&'static str, Option<&'static str>)>,
     waiting: Vec<(u64, String)>,
     waiting_count: u64,
     /// Bare NaN was seen: look for it before parsing.
     non_numbers: bool,
-    prefixed: bool,
-    python: bool,
-    is_mllog: bool,
+    pub(super) prefixed: bool,
+    pub(super) python: bool,
+    pub(super) is_mllog: bool,
     /// Counts were printed with three digits.
     pub(super) rounded: bool,
     /// The line has no end: what does not parse is half a line.
@@ -72,7 +66,7 @@ impl Decoder {
             found: Found::default(),
             mllog: Mllog::default(),
             family: Family::default(),
-            shape: None,
+            dialect: None,
             waiting: Vec::new(),
             waiting_count: 0,
             non_numbers: false,
@@ -233,100 +227,6 @@ impl Decoder {
         })
     }
 
-    fn console_line(&mut self, n: u64, line: &str, out: &mut Vec<Input>) -> bool {
-        if let Some(at) = line.find(MARK) {
-            return self.event(n, line[at + MARK.len()..].trim(), out);
-        }
-        if let Some(at) = line.find("{\"").or_else(|| line.find("{'"))
-            && self.prefixed(n, line, at, out)
-        {
-            return true;
-        }
-        self.found.clear();
-        if let Some((_, shape)) = console::shape(line) {
-            self.table(line, shape);
-            self.decide(Family::Console);
-            self.shape.get_or_insert(shape);
-            self.take(n, true, out);
-            return true;
-        }
-        let Decoder { keys, found, .. } = self;
-        console::settings(line, |name, role, value| {
-            found.hits.push(Hit { key: keys.given(name, role, SETTING), value })
-        });
-        if found.hits.is_empty() {
-            return false;
-        }
-        self.take(n, false, out);
-        // A setting alone does not make a console log.
-        self.text_lines += 1;
-        true
-    }
-
-    fn table(&mut self, line: &str, shape: &Shape) {
-        let Decoder { keys, found, rounded, .. } = self;
-        if let Some(value) = values::find_time(line) {
-            found.hits.push(Hit { key: keys.given(LINE_TIME, Role::Time, SETTING), value });
-        }
-        console::fields(shape, line, |name, value, was_rounded| {
-            let known = shape.roles.iter().find(|(_, k)| *k == name);
-            let key = match known {
-                Some((role, _)) => Some(keys.given(name, *role, 0)),
-                None => keys.named(name),
-            };
-            if let Some(key) = key {
-                *rounded |= was_rounded && known.is_some();
-                found.hits.push(Hit { key, value });
-            }
-        });
-    }
-
-    fn event(&mut self, n: u64, json: &str, out: &mut Vec<Input>) -> bool {
-        self.found.clear();
-        let Decoder { keys, found, mllog, .. } = self;
-        let read = mllog.read(json, |name, role, value| {
-            found.hits.push(Hit { key: keys.given(name, role, 0), value })
-        });
-        match read {
-            Ok(metric) => {
-                self.is_mllog = true;
-                self.decide(Family::Console);
-                self.take(n, metric, out);
-            }
-            Err(e) => {
-                let kind = if e.classify() == Category::Eof { "half_line" } else { "not_json" };
-                self.defects.add(n, e.column() as u64, kind, json.as_bytes());
-            }
-        }
-        true
-    }
-
-    /// `INFO:name:{...}`, `2021-03-08 12:31:36 | INFO | train | {...}`.
-    fn prefixed(&mut self, n: u64, line: &str, at: usize, out: &mut Vec<Input>) -> bool {
-        let text = line[at..].trim_end();
-        let python = text.starts_with("{'");
-        let mended = if python { Some(mend::python(text)) } else { mend::non_numbers(text) };
-        let text = mended.as_deref().unwrap_or(text);
-        if !whole(text) {
-            return false;
-        }
-        self.found.clear();
-        if let Some(value) = values::find_time(&line[..at]) {
-            self.found
-                .hits
-                .push(Hit { key: self.keys.given(LINE_TIME, Role::Time, SETTING), value });
-        }
-        let mut de = serde_json::Deserializer::from_str(text);
-        if object(&mut de, &mut self.keys, &mut self.found).is_err() {
-            return false;
-        }
-        self.prefixed = true;
-        self.python |= python;
-        self.decide(Family::Console);
-        self.take(n, true, out);
-        true
-    }
-
     /// Text that carries nothing.
     fn other(&mut self, n: u64, text: &str) {
         match self.family {
@@ -375,8 +275,8 @@ impl Decoder {
         if self.is_mllog {
             return "mllog".into();
         }
-        if let Some(shape) = self.shape {
-            return shape.name.into();
+        if let Some((name, _)) = self.dialect {
+            return name.into();
         }
         if let Some(preset) = self.emitter.mapping.preset {
             return preset.into();
@@ -400,6 +300,6 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
 }
 
 /// Is the text one whole JSON value?
-fn whole(text: &str) -> bool {
+pub(super) fn whole(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }

@@ -1,9 +1,10 @@
 //! PATH arguments to runs: files, directories, globs, `-`. Looks again whenever it is asked.
 
+use super::follow::Stat;
+use super::foreign::unsupported_name;
 use super::group::{entries, group, name_of, run_names};
 use super::names::{self, Kind};
-use super::source::unsupported_name;
-use super::{Options, Source, follow};
+use super::{Options, Source};
 use crate::error::{Error, Result};
 use globset::{GlobBuilder, GlobMatcher};
 use std::collections::{HashMap, HashSet};
@@ -12,8 +13,9 @@ use std::path::{Component, Path, PathBuf};
 
 /// Directories within directories that are looked into.
 const DEPTH: usize = 5;
-/// Bytes of a file that are read to see whether it holds metrics.
+/// Bytes of a file that are read to see whether it holds metrics, and how many at once.
 const PROBE: usize = 1 << 20;
+const PROBE_STEP: usize = 32 << 10;
 /// JSON lines without any known field after which a file is something else.
 const FOREIGN_LINES: u64 = 20;
 
@@ -44,7 +46,12 @@ impl RunFiles {
 enum Argument {
     Stdin,
     Path(PathBuf),
-    Glob { base: PathBuf, matcher: GlobMatcher },
+    /// `a.jsonl+b.jsonl`: the files of one run, the oldest first.
+    Joined(Vec<PathBuf>),
+    Glob {
+        base: PathBuf,
+        matcher: GlobMatcher,
+    },
 }
 
 /// The PATH arguments of a command.
@@ -84,6 +91,7 @@ impl Discovery {
                 Argument::Stdin => found.files.push(PathBuf::from("-")),
                 Argument::Path(p) if p.is_dir() => found.walk(p, None, &mut self.probed),
                 Argument::Path(p) => found.plain(p),
+                Argument::Joined(parts) => found.joined(parts),
                 Argument::Glob { base, matcher } => {
                     found.walk(base, Some(matcher), &mut self.probed)
                 }
@@ -92,6 +100,7 @@ impl Discovery {
         self.directories = std::mem::take(&mut found.directories);
         self.unsupported = std::mem::take(&mut found.unsupported);
         let mut runs = group(found.files);
+        runs.extend(found.runs);
         for main in found.awaited {
             if !runs.iter().any(|r| r.main == main) {
                 runs.push(RunFiles { name: String::new(), parts: vec![main.clone()], main });
@@ -154,7 +163,14 @@ fn argument(path: &str) -> Result<Argument> {
     if path == "-" {
         return Ok(Argument::Stdin);
     }
-    if !path.contains(['*', '?', '[', '{']) || Path::new(path).exists() {
+    if Path::new(path).exists() {
+        return Ok(Argument::Path(PathBuf::from(path)));
+    }
+    let parts: Vec<PathBuf> = path.split('+').map(PathBuf::from).collect();
+    if parts.len() > 1 && parts.iter().all(|p| p.is_file()) {
+        return Ok(Argument::Joined(parts));
+    }
+    if !path.contains(['*', '?', '[', '{']) {
         return Ok(Argument::Path(PathBuf::from(path)));
     }
     let clean = path.strip_prefix("./").unwrap_or(path);
@@ -177,9 +193,13 @@ fn argument(path: &str) -> Result<Argument> {
 #[derive(Default)]
 struct Found {
     files: Vec<PathBuf>,
+    /// Put together by a person.
+    runs: Vec<RunFiles>,
     /// Named, and not there yet.
     awaited: Vec<PathBuf>,
     directories: Vec<PathBuf>,
+    /// The same, to ask.
+    seen: HashSet<PathBuf>,
     unsupported: Vec<PathBuf>,
 }
 
@@ -198,8 +218,17 @@ impl Found {
         }
     }
 
+    fn joined(&mut self, parts: &[PathBuf]) {
+        for part in parts {
+            self.directory(part.parent().unwrap_or(Path::new(".")));
+        }
+        let (main, parts) = (parts[0].clone(), parts.to_vec());
+        self.runs.push(RunFiles { name: String::new(), main, parts });
+    }
+
     fn directory(&mut self, dir: &Path) {
-        if !self.directories.iter().any(|d| d == dir) {
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        if self.seen.insert(dir.to_path_buf()) {
             self.directories.push(dir.to_path_buf());
         }
     }
@@ -222,7 +251,7 @@ impl Found {
                 return;
             };
             match fs::metadata(&dir) {
-                Ok(meta) if meta.is_dir() && visited.insert(follow::id(&meta)) => {
+                Ok(meta) if meta.is_dir() && visited.insert(Stat::of(&meta).id) => {
                     self.directory(&dir)
                 }
                 _ => continue,
@@ -290,10 +319,18 @@ impl Found {
 fn holds_metrics(path: &Path, kind: Kind) -> bool {
     let mut source = Source::file(path, &Options::default());
     let mut out = Vec::new();
-    source.poll(PROBE, &mut out);
+    let known =
+        |s: &Source| s.status().fields.loss.is_some() || s.status().fields.val_loss.is_some();
+    for _ in 0..PROBE / PROBE_STEP {
+        let more = source.poll(PROBE_STEP, &mut out);
+        out.clear();
+        if !more || known(&source) {
+            break;
+        }
+    }
+    let known = known(&source);
     let s = source.status();
     let f = &s.fields;
-    let known = f.loss.is_some() || f.val_loss.is_some();
     match kind {
         Kind::Lines => known || f.tokens.is_some() || f.step.is_some() || s.lines < FOREIGN_LINES,
         _ => known,
@@ -416,6 +453,19 @@ mod tests {
         assert_eq!(d.missing(), [at(t.path(), "no/w.jsonl")]);
         assert!(d.directories().contains(&t.path().to_path_buf()));
         assert!(matches!(Discovery::new(&["a[".into()]), Err(Error::Usage(_))));
+    }
+
+    #[test]
+    fn files_joined_by_a_person_are_one_run() {
+        let t = tree(&[("a/job1.jsonl", LINE), ("a/job2.jsonl", LINE), ("b/x+y.jsonl", LINE)]);
+        let both = format!("{}+{}", at(t.path(), "a/job1.jsonl"), at(t.path(), "a/job2.jsonl"));
+        let mut d = Discovery::new(&[both, at(t.path(), "b/x+y.jsonl")]).unwrap();
+        let runs = scan(t.path(), &mut d);
+        assert!(
+            runs.contains(&("job1".into(), vec!["a/job1.jsonl".into(), "a/job2.jsonl".into()]))
+        );
+        assert!(runs.contains(&("x+y".into(), vec!["b/x+y.jsonl".into()])));
+        assert_eq!(runs.len(), 2);
     }
 
     #[test]

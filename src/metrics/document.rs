@@ -2,7 +2,7 @@
 //! read again whenever it changed.
 
 use super::decode::{Decoder, Family};
-use super::follow::{self, Id};
+use super::follow::{Id, Stat};
 use super::parse::object;
 use super::{Input, Options, mend};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -74,7 +74,8 @@ impl Document {
         out: &mut Vec<Input>,
     ) -> Result<Option<Decoder>, Error> {
         let meta = std::fs::metadata(&self.path)?;
-        let now = (follow::id(&meta), meta.len(), follow::modified(&meta));
+        let stat = Stat::of(&meta);
+        let now = (stat.id, stat.len, stat.modified);
         if self.seen == Some(now) {
             return Ok(None);
         }

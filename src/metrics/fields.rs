@@ -98,12 +98,13 @@ pub fn normal(key: &str) -> String {
 }
 
 /// Parts of the name that say: held-out data.
-fn is_held_out(word: &str) -> bool {
+pub fn is_held_out(word: &str) -> bool {
     matches!(
         word,
         "val"
             | "valid"
             | "validation"
+            | "validate"
             | "eval"
             | "evaluation"
             | "test"
@@ -180,14 +181,16 @@ fn looks_like(name: &str) -> Option<Candidate> {
     let last = name.rsplit('/').next().unwrap_or(name);
     let held_out = words(name).any(is_held_out);
     let other = words(name).any(|w| OTHER_LOSSES.contains(&w));
-    if last.contains("loss") && (held_out || !other) {
+    let perplexity = words(name).any(|w| matches!(w, "ppl" | "perplexity"));
+    if last.contains("loss") && (held_out || !other) && !perplexity {
         // Several validation sets are usual; the plainest name of a language-model loss speaks.
         let penalty = if other { 2000 } else { 0 } + if name.contains("lm") { 0 } else { 100 };
         let rank = LOOKS_LIKE + penalty + words(name).count().min(50) as u16;
         return Some(Candidate { rank, role: if held_out { Role::ValLoss } else { Role::Loss } });
     }
     let starts = |s: &str| s.starts_with("lr_") || s.starts_with("learning_rate");
-    let lr = !held_out && (starts(last) || starts(name));
+    // `lr(1e-3)` is in thousandths.
+    let lr = !held_out && !name.contains("1e") && (starts(last) || starts(name));
     lr.then_some(Candidate { rank: LOOKS_LIKE, role: Role::Lr })
 }
 
@@ -250,6 +253,8 @@ mod tests {
             "data/actor/pg_loss",
             "moe_aux_loss",
             "grad_norm",
+            "train/lr(1e-3)",
+            "eval/lm_loss_ppl value",
             "total_steps",
             "loss scale",
         ] {

@@ -1,5 +1,5 @@
-//! Bytes to lines: halves joined, CRLF and BOM taken away, over-long lines skipped while
-//! streaming.
+//! Bytes to lines: halves joined, CRLF and BOM taken away, over-long lines and the NUL bytes of
+//! holes skipped while streaming.
 
 /// A line longer than this is counted and skipped.
 pub const LONGEST_LINE: usize = 16 << 20;
@@ -42,7 +42,7 @@ impl Framer {
     pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(u64, Piece<'_>)) {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', bytes) {
-            let part = &bytes[start..end];
+            let part = self.without_hole(&bytes[start..end]);
             start = end + 1;
             self.lines += 1;
             if self.skipping {
@@ -77,7 +77,17 @@ impl Framer {
         }
     }
 
+    /// A file that was cut under a writer that keeps its place has a hole before the next line.
+    fn without_hole<'a>(&self, part: &'a [u8]) -> &'a [u8] {
+        let blank = |part: &[u8]| part.iter().take_while(|b| **b == 0).count();
+        match part.first() {
+            Some(0) if self.carry.is_empty() && !self.skipping => &part[blank(part)..],
+            _ => part,
+        }
+    }
+
     fn keep(&mut self, rest: &[u8]) {
+        let rest = self.without_hole(rest);
         if self.skipping {
             return;
         }
@@ -148,6 +158,14 @@ mod tests {
             f.push(&long, |_, _| {});
         }
         assert!(f.carry.capacity() <= 2048, "{}", f.carry.capacity());
+    }
+
+    #[test]
+    fn a_hole_before_a_line_is_no_part_of_it() {
+        let hole = vec![0; 5000];
+        let (lines, long, pending) = cut(100, &[b"a\n", &hole, &hole, b"\0b\0c\n", &hole]);
+        assert_eq!(lines, [(1, b"a".to_vec()), (2, b"b\0c".to_vec())]);
+        assert_eq!((long, pending), (vec![], 0));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! left out.
 
 use super::discover::RunFiles;
-use super::follow;
+use super::follow::Stat;
 use super::names::{self, FileName, Kind};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -47,7 +47,7 @@ fn once(files: Vec<PathBuf>) -> Vec<PathBuf> {
     files
         .into_iter()
         .filter(|p| match fs::metadata(p) {
-            Ok(meta) => seen.insert(follow::id(&meta)),
+            Ok(meta) => seen.insert(Stat::of(&meta).id),
             Err(_) => p.as_path() == Path::new("-"),
         })
         .collect()

@@ -25,8 +25,14 @@ impl KeyInfo {
     pub fn looks_like(&self) -> bool {
         self.rank >= LOOKS_LIKE
     }
+
+    /// It stands in another file than the log.
+    pub fn is_elsewhere(&self) -> bool {
+        self.rank == ELSEWHERE
+    }
 }
 
+const ELSEWHERE: u16 = u16::MAX;
 /// At most this many children of one object are remembered; the rest is skipped.
 const MAX_CHILDREN: usize = 512;
 /// At most this many objects within objects are remembered.
@@ -235,6 +241,14 @@ impl Keys {
         let id = (self.infos.len() - 1) as KeyId;
         self.remember(name, Some(id));
         id
+    }
+
+    /// A key that stands in another file: it counts where no key of the log plays the role.
+    pub fn elsewhere(&mut self, name: &str, role: Role) -> KeyId {
+        self.list(name);
+        let (path, rank) = (name.to_string(), ELSEWHERE);
+        self.infos.push(KeyInfo { path, role, rank, stated: false, certain: false });
+        (self.infos.len() - 1) as KeyId
     }
 
     fn stated_role(&self, path: &str) -> Option<Role> {

@@ -7,6 +7,9 @@ use super::keys::{KeyId, KeyInfo, Keys};
 use super::parse::Hit;
 use super::presets::{PRESETS, Preset};
 
+/// A batch size from here on counts tokens rather than sequences.
+const LARGE: f64 = 16384.0;
+
 /// The values of one line, kept until the mapping is settled.
 #[derive(Debug, Clone)]
 pub struct Sampled {
@@ -38,6 +41,8 @@ pub struct Mapping {
     pub unit: Option<Unit>,
     /// Tokens of one sequence, where the token counter tells them and the log does not.
     pub seq_len: Option<f64>,
+    /// What names the sequence length, where that is no key of the log.
+    pub seq_len_elsewhere: Option<String>,
     /// Keys that could have played the part of the loss.
     pub other_losses: Vec<String>,
 }
@@ -71,6 +76,8 @@ impl Mapping {
         }
         m.other_losses = m.rivals(keys, sample);
         m.per_step_counter(sample);
+        let length = m.speaks(Role::SeqLen).map(|id| &keys.infos()[id as usize]);
+        m.seq_len_elsewhere = length.filter(|k| k.is_elsewhere()).map(|k| k.path.clone());
         m.batch_unit(sample);
         m
     }
@@ -126,7 +133,7 @@ impl Mapping {
             self.unit = Some(match ratio {
                 Some(r) if (r - 1.0).abs() < 0.05 => Unit::Tokens,
                 Some(r) if r > 1.9 => Unit::Sequences,
-                _ if batch >= 16384.0 => Unit::AssumedTokens,
+                _ if batch >= LARGE => Unit::AssumedTokens,
                 _ => Unit::AssumedSequences,
             });
         }
@@ -185,7 +192,8 @@ impl Mapping {
         }
     }
 
-    /// A key called `tokens` that does not grow counts the tokens of one step.
+    /// A key called `tokens` that does not grow, or falls while the steps go on, counts the tokens
+    /// of one step.
     fn per_step_counter(&mut self, sample: &[Sampled]) {
         let (Some(key), None) = (self.speaks(Role::Tokens), self.speaks(Role::TokensPerStep))
         else {
@@ -198,7 +206,7 @@ impl Mapping {
                 if w[1].1 > w[0].1 { up += 1 } else { flat += 1 }
             }
         }
-        if flat >= 3 && flat > up {
+        if flat >= 3 && flat * 4 > up {
             self.speaker[Role::Tokens as usize] = None;
             self.speaker[Role::TokensPerStep as usize] = Some(key);
             self.role[key as usize] = Some(Role::TokensPerStep);
@@ -223,17 +231,27 @@ impl Mapping {
         let batches = self.pairs(sample, key);
         let Some(&(_, first)) = batches.first() else { return };
         let per_batch = self.tokens_per_batch(sample, key);
-        let logged_length = self.speaks(Role::SeqLen).is_some();
+        let length = self.speaks(Role::SeqLen);
+        let elsewhere = self.seq_len_elsewhere.is_some();
+        let logged_length = length.is_some() && !elsewhere;
+        // Another file's word is not taken for a batch that may well count tokens.
+        let sequences = logged_length || (elsewhere && first < LARGE);
         self.unit = Some(match per_batch {
             Some(r) if (r - 1.0).abs() < 0.05 => Unit::Tokens,
             Some(r) if r > 1.9 => {
                 if !logged_length && (r - r.round()).abs() < 0.01 * r {
                     self.seq_len = Some(r.round());
+                    // Measured; another file's word counts no more.
+                    if let Some(key) = length {
+                        self.speaker[Role::SeqLen as usize] = None;
+                        self.role[key as usize] = None;
+                        self.seq_len_elsewhere = None;
+                    }
                 }
                 Unit::Sequences
             }
-            _ if logged_length || self.grows_by(sample, Role::Samples, first) => Unit::Sequences,
-            _ if first >= 16384.0 => Unit::AssumedTokens,
+            _ if sequences || self.grows_by(sample, Role::Samples, first) => Unit::Sequences,
+            _ if first >= LARGE => Unit::AssumedTokens,
             _ => Unit::AssumedSequences,
         });
     }

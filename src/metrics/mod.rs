@@ -4,15 +4,22 @@
 //! was detected and what was skipped. This module reads files and writes none; it knows no phase
 //! and no fit.
 
+mod beside;
 mod console;
 mod decode;
+mod decode_text;
 mod defects;
 mod discover;
 mod document;
 mod emit;
 mod fields;
 mod follow;
+mod foreign;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod general;
 mod group;
 mod keys;
 mod known_names;
@@ -26,8 +33,10 @@ mod parse;
 mod presets;
 mod scan;
 mod source;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod values;
 mod wake;
 
@@ -48,6 +57,8 @@ pub struct Options {
     pub fields: Vec<(String, String)>,
     /// The losses are logged in bits, not nats.
     pub loss_in_bits: bool,
+    /// Nothing is taken from files beside the log.
+    pub log_only: bool,
 }
 
 impl Options {

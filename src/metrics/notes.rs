@@ -10,7 +10,10 @@ impl Decoder {
         let m = &self.emitter.mapping;
         let mut notes: Vec<String> = Vec::new();
         notes.extend(m.preset_note.map(String::from));
-        notes.extend(self.shape.filter(|_| self.rounded).and_then(|s| s.note).map(String::from));
+        notes.extend(self.dialect.and_then(|(_, note)| note).map(String::from));
+        if self.rounded {
+            notes.push("this trainer prints its counts with three digits (9.04M), so tokens and batch size are rounded to 0.5 %".into());
+        }
         if self.text_lines > 0 {
             notes.push(format!("{} lines of other text", self.text_lines));
         }
@@ -24,6 +27,9 @@ impl Decoder {
         }
         if let Some(seq_len) = m.seq_len {
             notes.push(format!("sequence length {seq_len} tokens, from the token counter"));
+        }
+        if let Some(name) = &m.seq_len_elsewhere {
+            notes.push(format!("the log names no sequence length; taken from beside it: {name}"));
         }
         if !m.other_losses.is_empty() && m.speaks(Role::Loss).is_some() {
             let others = m.other_losses.join(", ");

@@ -1,182 +1,91 @@
-//! Files compressed with gzip or zstd, read through pure decoders. A compressed file that grows is
-//! decoded again and what was handed out before is skipped.
+//! A followed file that is compressed: the follower brings its bytes, and decoding goes on where it
+//! stopped.
 
-use super::follow::{self, Id, Look};
-use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Error, ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use super::follow::{Follower, Look};
+use super::unpack::{Packing, Unpacker};
+use std::io::Error;
+use std::path::Path;
 
-/// Kind of compression, told by the first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packing {
-    Gzip,
-    Zstd,
-}
-
-impl Packing {
-    pub fn of(first: &[u8]) -> Option<Packing> {
-        if first.starts_with(&[0x1f, 0x8b]) {
-            Some(Packing::Gzip)
-        } else if first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-            Some(Packing::Zstd)
-        } else {
-            None
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Packing::Gzip => "gzip",
-            Packing::Zstd => "zstd",
-        }
-    }
-
-    /// A decoder over an open file.
-    ///
-    /// # Errors
-    /// The file cannot be read, or does not begin as it should.
-    pub fn open(self, path: &Path) -> Result<Box<dyn Read + Send>, Error> {
-        let file = BufReader::with_capacity(1 << 16, File::open(path)?);
-        Ok(match self {
-            Packing::Gzip => Box::new(MultiGzDecoder::new(file)),
-            Packing::Zstd => Box::new(ZstdFrames { frame: None, between: Some(file) }),
-        })
-    }
-}
-
-/// A file of zstd frames, one after the other.
-struct ZstdFrames {
-    frame: Option<StreamingDecoder<BufReader<File>, FrameDecoder>>,
-    between: Option<BufReader<File>>,
-}
-
-impl Read for ZstdFrames {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        loop {
-            if let Some(mut frame) = self.frame.take() {
-                let n = frame.read(buffer)?;
-                if n > 0 {
-                    self.frame = Some(frame);
-                    return Ok(n);
-                }
-                self.between = Some(frame.into_inner());
-            }
-            let Some(mut file) = self.between.take() else { return Ok(0) };
-            if file.fill_buf()?.is_empty() {
-                self.between = Some(file);
-                return Ok(0);
-            }
-            self.frame = Some(
-                StreamingDecoder::new(file)
-                    .map_err(|e| Error::new(ErrorKind::InvalidData, e.to_string()))?,
-            );
-        }
-    }
-}
+/// Compressed bytes read at once.
+const CHUNK: usize = 64 << 10;
+/// Of these decoded at once: a byte of gzip holds at most a thousand.
+const SLICE: usize = 4 << 10;
 
 /// Follows a compressed file.
+#[derive(Debug)]
 pub struct Packed {
-    path: PathBuf,
+    follower: Follower,
     packing: Packing,
-    reader: Option<Box<dyn Read + Send>>,
-    seen: Option<(Id, u64, Option<f64>)>,
-    /// Decoded bytes handed out, and of those still to be skipped after a new start.
-    handed: u64,
-    skip: u64,
-    /// Why decoding stopped before the end of the file.
-    cut: Option<String>,
-}
-
-impl std::fmt::Debug for Packed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Packed")
-            .field("path", &self.path)
-            .field("packing", &self.packing)
-            .finish_non_exhaustive()
-    }
+    unpacker: Unpacker,
+    /// Compressed bytes that are still to be decoded, from `taken` on.
+    raw: Vec<u8>,
+    taken: usize,
+    /// The follower had more.
+    more: bool,
+    /// Compressed bytes read.
+    bytes: u64,
 }
 
 impl Packed {
     pub fn new(path: &Path, packing: Packing) -> Self {
         Packed {
-            path: path.to_path_buf(),
+            follower: Follower::new(path),
             packing,
-            reader: None,
-            seen: None,
-            handed: 0,
-            skip: 0,
-            cut: None,
+            unpacker: Unpacker::new(packing),
+            raw: Vec::new(),
+            taken: 0,
+            more: false,
+            bytes: 0,
         }
     }
 
     pub fn modified(&self) -> Option<f64> {
-        self.seen.and_then(|s| s.2)
+        self.follower.modified()
     }
 
-    /// Bytes on the disk.
-    pub fn size(&self) -> u64 {
-        self.seen.map_or(0, |s| s.1)
+    /// Compressed bytes read.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
-    /// Why decoding stopped before the end, if it did.
-    pub fn cut(&self) -> Option<&str> {
-        self.cut.as_deref()
+    /// Why nothing more of the present content can be read, if so.
+    pub fn damage(&self) -> Option<&str> {
+        self.unpacker.damage()
     }
 
-    /// Appends at most about `budget` decoded bytes to `out`.
+    /// Nobody follows the file any more: why its end is no proper one, if it is not.
+    pub fn end(&mut self) -> Option<&str> {
+        self.unpacker.end()
+    }
+
+    /// Appends about `budget` decoded bytes to `out`.
     ///
     /// # Errors
-    /// The file cannot be opened. A damaged or unfinished file is no error: [`Packed::cut`].
+    /// The file cannot be opened or read. Damage is no error: [`Packed::damage`].
     pub fn look(&mut self, budget: usize, out: &mut Vec<u8>) -> Result<Look, Error> {
         let mut look = Look::default();
-        let meta = match std::fs::metadata(&self.path) {
-            Ok(meta) => meta,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Look { missing: true, ..look }),
-            Err(e) => return Err(e),
-        };
-        let now = (follow::id(&meta), meta.len(), follow::modified(&meta));
-        if self.seen != Some(now) {
-            if let Some((id, size, _)) = self.seen {
-                let grown = id == now.0 && now.1 > size;
-                look.restarted = !grown;
-                self.handed = if grown { self.handed } else { 0 };
+        if self.taken == self.raw.len() {
+            self.raw.clear();
+            self.taken = 0;
+            look = self.follower.look(CHUNK, &mut self.raw)?;
+            self.more = look.more;
+            self.bytes += self.raw.len() as u64;
+            if look.restarted {
+                self.unpacker = Unpacker::new(self.packing);
             }
-            self.skip = self.handed;
-            self.reader = Some(self.packing.open(&self.path)?);
-            self.seen = Some(now);
-            self.cut = None;
         }
         let before = out.len();
-        out.resize(before + budget, 0);
-        let n = self.fill(&mut out[before..]);
-        out.truncate(before + n);
-        look.more = self.reader.is_some();
-        Ok(look)
-    }
-
-    fn fill(&mut self, buffer: &mut [u8]) -> usize {
-        let mut n = 0;
-        while n < buffer.len() {
-            let Some(reader) = &mut self.reader else { break };
-            match reader.read(&mut buffer[n..]) {
-                Ok(0) => self.reader = None,
-                Ok(k) => {
-                    let skipped = self.skip.min(k as u64);
-                    self.skip -= skipped;
-                    buffer.copy_within(n + skipped as usize..n + k, n);
-                    n += k - skipped as usize;
-                    self.handed += k as u64 - skipped;
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => {
-                    self.cut = Some(e.to_string());
-                    self.reader = None;
-                }
-            }
+        while self.taken < self.raw.len() && out.len() - before < budget {
+            let end = (self.taken + SLICE).min(self.raw.len());
+            self.unpacker.push(&self.raw[self.taken..end], out);
+            self.taken = end;
         }
-        n
+        look.more = self.more || self.taken < self.raw.len();
+        if !look.more {
+            self.raw = Vec::new();
+            self.taken = 0;
+        }
+        Ok(look)
     }
 }
 
@@ -192,10 +101,7 @@ mod tests {
     }
 
     fn zstd(text: &str) -> Vec<u8> {
-        ruzstd::encoding::compress_to_vec(
-            text.as_bytes(),
-            ruzstd::encoding::CompressionLevel::Fastest,
-        )
+        zstd::encode_all(text.as_bytes(), 3).unwrap()
     }
 
     fn all(p: &mut Packed) -> (String, bool) {
@@ -209,38 +115,67 @@ mod tests {
         }
     }
 
+    fn append(path: &Path, bytes: &[u8]) {
+        let mut f = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        f.write_all(bytes).unwrap();
+    }
+
     #[test]
-    fn members_appended_later_are_read_and_nothing_twice() {
+    fn members_appended_later_are_read_and_nothing_is_read_again() {
         for (packing, pack) in [(Packing::Gzip, gzip as fn(&str) -> Vec<u8>), (Packing::Zstd, zstd)]
         {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("x");
-            let mut bytes = pack("first line\nsecond\n");
-            assert_eq!(Packing::of(&bytes), Some(packing));
-            std::fs::write(&path, &bytes).unwrap();
+            let first = pack("first line\nsecond\n");
+            append(&path, &first);
             let mut p = Packed::new(&path, packing);
             assert_eq!(all(&mut p), ("first line\nsecond\n".into(), false));
             assert_eq!(all(&mut p), (String::new(), false));
-            bytes.extend(pack("third\n"));
-            std::fs::write(&path, &bytes).unwrap();
+            let second = pack("third\n");
+            append(&path, &second);
             assert_eq!(all(&mut p), ("third\n".into(), false), "{packing:?}");
-            assert_eq!(p.cut(), None);
+            assert_eq!(p.bytes(), (first.len() + second.len()) as u64);
+            assert_eq!(p.damage(), None);
+            assert_eq!(p.end(), None);
         }
     }
 
     #[test]
-    fn an_unfinished_file_gives_what_it_has_and_says_so() {
+    fn an_unfinished_file_gives_what_it_has_goes_on_and_says_so_at_its_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.gz");
         let text: String = (0..2000).map(|i| format!("line {}\n", i * 7919 % 1009)).collect();
         let bytes = gzip(&text);
-        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let (head, tail) = bytes.split_at(bytes.len() / 2);
+        append(&path, head);
         let mut p = Packed::new(&path, Packing::Gzip);
         let (first, _) = all(&mut p);
         assert!(text.starts_with(&first) && !first.is_empty());
-        assert!(p.cut().is_some());
-        std::fs::write(&path, &bytes).unwrap();
+        append(&path, tail);
         let (rest, restarted) = all(&mut p);
         assert_eq!((first + &rest, restarted), (text, false));
+        assert_eq!(p.end(), None);
+        append(&path, head);
+        all(&mut p);
+        assert!(p.end().is_some());
+    }
+
+    #[test]
+    fn a_rotated_or_cut_file_is_decoded_from_its_new_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.zst");
+        append(&path, &zstd("old\n"));
+        let mut p = Packed::new(&path, Packing::Zstd);
+        assert_eq!(all(&mut p).0, "old\n");
+        append(&path, &zstd("end\n")[..9]);
+        std::fs::rename(&path, dir.path().join("x.zst.1")).unwrap();
+        append(&path, &zstd("new\n"));
+        let mut read = (String::new(), false);
+        for _ in 0..4 {
+            let (text, restarted) = all(&mut p);
+            read = (read.0 + &text, read.1 | restarted);
+        }
+        assert_eq!(read, ("new\n".into(), true));
+        assert_eq!(p.end(), None);
     }
 }

@@ -144,7 +144,6 @@ pub struct Shape {
     /// Between a key and its value.
     pub joint: u8,
     pub roles: &'static [(Role, &'static str)],
-    pub note: Option<&'static str>,
 }
 
 /// The first row whose words all stand in the line counts.
@@ -162,9 +161,6 @@ pub const SHAPES: &[Shape] = &[
             (Role::Tokens, "consumed_tokens"),
             (Role::BatchTokens, "global_batch_size"),
         ],
-        note: Some(
-            "this trainer prints its counts with three digits (9.04M), so tokens and batch size are rounded to 0.5 %",
-        ),
     },
     Shape {
         name: "megatron",
@@ -174,7 +170,6 @@ pub const SHAPES: &[Shape] = &[
         parted: Parted::Bar,
         joint: b':',
         roles: &[(Role::Step, "iteration"), (Role::ValLoss, "lm loss value")],
-        note: None,
     },
     Shape {
         name: "megatron",
@@ -192,7 +187,6 @@ pub const SHAPES: &[Shape] = &[
             (Role::BatchSequences, "global batch size"),
             (Role::BatchSequences, "gloabl batch size"),
         ],
-        note: None,
     },
     Shape {
         name: "maxtext",
@@ -202,7 +196,6 @@ pub const SHAPES: &[Shape] = &[
         parted: Parted::Comma,
         joint: b':',
         roles: &[(Role::Step, "completed step"), (Role::Loss, "loss")],
-        note: None,
     },
     Shape {
         name: "internevo",
@@ -212,7 +205,6 @@ pub const SHAPES: &[Shape] = &[
         parted: Parted::Blank,
         joint: b'=',
         roles: &[(Role::Step, "step"), (Role::Loss, "loss"), (Role::Tokens, "num_consumed_tokens")],
-        note: None,
     },
     Shape {
         name: "llm.c",
@@ -222,7 +214,6 @@ pub const SHAPES: &[Shape] = &[
         parted: Parted::Blank,
         joint: b':',
         roles: &[(Role::Step, "s"), (Role::Loss, "trl"), (Role::ValLoss, "tel")],
-        note: None,
     },
     Shape {
         name: "llm.c",
@@ -232,7 +223,6 @@ pub const SHAPES: &[Shape] = &[
         parted: Parted::Bar,
         joint: b':',
         roles: &[(Role::Step, "step"), (Role::Loss, "loss"), (Role::Lr, "lr")],
-        note: None,
     },
     Shape {
         name: "llm.c",
@@ -242,7 +232,6 @@ pub const SHAPES: &[Shape] = &[
         parted: Parted::Bar,
         joint: b':',
         roles: &[(Role::ValLoss, "val loss")],
-        note: None,
     },
     Shape {
         name: "torchtitan",
@@ -252,39 +241,36 @@ pub const SHAPES: &[Shape] = &[
         parted: Parted::Blank,
         joint: b':',
         roles: &[(Role::Step, "step"), (Role::Loss, "loss")],
-        note: None,
-    },
-    Shape {
-        name: "key-value",
-        words: &["step:", "loss:"],
-        from: "step:",
-        at_start: false,
-        parted: Parted::Blank,
-        joint: b':',
-        roles: &[],
-        note: None,
-    },
-    Shape {
-        name: "key-value",
-        words: &["step=", "loss="],
-        from: "step=",
-        at_start: false,
-        parted: Parted::Blank,
-        joint: b'=',
-        roles: &[],
-        note: None,
-    },
-    Shape {
-        name: "key-value",
-        words: &["iter", "loss:", "lr:"],
-        from: "iter",
-        at_start: false,
-        parted: Parted::Blank,
-        joint: b':',
-        roles: &[],
-        note: None,
     },
 ];
+
+/// Names and notes of console logs that are read without a row of their own; the last one names all
+/// others.
+pub const DIALECTS: &[Dialect] = &[
+    Dialect {
+        name: "fairseq",
+        words: &["num_updates", "ppl"],
+        note: Some("this trainer logs its loss in bits; say --loss-in-bits to convert it to nats"),
+    },
+    Dialect { name: "nemo", words: &["global_step:", "reduced_train_loss:"], note: None },
+    Dialect { name: "torchtitan", words: &["validate step:", "tps:"], note: None },
+    Dialect { name: "maxtext", words: &["eval metrics after step:"], note: None },
+    Dialect { name: "megatron", words: &["validation results at iteration"], note: None },
+    Dialect { name: "nanogpt", words: &["iter ", ": loss ", "mfu"], note: None },
+    Dialect { name: "torchtune", words: &["Step ", " | loss:"], note: None },
+    Dialect { name: "picotron", words: &["Step:", "| Loss:", "| Tokens:"], note: None },
+    Dialect { name: "key-value", words: &[], note: None },
+];
+
+/// A console log that `general` reads.
+#[derive(Debug)]
+pub struct Dialect {
+    pub name: &'static str,
+    /// All of these stand in the line.
+    pub words: &'static [&'static str],
+    /// What a person should know about this trainer's numbers.
+    pub note: Option<&'static str>,
+}
 
 /// Settings that console preambles state once (`SEQUENCE LENGTH: 4096`,
 /// `seq_length ........ 4096`), compared in the normal spelling of keys.
@@ -302,4 +288,5 @@ pub const SETTINGS: &[(&str, Role)] = &[
     ("global_batch_size_to_train_on", Role::BatchSequences),
     ("gradient_accumulation_steps", Role::GradAccum),
     ("data_parallel_size", Role::DataParallel),
+    ("tokens_per_iteration_will_be", Role::BatchTokens),
 ];

@@ -3,20 +3,24 @@
 use super::decode::Decoder;
 use super::document::Document;
 use super::follow::{Follower, Look};
+use super::foreign::{unsupported_content, unsupported_name};
 use super::frame::{Framer, Piece};
-use super::packed::{Packed, Packing};
+use super::packed::Packed;
+use super::stream::Stream;
+use super::unpack::Packing;
 use super::{FieldMap, Input, Options, SourceState, SourceStatus};
 use std::fs::{self, File, FileType};
 use std::io::{Error, ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 /// Bytes read and parsed at once.
 const CHUNK: usize = 256 << 10;
 /// Bytes that tell what kind of file it is.
 const SNIFF: usize = 4096;
-const CUT: &str = "the compressed file ends early or is damaged";
+const UNREADABLE: &str = "the compressed data cannot be read on";
 
 #[derive(Debug)]
 enum Body {
@@ -25,7 +29,7 @@ enum Body {
     Plain(Follower),
     Packed(Packed),
     Document(Document),
-    Stdin(Receiver<Vec<u8>>),
+    Stream(Stream),
     Unsupported,
 }
 
@@ -42,9 +46,15 @@ pub struct Source {
     published: (usize, u64, u64),
     /// Something else that the status says has changed.
     stale: bool,
-    ended: bool,
-    /// What [`Source::wait`] received.
-    awaited: Vec<u8>,
+    cuts: Cuts,
+}
+
+/// What truncations may have taken away.
+#[derive(Debug, Default)]
+struct Cuts {
+    count: u64,
+    unread: u64,
+    unwatched: Duration,
 }
 
 impl Source {
@@ -60,9 +70,14 @@ impl Source {
 
     /// The same; `notify` is called (from that thread) whenever there is something to poll for.
     pub fn stdin_notify(options: &Options, notify: impl Fn() + Send + 'static) -> Source {
-        let (send, receive) = sync_channel(16);
-        std::thread::spawn(move || read_stdin(&send, notify));
-        Source::new(PathBuf::from("-"), Body::Stdin(receive), options, SourceState::Open)
+        let body = Body::Stream(Stream::stdin(notify));
+        Source::new(PathBuf::from("-"), body, options, SourceState::Open)
+    }
+
+    /// Takes the bytes that somebody else sends, plain or compressed. `path` is only a name.
+    pub fn stream(path: &Path, receive: Receiver<Vec<u8>>, options: &Options) -> Source {
+        let body = Body::Stream(Stream::new(receive));
+        Source::new(path.to_path_buf(), body, options, SourceState::Open)
     }
 
     fn new(path: PathBuf, body: Body, options: &Options, state: SourceState) -> Source {
@@ -94,25 +109,22 @@ impl Source {
             buffer: Vec::new(),
             published: (0, 0, 0),
             stale: false,
-            ended: false,
-            awaited: Vec::new(),
+            cuts: Cuts::default(),
         }
     }
 
     /// Nothing can come any more: the standard input was closed.
     pub fn ended(&self) -> bool {
-        self.ended
+        matches!(&self.body, Body::Stream(s) if s.ended())
     }
 
     /// Waits until there is something to poll for on the standard input, or its end has come. False:
     /// nothing more will come; a file is not waited for.
     pub fn wait(&mut self) -> bool {
-        let Body::Stdin(receive) = &self.body else { return false };
-        match receive.recv() {
-            Ok(chunk) => self.awaited.extend(chunk),
-            Err(_) => self.ended = true,
+        match &mut self.body {
+            Body::Stream(s) => s.wait(),
+            _ => false,
         }
-        !self.ended
     }
 
     pub fn status(&self) -> &SourceStatus {
@@ -142,6 +154,9 @@ impl Source {
     /// The end of a file that nobody follows: a last line without a newline counts if it can be
     /// read, else it is half a line.
     pub fn finish(&mut self, out: &mut Vec<Input>) {
+        if let Body::Packed(p) = &mut self.body {
+            self.stale |= p.end().is_some();
+        }
         let Source { framer, decoder, status, .. } = self;
         framer.end(|n, piece| {
             let read = match piece {
@@ -169,10 +184,7 @@ impl Source {
                 self.document(out);
                 Ok(Look::default())
             }
-            Body::Stdin(receive) => {
-                buffer.append(&mut self.awaited);
-                Ok(receive_some(receive, budget, &mut buffer, &mut self.ended))
-            }
+            Body::Stream(s) => Ok(s.look(budget, &mut buffer)),
         };
         let look = match result {
             Ok(look) => {
@@ -191,7 +203,7 @@ impl Source {
         if n > 0 {
             self.lines(&buffer, out);
         }
-        if matches!(self.body, Body::Plain(_) | Body::Stdin(_)) {
+        if matches!(self.body, Body::Plain(_)) {
             self.status.bytes += n as u64;
         }
         buffer.clear();
@@ -204,21 +216,45 @@ impl Source {
     }
 
     fn found(&mut self, look: Look) {
+        if let Some(cut) = look.cut {
+            self.cuts.count += 1;
+            self.cuts.unread += cut.unread;
+            self.cuts.unwatched = self.cuts.unwatched.max(cut.unwatched);
+            self.stale = true;
+        }
+        let here = if look.missing { gone() } else { SourceState::Open };
         match &self.body {
             Body::Plain(f) => {
                 self.status.modified = f.modified().or(self.status.modified);
-                let state = if look.missing { gone() } else { SourceState::Open };
-                self.status.state = state;
+                self.status.state = here;
             }
             Body::Packed(p) => {
-                self.status.modified = p.modified();
-                self.status.bytes = p.size();
-                self.stale |=
-                    p.cut().is_some() != self.status.notes.iter().any(|n| n.starts_with(CUT));
-                self.status.state = if look.missing { gone() } else { SourceState::Open };
+                self.status.modified = p.modified().or(self.status.modified);
+                self.status.bytes = p.bytes();
+                self.stale |= self.unreadable().is_some() != self.said_unreadable();
+                self.status.state = here;
+            }
+            Body::Stream(s) => {
+                self.status.bytes = s.bytes();
+                self.status.compression = s.compression().into();
+                self.stale |= self.unreadable().is_some() != self.said_unreadable();
             }
             _ => {}
         }
+    }
+
+    /// Why the rest of what is compressed cannot be read, if so.
+    fn unreadable(&self) -> Option<String> {
+        let why = match &self.body {
+            Body::Packed(p) => p.damage(),
+            Body::Stream(s) => s.damage(),
+            _ => None,
+        };
+        why.map(|why| format!("{UNREADABLE} ({why}); what came before was read"))
+    }
+
+    fn said_unreadable(&self) -> bool {
+        self.status.notes.iter().any(|n| n.starts_with(UNREADABLE))
     }
 
     fn lines(&mut self, bytes: &[u8], out: &mut Vec<Input>) {
@@ -291,7 +327,8 @@ impl Source {
         let mut first = Vec::new();
         let read = File::open(&path).and_then(|f| f.take(SNIFF as u64).read_to_end(&mut first));
         match read {
-            Ok(0) => self.status.state = SourceState::Open,
+            // Too little to tell its kind.
+            Ok(_) if Packing::may_become(&first) => self.status.state = SourceState::Open,
             Ok(_) => self.settle_body(&path, &first),
             Err(e) if e.kind() == ErrorKind::NotFound => self.status.state = SourceState::Waiting,
             Err(e) => self.status.state = SourceState::Failed(words(&e)),
@@ -307,7 +344,10 @@ impl Source {
         } else if Document::is_one(path, first) {
             self.body = Body::Document(Document::new(path));
         } else {
-            self.body = Body::Plain(Follower::new(path));
+            self.body = Body::Plain(Follower::text(path));
+        }
+        if !self.options.log_only {
+            self.decoder.beside(path);
         }
     }
 
@@ -341,18 +381,32 @@ impl Source {
         self.status.run_name = d.run_name.clone();
         self.status.restarts = d.emitter.restarts.clone();
         self.status.notes = d.notes();
-        if let Body::Packed(p) = &self.body
-            && let Some(why) = p.cut()
-        {
-            self.status.notes.push(format!(
-                "the compressed file ends early or is damaged ({why}); what came before was read"
-            ));
-        }
+        self.status.notes.extend(self.unreadable());
+        self.status.notes.extend(self.cuts.words());
         if let Body::Document(doc) = &self.body
             && let Some(why) = doc.problem()
         {
             self.status.notes.push(why.to_string());
         }
+    }
+}
+
+impl Cuts {
+    fn words(&self) -> Option<String> {
+        let times = match self.count {
+            0 => return None,
+            1 => "once".to_string(),
+            n => format!("{n} times"),
+        };
+        let seen = match self.unread {
+            0 => "nothing that had been seen was unread".to_string(),
+            n => format!("{n} bytes that had been seen were not read yet"),
+        };
+        Some(format!(
+            "the file was cut or taken away {times}: {seen}; what was written within the {:.1} s \
+             between the last look and that may be lost",
+            self.unwatched.as_secs_f64()
+        ))
     }
 }
 
@@ -372,70 +426,4 @@ fn words(e: &Error) -> String {
         }
         _ => format!("{e}; trying again"),
     }
-}
-
-/// What a file that boptop does not read is, by its name.
-pub(super) fn unsupported_name(path: &Path) -> Option<&'static str> {
-    let name = path.file_name()?.to_str()?;
-    if name.ends_with(".wandb") {
-        Some("wandb: a W&B run file")
-    } else if name.contains("tfevents.") || name.starts_with("events.out.tfevents") {
-        Some("tensorboard: a TensorBoard event file")
-    } else {
-        None
-    }
-}
-
-fn unsupported_content(first: &[u8]) -> Option<&'static str> {
-    if first.starts_with(b":W&B") {
-        return Some("wandb: a W&B run file");
-    }
-    // A TFRecord: length (8 bytes), its checksum (4), then the event, which names its version.
-    let event =
-        first.len() > 40 && first[..64.min(first.len())].windows(12).any(|w| w == b"brain.Event:");
-    if event {
-        return Some("tensorboard: a TensorBoard event file");
-    }
-    let binary = first.starts_with(b"PAR1")
-        || first.starts_with(b"SQLite format 3")
-        || first.starts_with(b"PK\x03\x04");
-    binary.then_some("binary: a table or archive, not a text log")
-}
-
-fn read_stdin(send: &SyncSender<Vec<u8>>, notify: impl Fn()) {
-    let mut input = std::io::stdin().lock();
-    loop {
-        let mut chunk = vec![0; 64 << 10];
-        match input.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(n) => {
-                chunk.truncate(n);
-                if send.send(chunk).is_err() {
-                    return;
-                }
-                notify();
-            }
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    notify();
-}
-
-fn receive_some(
-    receive: &Receiver<Vec<u8>>,
-    budget: usize,
-    out: &mut Vec<u8>,
-    ended: &mut bool,
-) -> Look {
-    while out.len() < budget {
-        match receive.try_recv() {
-            Ok(chunk) => out.extend(chunk),
-            Err(e) => {
-                *ended = e == TryRecvError::Disconnected;
-                return Look::default();
-            }
-        }
-    }
-    Look { more: true, ..Look::default() }
 }

@@ -210,7 +210,7 @@ fn a_stated_field_overrides_the_detection() {
     std::fs::write(&path, "{\"step\":1,\"loss\":9.0,\"my\":{\"nll\":2.0},\"bs\":64}\n{\"step\":2,\"loss\":8.0,\"my\":{\"nll\":1.0},\"bs\":64}\n").unwrap();
     let fields =
         vec![("loss".to_string(), "my.nll".to_string()), ("batch_tokens".into(), "bs".into())];
-    let options = Options { fields, loss_in_bits: true };
+    let options = Options { fields, loss_in_bits: true, ..Options::default() };
     let (s, inputs) = read(&path, &options);
     let r = records(&inputs);
     assert_eq!((r[1].loss, r[1].batch_tokens), (Some(std::f64::consts::LN_2), Some(64.0)));
@@ -220,7 +220,9 @@ fn a_stated_field_overrides_the_detection() {
     );
     assert!(options.check().is_ok());
     assert!(
-        Options { fields: vec![("lsos".into(), "x".into())], loss_in_bits: false }.check().is_err()
+        Options { fields: vec![("lsos".into(), "x".into())], ..Options::default() }
+            .check()
+            .is_err()
     );
 }
 
@@ -280,6 +282,51 @@ fn a_restart_in_a_truncated_file_is_told_and_both_attempts_are_read() {
     assert_eq!((records(&out[..at]).len(), records(&out[at..]).len()), (2, 1));
     let s = source.status();
     assert_eq!((s.lines, s.bad_count, s.restarts.as_slice()), (3, 1, [2.0].as_slice()));
+}
+
+/// What the truncation took away unread is told; a hole before the writer's old place is no line.
+#[test]
+fn a_cut_file_is_told_of_and_the_hole_before_its_next_line_is_skipped() {
+    use std::os::unix::fs::FileExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.jsonl");
+    let line = |s: u32| format!("{{\"step\":{s},\"loss\":2.5}}\n");
+    std::fs::write(&path, line(1) + &line(2)).unwrap();
+    let mut source = Source::file(&path, &Options::default());
+    let mut out = Vec::new();
+    while source.poll(1 << 20, &mut out) {}
+    assert!(!source.status().notes.iter().any(|n| n.contains("cut")));
+    // A writer without O_APPEND goes on where it was.
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(0).unwrap();
+    file.write_all_at(line(3).as_bytes(), 40 << 20).unwrap();
+    while source.poll(1 << 20, &mut out) {}
+    let s = source.status();
+    assert_eq!((s.lines, s.bad_count, records(&out).len()), (3, 0, 3), "{:?}", s.bad_lines);
+    assert!(
+        s.notes.iter().any(|n| n.starts_with("the file was cut or taken away once")),
+        "{:?}",
+        s.notes
+    );
+}
+
+#[test]
+fn a_huge_line_without_an_end_is_one_bad_line_and_no_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.jsonl");
+    let mut text = b"{\"step\":1,\"loss\":2.5}\n{\"x\":\"".to_vec();
+    text.resize(40 << 20, b'x');
+    std::fs::write(&path, &text).unwrap();
+    let mut source = Source::file(&path, &Options::default());
+    let mut out = Vec::new();
+    while source.poll(1 << 20, &mut out) {}
+    assert_eq!((source.status().lines, source.status().bad_count), (1, 0));
+    let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"\"}\n{\"step\":2,\"loss\":2.25}\n").unwrap();
+    while source.poll(1 << 20, &mut out) {}
+    let s = source.status();
+    assert_eq!((s.lines, s.bad_count, s.bad_lines[0].kind.as_str()), (3, 1, "too_long"));
+    assert_eq!(records(&out).len(), 2);
 }
 
 #[test]
@@ -365,6 +412,34 @@ fn the_unit_of_the_batch_size_is_measured() {
         unit("{\"step\":1,\"loss\":2,\"batch_size\":524288}\n".into()),
         (Some("tokens".into()), Some(524288.0), None, None)
     );
+}
+
+/// The trainer's own configuration tells the length of a sequence where the log does not, and never
+/// against the counters.
+#[test]
+fn the_configuration_beside_a_log_tells_the_sequence_length() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("metrics.jsonl");
+    std::fs::write(dir.path().join("config.yaml"), "data:\n  seq_len: 4096\n").unwrap();
+    let unit = |line: &dyn Fn(u64) -> String| {
+        std::fs::write(&path, (1..6).map(line).collect::<String>()).unwrap();
+        let (s, inputs) = read(&path, &Options::default());
+        let r = records(&inputs).pop().unwrap();
+        let told = s.notes.iter().any(|n| n.contains("config.yaml"));
+        (s.batch_unit, r.batch_tokens.or(r.batch_sequences), r.seq_len, told)
+    };
+    let sequences = Some("sequences".to_string());
+    let plain = |s: u64| format!("{{\"step\":{s},\"loss\":2,\"batch_size\":64}}\n");
+    assert_eq!(unit(&plain), (sequences.clone(), Some(64.0), Some(4096.0), true));
+    let own = |s: u64| format!("{{\"step\":{s},\"loss\":2,\"batch_size\":64,\"seq_len\":512}}\n");
+    assert_eq!(unit(&own), (sequences.clone(), Some(64.0), Some(512.0), false));
+    let counted = |s: u64| {
+        let tokens = s * 64 * 1024;
+        format!("{{\"step\":{s},\"loss\":2,\"batch_size\":64,\"tokens\":{tokens}}}\n")
+    };
+    assert_eq!(unit(&counted), (sequences, Some(64.0), Some(1024.0), false));
+    let large = |s: u64| format!("{{\"step\":{s},\"loss\":2,\"batch_size\":524288}}\n");
+    assert_eq!(unit(&large).0.as_deref(), Some("tokens"));
 }
 
 /// Lines a second over a file of one's own making; `cargo test --release -- --ignored --nocapture`.

@@ -45,6 +45,14 @@ pub fn human_number(text: &str) -> Option<(f64, bool)> {
     if let Some(x) = number(t) {
         return Some((x, false));
     }
+    // "32.77K/1.00B": the counter, of how many.
+    if let Some((n, of)) = t.split_once('/') {
+        return suffixed(of.trim()).and(suffixed(n.trim())).map(|x| (x, true));
+    }
+    suffixed(t).map(|x| (x, true))
+}
+
+fn suffixed(t: &str) -> Option<f64> {
     let last = t.chars().last()?;
     let unit = match last {
         'K' => 1e3,
@@ -55,7 +63,7 @@ pub fn human_number(text: &str) -> Option<(f64, bool)> {
     };
     let x: f64 = t[..t.len() - 1].trim().parse().ok()?;
     // 9.04 * 1e6 is not a whole number in binary; the counter was one.
-    Some(((x * unit).round(), true))
+    Some((x * unit).round())
 }
 
 /// Unix seconds from a number that may be seconds, milli-, micro- or nanoseconds. `None` for what
@@ -180,6 +188,8 @@ mod tests {
         assert_eq!(human_number("9.04M"), Some((9_040_000.0, true)));
         assert_eq!(human_number("393K"), Some((393_000.0, true)));
         assert_eq!(human_number("11.1"), Some((11.1, false)));
+        assert_eq!(human_number("32.77K/1.00B"), Some((32_770.0, true)));
+        assert_eq!(human_number("32.77K/s"), None);
         assert_eq!(human_number("MB"), None);
     }
 

@@ -2,8 +2,9 @@
 //! timer of this module; what happened is never taken from a hint.
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -43,14 +44,18 @@ pub enum Look {
 #[derive(Debug, Default)]
 struct Hints {
     paths: Mutex<BTreeSet<PathBuf>>,
+    /// Hints were lost: anything may have changed.
+    lost: AtomicBool,
     notify: Notify,
 }
 
 impl Hints {
-    fn add(&self, paths: Vec<PathBuf>) {
+    fn add(&self, event: notify::Event) {
         let mut set = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
-        if set.len() < MAX_HINTS {
-            set.extend(paths);
+        if event.need_rescan() || set.len() >= MAX_HINTS {
+            self.lost.store(true, Ordering::Relaxed);
+        } else {
+            set.extend(event.paths);
         }
         drop(set);
         self.notify.notify_one();
@@ -70,49 +75,73 @@ impl Hints {
 pub struct Wake {
     hints: Arc<Hints>,
     watcher: Option<RecommendedWatcher>,
-    watched: Vec<PathBuf>,
+    /// What is to be watched: whether it is, and whether it lies on a network file system.
+    watched: BTreeMap<PathBuf, Watched>,
     interval: Option<Interval>,
     period: Duration,
+    /// As a person wants it.
+    stated: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Watched {
+    hinted: bool,
+    network: bool,
 }
 
 impl Wake {
     /// Watches directories (not what lies in their directories). Where the system refuses a watch,
-    /// the poll does without.
-    pub fn new(dirs: &[PathBuf]) -> Wake {
+    /// the poll does without. `poll`: no watches at all, and a poll that often.
+    pub fn new(dirs: &[PathBuf], poll: Option<Duration>) -> Wake {
         let hints = Arc::new(Hints::default());
         let sink = Arc::clone(&hints);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let told = move |event: notify::Result<notify::Event>| {
             if let Ok(event) = event
                 && !matches!(event.kind, notify::EventKind::Access(_))
             {
-                sink.add(event.paths);
+                sink.add(event);
             }
-        })
-        .ok();
-        let mut wake = Wake { hints, watcher, watched: Vec::new(), interval: None, period: LOCAL };
+        };
+        let watcher = match poll {
+            Some(_) => None,
+            None => notify::recommended_watcher(told).ok(),
+        };
+        let mut wake = Wake {
+            hints,
+            watcher,
+            watched: BTreeMap::new(),
+            interval: None,
+            period: poll.unwrap_or(LOCAL),
+            stated: poll,
+        };
         wake.watch(dirs);
         wake
     }
 
     /// Changes the directories that are watched.
     pub fn watch(&mut self, dirs: &[PathBuf]) {
+        let wanted: BTreeSet<&PathBuf> = dirs.iter().collect();
         let Wake { watcher, watched, .. } = self;
-        if let Some(w) = watcher {
-            watched.retain(|d| {
-                let stays = dirs.contains(d);
-                if !stays {
-                    // The directory may be gone, and its watch with it.
-                    let _ = w.unwatch(d);
-                }
-                stays
-            });
-            for d in dirs {
-                if !watched.contains(d) && w.watch(d, RecursiveMode::NonRecursive).is_ok() {
-                    watched.push(d.clone());
-                }
+        watched.retain(|dir, state| {
+            let stays = wanted.contains(dir);
+            if let Some(w) = watcher.as_mut().filter(|_| state.hinted && !stays) {
+                // The directory may be gone, and its watch with it.
+                let _ = w.unwatch(dir);
             }
+            stays
+        });
+        for dir in wanted {
+            let known = watched.get(dir).copied();
+            if known.is_some_and(|s| s.hinted || watcher.is_none()) {
+                continue;
+            }
+            let network = known.map_or_else(|| is_network(dir), |s| s.network);
+            let watch = |w: &mut RecommendedWatcher| w.watch(dir, RecursiveMode::NonRecursive);
+            let hinted = watcher.as_mut().is_some_and(|w| watch(w).is_ok());
+            watched.insert(dir.clone(), Watched { hinted, network });
         }
-        let period = if dirs.iter().any(|d| is_network(d)) { NETWORK } else { LOCAL };
+        let network = watched.values().any(|s| s.network);
+        let period = self.stated.unwrap_or(if network { NETWORK } else { LOCAL });
         if period != self.period {
             self.period = period;
             self.interval = None;
@@ -133,28 +162,31 @@ impl Wake {
             i.set_missed_tick_behavior(MissedTickBehavior::Delay);
             i
         });
-        if !self.hints.waiting() {
+        loop {
+            if !self.hints.waiting() {
+                tokio::select! {
+                    biased;
+                    _ = interval.tick() => break,
+                    () = self.hints.notify.notified() => {}
+                }
+            }
+            // A storm of hints must not keep the poll from coming.
             tokio::select! {
                 biased;
-                _ = interval.tick() => {
-                    self.hints.take();
-                    return Look::Poll;
-                }
-                () = self.hints.notify.notified() => {}
+                _ = interval.tick() => break,
+                () = tokio::time::sleep(COALESCE) => {}
+            }
+            if self.hints.lost.load(Ordering::Relaxed) {
+                break;
+            }
+            let paths = self.hints.take();
+            if !paths.is_empty() {
+                return Look::Hint(paths.into_iter().collect());
             }
         }
-        // A storm of hints must not keep the poll from coming.
-        tokio::select! {
-            biased;
-            _ = interval.tick() => {
-                self.hints.take();
-                Look::Poll
-            }
-            () = tokio::time::sleep(COALESCE) => {
-                let paths = self.hints.take();
-                if paths.len() >= MAX_HINTS { Look::Poll } else { Look::Hint(paths.into_iter().collect()) }
-            }
-        }
+        self.hints.lost.store(false, Ordering::Relaxed);
+        self.hints.take();
+        Look::Poll
     }
 }
 
@@ -176,41 +208,77 @@ mod tests {
     #[tokio::test]
     async fn a_write_wakes_with_its_path_and_many_writes_wake_once() {
         let dir = tempfile::tempdir().unwrap();
-        let mut wake = Wake::new(&[dir.path().to_path_buf()]);
+        let mut wake = Wake::new(&[dir.path().to_path_buf()], None);
         assert_eq!(wake.next().await, Look::Poll);
         let path = dir.path().join("x.jsonl");
-        for i in 0..500 {
-            std::fs::write(&path, format!("{i}\n")).unwrap();
-        }
-        // On a busy machine a poll may come before the first hint.
-        let (mut hints, mut polls) = (0, 0);
-        while hints == 0 || polls == 0 {
-            match wake.next().await {
-                Look::Hint(paths) => {
-                    assert!(paths.is_empty() || paths.contains(&path), "{paths:?}");
-                    hints += 1;
-                }
-                Look::Poll => polls += 1,
+        // On a busy machine a poll may come before the first hint, and takes it along.
+        let mut hinted = false;
+        for _ in 0..30 {
+            for i in 0..500 {
+                std::fs::write(&path, format!("{i}\n")).unwrap();
             }
-            assert!(polls < 30, "no hint in 30 polls");
+            if let Look::Hint(paths) = wake.next().await {
+                assert!(paths.contains(&path), "{paths:?}");
+                hinted = true;
+                break;
+            }
+        }
+        assert!(hinted, "no hint in 30 polls");
+        let mut hints = 0;
+        while wake.next().await != Look::Poll {
+            hints += 1;
         }
         assert!(hints < 100, "{hints}");
     }
 
     #[tokio::test]
     async fn polls_come_without_any_hint_and_after_a_dropped_wait() {
-        let mut wake = Wake::new(&[PathBuf::from("/does/not/exist")]);
+        let mut wake = Wake::new(&[PathBuf::from("/does/not/exist")], None);
         assert_eq!(wake.next().await, Look::Poll);
         let early = tokio::time::timeout(Duration::from_millis(10), wake.next()).await;
         assert!(early.is_err());
         assert_eq!(wake.next().await, Look::Poll);
     }
 
+    #[tokio::test]
+    async fn where_a_poll_is_asked_for_there_are_no_hints() {
+        let dir = tempfile::tempdir().unwrap();
+        let period = Duration::from_millis(20);
+        let mut wake = Wake::new(&[dir.path().to_path_buf()], Some(period));
+        assert_eq!(wake.period(), period);
+        for i in 0..5 {
+            std::fs::write(dir.path().join("x.jsonl"), format!("{i}\n")).unwrap();
+            assert_eq!(wake.next().await, Look::Poll);
+        }
+    }
+
+    #[tokio::test]
+    async fn hints_that_were_lost_make_a_poll() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut wake = Wake::new(&[dir.path().to_path_buf()], None);
+        wake.next().await;
+        wake.interval = Some(interval(Duration::from_secs(3600)));
+        wake.next().await;
+        let rescan =
+            notify::Event::new(notify::EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        wake.hints.add(rescan);
+        assert_eq!(wake.next().await, Look::Poll);
+    }
+
     #[test]
-    fn directories_can_be_exchanged() {
+    fn directories_can_be_exchanged_and_come_back() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut wake = Wake::new(&[a.path().to_path_buf()]);
+        let watched = |wake: &Wake| -> Vec<(PathBuf, bool)> {
+            wake.watched.iter().map(|(d, s)| (d.clone(), s.hinted)).collect()
+        };
+        let mut wake = Wake::new(&[a.path().to_path_buf()], None);
         wake.watch(&[b.path().to_path_buf()]);
-        assert_eq!(wake.watched, [b.path().to_path_buf()]);
+        assert_eq!(watched(&wake), [(b.path().to_path_buf(), true)]);
+        let late = a.path().join("late");
+        wake.watch(std::slice::from_ref(&late));
+        assert_eq!(watched(&wake), [(late.clone(), false)]);
+        std::fs::create_dir(&late).unwrap();
+        wake.watch(std::slice::from_ref(&late));
+        assert_eq!(watched(&wake), [(late, true)]);
     }
 }

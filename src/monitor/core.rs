@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::grounds::Case;
+use super::reading::Due;
 use super::tracked::{Clock, Tracked};
 use super::view;
 use crate::advice::{Plan, PlanOptions};
@@ -15,14 +16,11 @@ use crate::snapshot::{FitView, ReplayView, RunView, Snapshot};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Refit once a run has grown by this fraction of its tokens.
 const REFIT_GROWTH: f64 = 0.01;
-/// Bytes read at once where all of it is wanted.
-const READ_ALL: usize = 8 << 20;
-/// Bytes read of a file at once at least: a share of the budget may come to nothing.
-const READ_LEAST: usize = 64 << 10;
 
 /// What the command line settles once.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +42,8 @@ pub struct Settings {
     /// The newest revision that the person has seen (0: none), where it is not the one that stands
     /// when a proposal is drawn up.
     pub seen_revision: Option<u64>,
+    /// Look at the files that often, and watch nothing; `None`: as the file system needs it.
+    pub poll: Option<Duration>,
     /// Times come from the records: replay.
     pub recorded_clock: bool,
     /// Fit `excluded` patterns come on top of what a person excludes on the screen.
@@ -53,9 +53,10 @@ pub struct Settings {
 /// All that is followed.
 #[derive(Debug)]
 pub struct Monitor {
-    settings: Settings,
+    pub(super) settings: Settings,
     discovery: Discovery,
-    runs: Vec<Tracked>,
+    pub(super) runs: Vec<Tracked>,
+    pub(super) due: Due,
     fit: Arc<FitView>,
     /// (run, tokens, excluded) of the newest request, to tell when the next is due.
     fitted: Vec<(String, f64, bool)>,
@@ -66,7 +67,7 @@ pub struct Monitor {
     changed: bool,
     clock: Clock,
     /// Something came on the standard input.
-    stdin: Arc<Notify>,
+    pub(super) stdin: Arc<Notify>,
 }
 
 impl Monitor {
@@ -77,6 +78,7 @@ impl Monitor {
             settings,
             discovery: Discovery::new(paths)?,
             runs: Vec::new(),
+            due: Due::default(),
             fit: Arc::new(FitView {
                 report: FitReport { groups: Vec::new() },
                 made_at: None,
@@ -104,6 +106,7 @@ impl Monitor {
                 None => self.follow(&files),
             }
         }
+        self.look_at_all();
         let missing = self.discovery.missing();
         let messages: Vec<String> = missing.iter().map(|p| format!("waiting for {p}")).collect();
         self.changed |= messages != self.messages;
@@ -157,71 +160,6 @@ impl Monitor {
     /// Directories worth a watch.
     pub fn directories(&self) -> Vec<PathBuf> {
         self.discovery.directories()
-    }
-
-    /// Told whenever something came on the standard input.
-    pub fn stdin(&self) -> Arc<Notify> {
-        Arc::clone(&self.stdin)
-    }
-
-    /// Reads at most about `budget` bytes, shared out among the files, so that of a hundred large
-    /// ones each shows something soon. True: there is more to read now.
-    pub fn read(&mut self, budget: usize) -> bool {
-        let files: usize = self.runs.iter().map(|r| r.sources.len()).sum();
-        let each = (budget / files.max(1)).max(READ_LEAST);
-        self.runs.iter_mut().fold(false, |more, run| run.read(each) | more)
-    }
-
-    /// Reads everything that is there, as a headless command does.
-    pub fn read_all(&mut self) {
-        loop {
-            while self.read(READ_ALL) {}
-            let mut sources = self.runs.iter_mut().flat_map(|r| &mut r.sources);
-            if !sources.any(Source::wait) {
-                break;
-            }
-        }
-        for run in &mut self.runs {
-            run.finish();
-            run.resolve();
-        }
-    }
-
-    /// Reads everything and tells the runs, `see` first: (run, stream, input) in the order of each
-    /// file, read `chunk` bytes at a time (replay).
-    pub fn read_recorded(
-        &mut self,
-        chunk: usize,
-        mut see: impl FnMut(usize, usize, &metrics::Input),
-    ) {
-        let mut inputs = Vec::new();
-        for (r, run) in self.runs.iter_mut().enumerate() {
-            for s in 0..run.sources.len() {
-                loop {
-                    let source = &mut run.sources[s];
-                    let more = source.poll(chunk, &mut inputs) || source.wait();
-                    if !more {
-                        source.finish(&mut inputs);
-                    }
-                    inputs.iter().for_each(|input| see(r, s, input));
-                    run.ingest(s, &inputs);
-                    inputs.clear();
-                    if !more {
-                        break;
-                    }
-                }
-            }
-        }
-        self.resolve();
-    }
-
-    /// Everything that exists now was read.
-    pub fn caught_up(&self) -> bool {
-        let at_end = |s: &Source| {
-            let status = s.status();
-            status.at_end || !matches!(status.state, metrics::SourceState::Open)
-        };
-        self.runs.iter().all(|r| r.sources.iter().all(at_end))
     }
 
     /// Hands a run's recorded inputs on (replay).

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 /// Bytes read in all before commands and fits are looked at again.
 const READ_BUDGET: usize = 8 << 20;
 /// Snapshots are at least this far apart.
-const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 /// With nothing new, ages and states are looked at again this often.
 const AGES_EVERY: Duration = Duration::from_secs(60);
 /// New files are looked for, and quiet runs are noticed, this often.
@@ -76,7 +76,7 @@ async fn drive(
     mut orders: mpsc::UnboundedReceiver<Command>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let mut wake = Wake::new(&monitor.directories());
+    let mut wake = Wake::new(&monitor.directories(), monitor.poll());
     let stdin = monitor.stdin();
     let mut worker = Worker::start();
     let mut fitting = None;
@@ -128,12 +128,19 @@ async fn drive(
             () = sleep_until(look_at), if resting => resting = false,
             look = wake.next(), if ready => {
                 let begun = Instant::now();
-                if let Look::Hint(_) = look {
-                    monitor.read_control(clock::now());
+                match look {
+                    Look::Hint(paths) => {
+                        monitor.hint(&paths);
+                        monitor.read_control(clock::now());
+                    }
+                    Look::Poll => monitor.look_at_all(),
                 }
                 (more, resting, look_at) = (true, true, after(begun, Duration::ZERO, REST));
             }
-            () = stdin.notified(), if ready => more = true,
+            () = stdin.notified(), if ready => {
+                monitor.look_at_all();
+                more = true;
+            }
             () = yield_now(), if more => {
                 let begun = Instant::now();
                 more = monitor.read(READ_BUDGET);

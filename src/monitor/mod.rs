@@ -9,6 +9,7 @@ mod counts;
 mod desk;
 mod grounds;
 mod live;
+mod reading;
 mod tracked;
 mod view;
 
