@@ -23,7 +23,7 @@ pub fn watch(args: &Watch) -> Result<ExitCode> {
         terminal("watch", &args.input)?;
     }
     let mut settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
-    settings.poll = args.poll.map(Duration::from_secs_f64);
+    settings.poll = args.poll.map(|s| Duration::from_secs_f64(s.clamp(0.01, 3600.0)));
     let handle = monitor::spawn(&args.input.paths, settings)?;
     if args.json { stream_live(handle) } else { screen(handle, &args.screen) }
 }
