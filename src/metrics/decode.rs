@@ -4,6 +4,7 @@
 use super::console;
 use super::defects::Defects;
 use super::emit::Emitter;
+use super::fields::Role;
 use super::keys::Keys;
 use super::mend;
 use super::mllog::Mllog;
@@ -211,7 +212,22 @@ impl Decoder {
         if self.run_name.is_none() {
             self.run_name = self.found.run_name.take();
         }
+        if self.found.held_out {
+            self.on_held_out();
+        }
         self.emitter.accept(&self.keys, n, &self.found.hits, metric, out);
+    }
+
+    /// The losses of a row about held-out data, whatever they are called, are validation losses.
+    fn on_held_out(&mut self) {
+        let Decoder { keys, found, .. } = self;
+        for hit in &mut found.hits {
+            let info = &keys.infos()[hit.key as usize];
+            if info.role == Role::Loss {
+                let (name, rank) = (format!("eval/{}", info.path), info.rank);
+                hit.key = keys.given(&name, Role::ValLoss, rank);
+            }
+        }
     }
 
     /// A writer that died within a line, and its successor that went on in the same line: the

@@ -152,7 +152,7 @@ impl Emitter {
             }
             Role::TokensPerSecond => &mut r.tokens_per_second,
             Role::ControlRevision => &mut r.control_revision,
-            Role::RunName => return false,
+            Role::RunName | Role::Split => return false,
         };
         // A counter that is no number says nothing; a loss that is none says that it diverged.
         if x.is_finite() {

@@ -29,10 +29,12 @@ pub enum Role {
     TokensPerSecond,
     ControlRevision,
     RunName,
+    /// Text that tells rows about held-out data from those about training.
+    Split,
 }
 
 /// Every role under the name that `--field` and the configuration use.
-pub const ROLES: [(Role, &str); 18] = [
+pub const ROLES: [(Role, &str); 19] = [
     (Role::Step, "step"),
     (Role::Loss, "loss"),
     (Role::ValLoss, "val_loss"),
@@ -51,6 +53,7 @@ pub const ROLES: [(Role, &str); 18] = [
     (Role::TokensPerSecond, "tokens_per_second"),
     (Role::ControlRevision, "control_revision"),
     (Role::RunName, "run"),
+    (Role::Split, "split"),
 ];
 
 impl Role {
@@ -114,6 +117,12 @@ pub fn is_held_out(word: &str) -> bool {
     )
 }
 
+/// Does a text name held-out data? `val`, `eval_epoch`; not `train_eval`.
+pub fn names_held_out(text: &str) -> bool {
+    let name = normal(text);
+    words(&name).any(is_held_out) && !words(&name).any(|w| w.starts_with("train"))
+}
+
 /// Losses that are not the language-model loss.
 const OTHER_LOSSES: &[&str] = &[
     "scale",
@@ -171,7 +180,8 @@ fn known_name(name: &str) -> Option<Candidate> {
             return Some(Candidate { rank: i as u16, role: *role });
         }
         let i = names.iter().position(|n| *n == last).filter(|_| name.len() != last.len())?;
-        let fits = *role != Role::RunName && (!held_out || *role == Role::ValLoss);
+        let text = matches!(role, Role::RunName | Role::Split);
+        let fits = !text && (!held_out || *role == Role::ValLoss);
         fits.then_some(Candidate { rank: LAST_PART + i as u16, role: *role })
     };
     NAMES.iter().filter_map(fit).min()
@@ -270,6 +280,16 @@ mod tests {
         assert!(rank("val_lm_loss") < rank("val_no_ponder_lm_loss"));
         assert!(rank("val_no_ponder_lm_loss") <= rank("val_no_ponder_loss"));
         assert!(rank("global_step") < rank("_step"));
+    }
+
+    #[test]
+    fn held_out_data_are_told_by_a_word() {
+        for text in ["val", "Validation", "eval_epoch", "test/c4"] {
+            assert!(names_held_out(text), "{text}");
+        }
+        for text in ["train", "train_eval", "retrieval", "interval", ""] {
+            assert!(!names_held_out(text), "{text}");
+        }
     }
 
     #[test]

@@ -368,4 +368,8 @@ pub(super) const NAMES: &[(Role, &[&str])] = &[
     ),
     (Role::ControlRevision, &["control_revision"]),
     (Role::RunName, &["run", "run_name"]),
+    (
+        Role::Split,
+        &["split", "subset", "phase", "mode", "stage", "partition", "type", "event", "kind", "tag"],
+    ),
 ];

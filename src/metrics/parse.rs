@@ -3,7 +3,7 @@
 //! A serde visitor walks the object; [`Keys`] remembers what each key is good for, so that the
 //! value of a key that plays no role is skipped unread.
 
-use super::fields::Role;
+use super::fields::{Role, names_held_out};
 use super::keys::{KeyId, Keys, Use};
 use super::values;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -21,6 +21,8 @@ pub struct Hit {
 pub struct Found {
     pub hits: Vec<Hit>,
     pub run_name: Option<String>,
+    /// A text of the object says that it is about held-out data.
+    pub held_out: bool,
     pivot_name: Option<String>,
     pivot_value: Option<f64>,
 }
@@ -29,6 +31,7 @@ impl Found {
     pub fn clear(&mut self) {
         self.hits.clear();
         self.run_name = None;
+        self.held_out = false;
         self.pivot_name = None;
         self.pivot_value = None;
     }
@@ -143,6 +146,10 @@ impl Value<'_> {
                 let value = match self.keys.infos()[key as usize].role {
                     Role::RunName => {
                         self.found.run_name = Some(t.to_string());
+                        None
+                    }
+                    Role::Split => {
+                        self.found.held_out |= names_held_out(t);
                         None
                     }
                     Role::Time => values::time(t),

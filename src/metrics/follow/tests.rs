@@ -240,7 +240,7 @@ fn a_new_content_is_told_though_the_look_that_found_it_failed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
     /// Whatever happens to the file: what is read is, content for content, what was written; only
     /// what a truncation took before a look may be missing, and that is told.
     #[test]
@@ -253,7 +253,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn any_history_on_a_file_system_that_lies(
         program in prop::collection::vec(any::<u8>(), 0..120), budget in 1usize..60,
