@@ -149,8 +149,7 @@ impl Sweep {
         let member = |s: &ConstantSeries| Member { run: s.run.clone(), used: true, why: None };
         let members = constant.iter().map(member).collect();
         let (id, on) = ("three stages".into(), LossKind::Train);
-        let (switched, decayed) = (Vec::new(), Vec::new());
-        Group { id, lr: Some(LR), on, members, constant, switched, decayed }
+        Group { id, lr: Some(LR), on, members, constant, switched: Vec::new() }
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Followed {
     /// After a decay at the budget.
     pub decayed: f64,
     pub changes: usize,
-    /// Verdicts that turned (raise, lower, hold) though nothing was applied in between.
+    /// Changes that were advised and at the next look no longer were, though nobody had approved them.
     pub flickers: usize,
     /// Looks at which the verdict was raise or lower and a guard blocked.
     pub blocked: usize,
@@ -218,7 +218,6 @@ impl Live<'_> {
         out.says_lower |= plan.verdict.text.contains("lowering");
         out.says_reached |= plan.verdict.text.contains("already reached");
         out.flickers += usize::from(before.is_some_and(|b| b != kind));
-        *before = Some(kind);
         if out.first.is_none() && !plan.policies.is_empty() {
             out.measured = plan.policies[0].memory == MemorySource::Measured;
             out.first = Some(plan.clone());
@@ -230,6 +229,7 @@ impl Live<'_> {
         if (acts || withdraws) && !blocks {
             self.in_force.clone_from(&plan.schedule);
         }
+        *before = Some(kind).filter(|_| acts && blocks);
     }
 }
 

@@ -14,12 +14,12 @@ const CUTS: [f64; 3] = [0.25, 0.4, 0.6];
 /// The loss asked for is that of this much further on.
 const AHEAD: f64 = 1.5;
 
-/// The sweeps of the repository, and a folder named by `BOPTOP_BENCH_RUNS`.
+/// The sweeps of the repository, and a folder named by `BOPTOP_BENCH_FOLDER`.
 pub fn score() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let mut folders: Vec<PathBuf> =
         ["mlp_sweep", "mlp2_sweep"].iter().map(|f| fixtures.join(f)).collect();
-    folders.extend(std::env::var_os("BOPTOP_BENCH_RUNS").map(PathBuf::from));
+    folders.extend(std::env::var_os("BOPTOP_BENCH_FOLDER").map(PathBuf::from));
     println!("\nreal runs: when will it reach the loss that it had 1.5 times the tokens later?");
     for folder in folders {
         let path = folder.display().to_string();

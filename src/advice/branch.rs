@@ -12,6 +12,8 @@ const PRECISION: f64 = 1.25;
 const SIZES: usize = 4;
 /// Sizes that are tried, in factors of two of the run's own; the run itself is one.
 const RUNGS: std::ops::RangeInclusive<i32> = -3..=5;
+/// No branch takes more than this multiple of the steps so far: small sizes take long.
+const MOST_STEPS: f64 = 4.0;
 /// Checkpoints that are tried, as shares of the tokens so far.
 const CHECKPOINTS: [f64; 3] = [1.0, 0.5, 0.25];
 /// Tokens of each branch that are tried, as shares of those so far.
@@ -45,11 +47,14 @@ impl Branches {
         };
         format!(
             "branch the stable-phase checkpoint at {} tokens at batch {what} {} for {} tokens{each}, \
-             learning rate unchanged: B_opt is then expected to be known to +-{}{}, and how fast \
+             {} steps at the smallest, learning rate unchanged: B_opt is then expected to be known to +-{}{}, and how fast \
              noise is forgotten with it; {}",
             units::count(self.from_tokens),
             sizes.join(", "),
             units::count(self.tokens_each),
+            self.batch_sizes
+                .first()
+                .map_or(String::new(), |b| units::count(self.tokens_each / *b as f64)),
             units::percent(self.precision - 1.0),
             if self.precision > PRECISION * 1.001 {
                 " (longer branches than twice the run were not looked at)"
@@ -115,7 +120,9 @@ pub fn branches(known: &Known<'_>) -> Option<Branches> {
                 .collect();
             for set in &sets {
                 // A branch of a few steps tells nothing.
-                if set.iter().any(|i| each < 50.0 * sizes[*i] as f64) {
+                let steps = |i: &usize| each / sizes[*i] as f64;
+                let most = MOST_STEPS * tokens / own;
+                if !set.iter().all(|i| (50.0..=most).contains(&steps(i))) {
                     continue;
                 }
                 let mut after = belief.clone();

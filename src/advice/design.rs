@@ -11,7 +11,7 @@ use crate::curve::{Law, LawFit, Memory, Stretch};
 /// L_inf, ln a, alpha, ln c, gamma, ln tau, ln p.
 const N: usize = 7;
 /// Bins that a branch is worth.
-const BINS: usize = 8;
+const BINS: usize = 16;
 /// Error of one of them, nats: what the law misses a left-out batch size by on real sweeps.
 const BIN_NATS: f64 = 0.01;
 /// Below this share of a branch's steps nothing is counted.

@@ -98,9 +98,10 @@ fn with_daily_loss(e: &Estimate, c: &Constraints) -> String {
     let long = day.filter(|day| *day < SHORT * c.now as f64);
     if let (Some(x), Some(day)) = (e.excess(c.own as f64), long) {
         text.push_str(&format!(
-            ", which is {} of the {} tokens of a day",
+            ", which is {} of the {} tokens and {:.1} of the 24 hours of a day",
             count(day * x / (1.0 + x)),
-            count(day)
+            count(day),
+            24.0 * x / (1.0 + x)
         ));
     }
     text

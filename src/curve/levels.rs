@@ -260,7 +260,6 @@ mod tests {
             members: Vec::new(),
             constant,
             switched: Vec::new(),
-            decayed: Vec::new(),
         }
     }
 

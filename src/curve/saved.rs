@@ -132,7 +132,6 @@ impl SavedLaw {
                 rival_future_nats: None,
                 windows: Vec::new(),
                 memory_checks: Vec::new(),
-                decay: None,
                 draws: self.draws().collect(),
             }),
             provisional: None,

@@ -101,9 +101,8 @@ async fn drive(
                 None => return,
             },
             outcome = worker.next() => {
-                if monitor.fitted(outcome, clock::now()) {
-                    fit_at = fitting.take().map_or(fit_at, |begun| after(begun, Duration::ZERO, FIT_REST));
-                }
+                fit_at = fitting.take().map_or(fit_at, |begun| after(begun, Duration::ZERO, FIT_REST));
+                monitor.fitted(outcome, clock::now());
             }
             () = sleep_until(next_scan) => {
                 let begun = Instant::now();

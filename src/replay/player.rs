@@ -64,7 +64,8 @@ impl Player {
                     None => return,
                 },
                 outcome = worker.next() => {
-                    self.fitting = !self.recording.monitor.fitted(outcome, self.head.key);
+                    self.fitting = false;
+                    self.recording.monitor.fitted(outcome, self.head.key);
                 }
                 _ = ticks.tick(), if self.head.playing => {}
             }
