@@ -1,12 +1,12 @@
 //! The estimate, part by part, and one three-stage fit beside scipy's.
 //!
 //! `cargo bench --bench fit`; where `BOPTOP_BENCH_PYTHON` names an interpreter with numpy and scipy,
-//! `benches/scipy_three_stage.py` fits the same points with the same starts in the same run. One
-//! thread throughout. Under `cargo test` every part runs once, on less.
+//! `benches/scipy_three_stage.py` fits the same points with the same starts in the same run. A fit
+//! uses two threads, the three-stage fits one. Under `cargo test` every part runs once, on less.
 
 use boptop::curve::{
-    self, CurveModel, FitOptions, Law, MODELS, ModelKind, Point, Points, fit, group_runs, levels,
-    observe,
+    self, CurveModel, FitOptions, Fitter, Law, MODELS, ModelKind, Point, Points, fit, group_runs,
+    levels, observe,
 };
 use boptop::metrics::Record;
 use boptop::monitor::{Monitor, Settings};
@@ -20,6 +20,7 @@ use std::hint::black_box;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -70,35 +71,58 @@ fn real(request: &Request, runs: &[RunData], times: usize) {
 }
 
 fn synthetic(times: usize, part: usize) {
-    let runs = made(SIZES / part.min(2), SEEDS / part.min(SEEDS));
+    let (sizes, seeds) = (SIZES / part.min(2), SEEDS / part.min(SEEDS));
+    let runs: Vec<Arc<RunData>> = made(sizes, seeds, 0).into_iter().map(Arc::new).collect();
     let options = FitOptions { levels: 32 / part, draws: 200 / part, ..FitOptions::default() };
     let what = |part: &str| format!("{} runs x {} levels: {part}", runs.len(), options.levels);
     row(&what("group"), times, || group_runs(&runs, &options.group));
     let still = FitOptions { draws: 0, ..options.clone() };
     row(&what("estimate and scores, no draws"), times, || fit(&runs, &still));
     row(&what(&format!("all models, {} draws", options.draws)), times, || fit(&runs, &options));
+    // One run grew by one per cent; the others are the same ones.
+    let mut grown = runs.clone();
+    if let (Some(last), Some(new)) = (grown.last_mut(), made(sizes, seeds, ROWS / 100).pop()) {
+        *last = Arc::new(new);
+    }
+    let mut fitted = Fitter::default();
+    fitted.fit(&runs, &options);
+    let from = || fitted.clone();
+    from_state(&what("one grew by 1 %: estimate"), times, from, |fitter| {
+        fitter.estimate(&grown, &options)
+    });
+    let estimated = || {
+        let mut fitter = fitted.clone();
+        fitter.estimate(&grown, &options);
+        fitter
+    };
+    from_state(&what("and then the intervals"), times, estimated, |fitter| {
+        fitter.fit(&grown, &options)
+    });
 }
 
-/// Runs of the joint law, noise autocorrelated within a run, each size with the same tokens.
-fn made(sizes: usize, seeds: usize) -> Vec<RunData> {
+/// Runs of the joint law, noise autocorrelated within a run, each size with the same tokens; the
+/// last one with `more` rows.
+fn made(sizes: usize, seeds: usize, more: usize) -> Vec<RunData> {
     let law = Law { l_inf: 2.0, a: 9.0, alpha: 0.35, c: 40.0, gamma: 0.55, q: 0.15 };
     let mut rng = Pcg64::seed_from_u64(1);
     let mut runs = Vec::new();
     for i in 0..sizes {
         for seed in 0..seeds {
             let batch = 4096.0 * 2f64.powf(i as f64 * 0.5);
-            runs.push(one(&law, &format!("b{batch:.0}_s{seed}"), batch, &mut rng));
+            let last = i + 1 == sizes && seed + 1 == seeds;
+            let rows = ROWS + if last { more } else { 0 };
+            runs.push(one(&law, &format!("b{batch:.0}_s{seed}"), batch, rows, &mut rng));
         }
     }
     runs
 }
 
-fn one(law: &Law, id: &str, batch: f64, rng: &mut impl Rng) -> RunData {
+fn one(law: &Law, id: &str, batch: f64, rows: usize, rng: &mut impl Rng) -> RunData {
     let tokens = 4e9 * (0.9 + 0.2 * rng.random::<f64>());
     let every = (tokens / batch / ROWS as f64).floor().max(1.0);
     let mut recorder = Recorder::new(id, Assumptions::default());
     let mut noise = 0.0;
-    for k in 1..=ROWS {
+    for k in 1..=rows {
         let step = k as f64 * every;
         let z: f64 = StandardNormal.sample(rng);
         noise = 0.8 * noise + 0.6 * 0.01 * z;
@@ -119,10 +143,21 @@ fn one(law: &Law, id: &str, batch: f64, rng: &mut impl Rng) -> RunData {
 
 /// Prints the median and the worst of `times` runs.
 fn row<T>(what: &str, times: usize, mut act: impl FnMut() -> T) {
+    from_state(what, times, || (), |()| act());
+}
+
+/// The same of something that changes a state, made anew each time.
+fn from_state<S, T>(
+    what: &str,
+    times: usize,
+    state: impl Fn() -> S,
+    mut act: impl FnMut(&mut S) -> T,
+) {
     let mut ms: Vec<f64> = (0..times)
         .map(|_| {
+            let mut state = state();
             let begin = Instant::now();
-            black_box(act());
+            black_box(act(&mut state));
             begin.elapsed().as_secs_f64() * 1e3
         })
         .collect();

@@ -1,7 +1,8 @@
-//! The worker that fits: one fit running, the newest request waiting, older ones dropped.
+//! The worker that fits: one fit running, the newest request waiting, older ones dropped. Of each it
+//! sends the point estimate first, then the whole fit with its intervals and the plans.
 
 use crate::advice::{self, Plan, PlanOptions, Situation, VerdictKind};
-use crate::curve::{self, FitOptions, FitReport, GroupFit, SavedLaw};
+use crate::curve::{self, FitOptions, FitReport, Fitter, GroupFit, SavedLaw};
 use crate::run::RunData;
 use std::sync::{Arc, Condvar, Mutex};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -31,21 +32,29 @@ pub struct Request {
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub report: FitReport,
-    /// One for each subject, in their order.
-    pub plans: Vec<Arc<Plan>>,
+    /// One for each subject, in their order. `None`: the point estimate alone, with intervals of the
+    /// last whole fit; the whole fit and the plans follow.
+    pub plans: Option<Vec<Arc<Plan>>>,
 }
 
 /// Fits, then plans every run. Pure: the same request gives the same outcome.
 pub fn compute(request: &Request) -> Outcome {
-    let runs: Vec<&RunData> = request.subjects.iter().map(|s| &*s.data).collect();
+    let (runs, options) = of(request);
+    whole(curve::fit(&runs, &options), request)
+}
+
+/// The runs of a request, and the options with those left out.
+fn of(request: &Request) -> (Vec<Arc<RunData>>, FitOptions) {
+    let runs = request.subjects.iter().map(|s| Arc::clone(&s.data)).collect();
     let mut options = request.fit.clone();
-    options
-        .group
-        .excluded
-        .extend(request.subjects.iter().filter(|s| s.excluded).map(|s| s.data.id.clone()));
-    let report = curve::fit(&runs, &options);
+    let excluded = request.subjects.iter().filter(|s| s.excluded).map(|s| s.data.id.clone());
+    options.group.excluded.extend(excluded);
+    (runs, options)
+}
+
+fn whole(report: FitReport, request: &Request) -> Outcome {
     let plans = request.subjects.iter().map(|s| Arc::new(plan_one(s, &report, request))).collect();
-    Outcome { report, plans }
+    Outcome { report, plans: Some(plans) }
 }
 
 /// The plan of one run under a given fit.
@@ -143,8 +152,15 @@ impl Drop for Worker {
 }
 
 fn serve(slot: &Slot, send: &UnboundedSender<Outcome>) {
+    let mut fitter = Fitter::default();
     while let Some(request) = next_request(slot) {
-        if send.send(compute(&request)).is_err() {
+        let (runs, options) = of(&request);
+        if let Some(report) = fitter.estimate(&runs, &options)
+            && send.send(Outcome { report, plans: None }).is_err()
+        {
+            return;
+        }
+        if send.send(whole(fitter.fit(&runs, &options), &request)).is_err() {
             return;
         }
     }
@@ -160,5 +176,52 @@ fn next_request(slot: &Slot) -> Option<Box<Request>> {
             return Some(request);
         }
         state = slot.wake.wait(state).ok()?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::fixture;
+
+    fn request(runs: &[RunData]) -> Request {
+        let subject = |run: &RunData| Subject {
+            data: Arc::new(run.clone()),
+            loss_now: Some(2.3),
+            situation: Situation::default(),
+            excluded: false,
+            lead_seconds: 20.0,
+        };
+        Request {
+            subjects: runs.iter().map(subject).collect(),
+            fit: FitOptions { draws: 20, levels: 4, ..FitOptions::default() },
+            ..Request::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_point_estimate_comes_first_once_there_are_intervals() {
+        let runs = fixture::sweep("mlp2_sweep");
+        let mut worker = Worker::start();
+        worker.request(request(&runs[1..]));
+        let first = worker.next().await;
+        assert!(first.plans.is_some(), "no intervals yet: nothing to show before the whole fit");
+        let grown = request(&runs);
+        worker.request(grown.clone());
+        let mut outcomes = vec![worker.next().await];
+        while outcomes.last().is_some_and(|o| o.plans.is_none()) {
+            outcomes.push(worker.next().await);
+        }
+        let last = outcomes.last().unwrap();
+        assert_eq!(last.plans.as_ref().unwrap().len(), runs.len());
+        let scratch = compute(&grown).report;
+        for outcome in &outcomes {
+            for (a, b) in outcome.report.groups.iter().zip(&scratch.groups) {
+                let answers = |g: &GroupFit| -> Vec<_> {
+                    g.levels.iter().map(|l| (l.loss, l.model, l.b_opt.value)).collect()
+                };
+                assert_eq!(answers(a), answers(b));
+            }
+        }
     }
 }

@@ -36,6 +36,8 @@ pub struct FitView {
     pub report: FitReport,
     /// When the fit was made, on the monitor's clock; `None` before the first.
     pub made_at: Option<f64>,
+    /// When its intervals were: before `made_at` while newer ones are being computed.
+    pub intervals_at: Option<f64>,
     /// A newer one is being computed.
     pub running: bool,
 }

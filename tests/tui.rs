@@ -241,6 +241,7 @@ fn panicking_process() {
         fit: std::sync::Arc::new(boptop::snapshot::FitView {
             report: boptop::snapshot::FitReport { groups: Vec::new() },
             made_at: None,
+            intervals_at: None,
             running: false,
         }),
         sources: Vec::new(),

@@ -149,7 +149,8 @@ impl Sweep {
         let member = |s: &ConstantSeries| Member { run: s.run.clone(), used: true, why: None };
         let members = constant.iter().map(member).collect();
         let (id, on) = ("three stages".into(), LossKind::Train);
-        Group { id, lr: Some(LR), on, members, constant, switched: Vec::new() }
+        let (switched, decayed) = (Vec::new(), Vec::new());
+        Group { id, lr: Some(LR), on, members, constant, switched, decayed }
     }
 }
 

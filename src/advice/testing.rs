@@ -97,6 +97,7 @@ pub fn group_of(law: &Law, memory: Memory) -> GroupFit {
             rival_future_nats: None,
             windows: Vec::new(),
             memory_checks: Vec::new(),
+            decay: None,
             draws,
         }),
         provisional: None,

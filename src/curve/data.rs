@@ -176,6 +176,7 @@ mod tests {
             members: vec![crate::curve::Member { run: "b".into(), used: false, why: None }],
             constant: vec![a, series("b", 8.0, 10), series("c", 8.0, 10)],
             switched: vec![],
+            decayed: vec![],
         };
         assert_eq!(usable(&group).iter().map(|s| s.run.as_str()).collect::<Vec<_>>(), ["c"]);
     }

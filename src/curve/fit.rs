@@ -1,6 +1,7 @@
 //! The whole estimate: runs to groups to laws and levels to a report. Pure and deterministic.
 
 use super::data::usable;
+use super::decay;
 use super::future::{self, PAST, PastLaw, PastLevel};
 use super::level::Points;
 use super::level_fit::{self, Level, choose};
@@ -13,8 +14,10 @@ use super::report::{
     FitReport, GroupFit, LawFit, LeftOutSize, LevelFit, ModelScore, Refused, RunUse, WindowScore,
 };
 use super::series::{ConstantSeries, Group, Observation};
+use super::threads;
 use super::trend;
 use super::uncertainty;
+use super::warm::{Draws, Folds, Spread, Spreads};
 use super::window::{Fitted, Window, Windows};
 use super::{GroupOptions, Law, Memory, group_runs};
 use crate::run::RunData;
@@ -52,7 +55,7 @@ pub fn fit<R: Borrow<RunData>>(runs: &[R], options: &FitOptions) -> FitReport {
     let groups = groups.iter().map(|group| {
         let mut fit = fit_group(group, options);
         for run in &mut fit.runs {
-            if let Some(data) = runs.iter().map(R::borrow).find(|r| r.id == run.id) {
+            if let Some(data) = runs.iter().map(Borrow::borrow).find(|r| r.id == run.id) {
                 describe(run, data, group);
             }
         }
@@ -61,7 +64,7 @@ pub fn fit<R: Borrow<RunData>>(runs: &[R], options: &FitOptions) -> FitReport {
     FitReport { groups: groups.collect() }
 }
 
-fn describe(run: &mut RunUse, data: &RunData, group: &Group) {
+pub(super) fn describe(run: &mut RunUse, data: &RunData, group: &Group) {
     let known = |x: f64| Some(x).filter(|x| x.is_finite());
     run.paths.clone_from(&data.paths);
     run.batch_size_tokens = data.batch_size().or(run.batch_size_tokens);
@@ -75,22 +78,55 @@ fn describe(run: &mut RunUse, data: &RunData, group: &Group) {
     }
 }
 
+/// A group and what all its models share.
+#[derive(Debug)]
+pub(super) struct Shared<'a> {
+    pub group: &'a Group,
+    pub series: Vec<&'a ConstantSeries>,
+    /// The group at half-time.
+    half: Group,
+}
+
+impl<'a> Shared<'a> {
+    pub fn new(group: &'a Group) -> Shared<'a> {
+        Shared { group, series: usable(group), half: future::past(group, PAST) }
+    }
+}
+
 /// Fits one group.
 pub fn fit_group(group: &Group, options: &FitOptions) -> GroupFit {
-    let series = usable(group);
-    let half = future::past(group, PAST);
-    let half_series = usable(&half);
-    let windows = Windows::fit(&series);
+    let shared = Shared::new(group);
+    let windows = Windows::fit(&shared.series, &Folds::default());
+    fit_with(&shared, &windows, options, Spread::Fresh).fit
+}
+
+/// A fit, the draws behind its intervals, and whether there were all of them.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub fit: GroupFit,
+    pub draws: Draws,
+    pub whole: bool,
+}
+
+/// The fit of a group from its windows.
+pub(super) fn fit_with(
+    shared: &Shared<'_>,
+    windows: &Windows,
+    options: &FitOptions,
+    from: Spread<'_>,
+) -> Made {
+    let (group, series) = (shared.group, &shared.series);
+    let half_series = usable(&shared.half);
     let mut refused = Vec::new();
     let best = windows.best();
-    let past = |w: &Window, f: &Fitted| future::law(f, w, &series, &half_series);
+    let past = |w: &Window, f: &Fitted| future::law(f, w, series, &half_series);
     let mut laws = Laws { rival: best.and_then(Window::rival), ..Laws::default() };
     laws.rival_past = best.zip(laws.rival).and_then(|(w, f)| past(w, f));
     let mut tentative = None;
-    match joint(&windows, &series) {
-        Ok(()) => laws.windows = window_laws(&windows, past, options),
+    match joint(windows, series) {
+        Ok(()) => laws.windows = window_laws(windows, past, options, from),
         Err(refusal) => {
-            tentative = provisional::fit(&windows, &series, &group.switched);
+            tentative = provisional::fit(windows, series, &group.switched);
             refused.push(Refused {
                 what: "joint law".into(),
                 why: refusal.has.clone(),
@@ -99,13 +135,14 @@ pub fn fit_group(group: &Group, options: &FitOptions) -> GroupFit {
             laws.refusal = Some(refusal);
         }
     }
-    let law =
-        best.and_then(|window| law_fit(group, &series, &windows, window, &laws, &mut refused));
-    let (levels, scores) = fit_levels(group, &half, &laws, options);
+    let law = best.and_then(|w| law_fit(group, series, windows, w, &laws, &mut refused));
+    let Leveled { levels, scores, draws, whole } = fit_levels(shared, &laws, options, from);
     silent_levels(&levels, &mut refused);
     let mut notes = trend::notes(&levels);
     notes.extend(tentative.as_ref().map(provisional::words));
-    GroupFit {
+    let kept = |w: &WindowLaw<'_>| (w.burn_in, w.draws.clone());
+    let draws = Draws { windows: laws.windows.iter().map(kept).collect(), levels: draws };
+    let fit = GroupFit {
         id: group.id.clone(),
         lr: group.lr,
         runs: runs(group),
@@ -115,7 +152,8 @@ pub fn fit_group(group: &Group, options: &FitOptions) -> GroupFit {
         levels,
         notes,
         refused,
-    }
+    };
+    Made { fit, draws, whole }
 }
 
 fn runs(group: &Group) -> Vec<RunUse> {
@@ -177,26 +215,32 @@ fn more_sizes(sizes: &[f64], needed: usize) -> String {
 /// The joint law of every window, with its share of the draws.
 fn window_laws<'a>(
     windows: &'a Windows,
-    past: impl Fn(&Window, &Fitted) -> Option<PastLaw>,
+    past: impl Fn(&Window, &Fitted) -> Option<PastLaw> + Sync,
     options: &FitOptions,
+    from: Spread<'_>,
 ) -> Vec<WindowLaw<'a>> {
     let fitted: Vec<(usize, &Window, &Fitted)> =
         windows.all.iter().enumerate().filter_map(|(i, w)| Some((i, w, w.joint()?))).collect();
     let share = options.draws / if fitted.len() > 1 { 2 } else { 1 };
-    fitted
-        .into_iter()
-        .map(|(i, window, fitted)| {
-            let seed = options.seed.wrapping_add(i as u64);
-            let draws = uncertainty::law_draws(fitted.model, &fitted.law, &window.set, share, seed);
-            WindowLaw {
-                fitted,
-                best: i == windows.best,
-                comparable: windows.comparable.contains(&i),
-                past: past(window, fitted),
-                draws: draws.into_iter().map(AnyLaw::Floor).collect(),
+    threads::map(&fitted, |_, &(i, window, fitted)| {
+        let seed = options.seed.wrapping_add(i as u64);
+        let draws = match from {
+            Spread::Kept(kept) => kept.window(window.burn_in),
+            Spread::Fresh => {
+                let laws =
+                    uncertainty::law_draws(fitted.model, &fitted.law, &window.set, share, seed);
+                laws.into_iter().map(AnyLaw::Floor).collect()
             }
-        })
-        .collect()
+        };
+        WindowLaw {
+            fitted,
+            burn_in: window.burn_in,
+            best: i == windows.best,
+            comparable: windows.comparable.contains(&i),
+            past: past(window, fitted),
+            draws,
+        }
+    })
 }
 
 fn law_fit(
@@ -219,6 +263,17 @@ fn law_fit(
                 needs: refusal.needs,
             });
             (Memory::SLOW, Vec::new())
+        }
+    };
+    let decay = match decay::measure(&law, &memory, series, &group.decayed) {
+        Ok(decay) => Some(decay),
+        Err(refusal) => {
+            refused.push(Refused {
+                what: "the loss after a decay (delta)".into(),
+                why: refusal.has,
+                needs: refusal.needs,
+            });
+            None
         }
     };
     let scores = windows.all.iter().enumerate().map(|(i, w)| WindowScore {
@@ -251,17 +306,27 @@ fn law_fit(
         rival_future_nats: laws.rival_past.as_ref().map(|p| p.rms_nats),
         windows: scores.collect(),
         memory_checks,
+        decay,
         draws,
     })
 }
 
+/// All levels of a group.
+struct Leveled {
+    levels: Vec<LevelFit>,
+    scores: Vec<ModelScore>,
+    /// The spreads of the one-level models, and whether all were there.
+    draws: Vec<(f64, Spreads)>,
+    whole: bool,
+}
+
 fn fit_levels(
-    group: &Group,
-    half: &Group,
+    shared: &Shared<'_>,
     laws: &Laws<'_>,
     options: &FitOptions,
-) -> (Vec<LevelFit>, Vec<ModelScore>) {
-    let (curves, then) = (Curves::of(group), Curves::of(half));
+    from: Spread<'_>,
+) -> Leveled {
+    let (curves, then) = (Curves::of(shared.group), Curves::of(&shared.half));
     let mut at: Vec<f64> = options.at_loss.iter().copied().filter(|l| l.is_finite()).collect();
     if at.is_empty() {
         at = curves.levels(options.levels);
@@ -271,24 +336,23 @@ fn fit_levels(
     let observed: Vec<Vec<Observation>> = at.iter().map(|&l| curves.observe(l)).collect();
     let points: Vec<Points> = observed.iter().map(|o| Points::pool(o)).collect();
     let windows = windows_at(&at, &points, &laws.windows);
-    let fitted: Vec<Level> = at
-        .iter()
-        .zip(observed)
-        .zip(points)
-        .zip(windows)
-        .map(|(((loss, observed), points), windows)| {
-            let past = PastLevel::new(&then, *loss, &points);
-            Level::fit(*loss, observed, points, windows, &past, laws)
-        })
-        .collect();
+    let fitted: Vec<Level> = threads::map(&at, |i, &loss| {
+        let past = PastLevel::new(&then, loss, &points[i]);
+        let (observed, points) = (observed[i].clone(), points[i].clone());
+        Level::fit(loss, observed, points, windows[i].clone(), &past, laws)
+    });
+    let spreads =
+        threads::map(&fitted, |i, level| level.spreads(i, laws, from, options.draws, options.seed));
     let (choices, scores) = (choose(&fitted), level_fit::scores(&fitted));
+    let whole = spreads.iter().all(|(_, whole)| *whole);
+    let draws = fitted.iter().zip(&spreads).map(|(l, (s, _))| l.keep(s)).collect();
     let levels = fitted
         .into_iter()
         .zip(choices)
-        .enumerate()
-        .map(|(i, (l, c))| l.finish(i, c, laws, group.on, options.draws, options.seed))
+        .zip(spreads)
+        .map(|((level, choice), (spread, _))| level.finish(choice, spread, laws, shared.group.on))
         .collect();
-    (levels, scores)
+    Leveled { levels, scores, draws, whole }
 }
 
 /// Levels at which nothing speaks, said once for each reason.

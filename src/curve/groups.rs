@@ -6,8 +6,11 @@
 
 use super::binning::{self, Window};
 use super::copies::shared_until;
+use super::kept::Kept;
 use super::stable::{SAME_LR, Stable, choose_loss, columns, plateau, stable};
-use super::{ConstantSeries, Group, LossKind, Member, Stretch, SwitchedSeries};
+use super::{
+    ConstantSeries, DecayPiece, DecayedSeries, Group, LossKind, Member, Stretch, SwitchedSeries,
+};
 use crate::run::{Phase, RunData, Schedule};
 use crate::units;
 use std::borrow::Borrow;
@@ -39,10 +42,15 @@ struct Candidate<'a> {
 /// Groups runs by the learning rate of their plateau, in order of the learning rate; runs that
 /// cannot be fitted are members that are not used, with the reason.
 pub fn group_runs<R: Borrow<RunData>>(runs: &[R], options: &GroupOptions) -> Vec<Group> {
+    let runs: Vec<&RunData> = runs.iter().map(Borrow::borrow).collect();
+    grouped(&runs, options, &Kept::default())
+}
+
+/// [`group_runs`], with the bins that there are already.
+pub(super) fn grouped(runs: &[&RunData], options: &GroupOptions, bins: &Kept) -> Vec<Group> {
     let mut candidates: Vec<Candidate<'_>> = runs
         .iter()
-        .map(|run| {
-            let run = run.borrow();
+        .map(|&run| {
             let stable = stable(run);
             let lr = plateau(run);
             Candidate { run, lr, group: String::new(), stable }
@@ -64,7 +72,7 @@ pub fn group_runs<R: Borrow<RunData>>(runs: &[R], options: &GroupOptions) -> Vec
         .map(|id| {
             let members: Vec<&Candidate<'_>> =
                 candidates.iter().filter(|c| c.group == id).collect();
-            group(id, &members, options)
+            group(id, &members, options, bins)
         })
         .collect()
 }
@@ -99,14 +107,14 @@ fn matches(pattern: &str, id: &str) -> bool {
     pattern == id || globset::Glob::new(pattern).is_ok_and(|g| g.compile_matcher().is_match(id))
 }
 
-fn group(id: String, candidates: &[&Candidate<'_>], options: &GroupOptions) -> Group {
+fn group(id: String, candidates: &[&Candidate<'_>], options: &GroupOptions, bins: &Kept) -> Group {
     let excluded = |c: &&&Candidate<'_>| options.excluded.iter().any(|p| matches(p, &c.run.id));
     let usable: Vec<(&RunData, &Stable)> = candidates
         .iter()
         .filter(|c| !excluded(c))
         .filter_map(|c| c.stable.as_ref().ok().map(|s| (c.run, s)))
         .collect();
-    let on = options.on.unwrap_or_else(|| choose_loss(&usable));
+    let on = options.on.unwrap_or_else(|| choose_loss(&usable, bins));
     let mut out = Group {
         id,
         lr: candidates.iter().find_map(|c| c.lr),
@@ -114,6 +122,7 @@ fn group(id: String, candidates: &[&Candidate<'_>], options: &GroupOptions) -> G
         members: Vec::new(),
         constant: Vec::new(),
         switched: Vec::new(),
+        decayed: Vec::new(),
     };
     for c in candidates {
         let (used, why) = if excluded(&c) {
@@ -121,7 +130,10 @@ fn group(id: String, candidates: &[&Candidate<'_>], options: &GroupOptions) -> G
         } else {
             match &c.stable {
                 Err(why) => (false, Some(why.clone())),
-                Ok(s) => enter(&mut out, c, s, &usable),
+                Ok(s) => {
+                    out.decayed.extend(decayed(c.run, s, out.on));
+                    enter(&mut out, c, s, &usable, bins)
+                }
             }
         };
         out.members.push(Member { run: c.run.id.clone(), used, why });
@@ -136,12 +148,13 @@ fn enter(
     c: &Candidate<'_>,
     s: &Stable,
     usable: &[(&RunData, &Stable)],
+    kept: &Kept,
 ) -> (bool, Option<String>) {
     let run = c.run;
     let Some(first) = s.segments.first() else { return (false, None) };
     let switched = s.segments.len() > 1;
     if switched {
-        group.switched.push(switched_series(run, s, group.on));
+        group.switched.push(switched_series(run, s, group.on, kept));
     }
     let to = if switched { first.to_tokens.min(s.to_tokens) } else { s.to_tokens };
     let original = original(run, s, usable);
@@ -159,7 +172,7 @@ fn enter(
         );
     }
     let window = Window { from, to, closed: original.is_none() };
-    let bins = binning::constant(columns(run, group.on), window);
+    let bins = kept.constant(run, group.on, window);
     if switched && (bins.len() < FIRST_STRETCH.0 || to < FIRST_STRETCH.1 * from) {
         return (false, Some("changes its batch size: tests the memory; its first stretch is too short to count by itself".into()));
     }
@@ -218,7 +231,7 @@ fn remark(run: &RunData, original: Option<(String, f64)>, switched: bool) -> Opt
     (!words.is_empty()).then(|| words.join("; "))
 }
 
-fn switched_series(run: &RunData, s: &Stable, on: LossKind) -> SwitchedSeries {
+fn switched_series(run: &RunData, s: &Stable, on: LossKind, kept: &Kept) -> SwitchedSeries {
     let mut stretches = Vec::new();
     let mut bins = Vec::new();
     for (k, g) in s.segments.iter().enumerate() {
@@ -230,13 +243,46 @@ fn switched_series(run: &RunData, s: &Stable, on: LossKind) -> SwitchedSeries {
         if to > from {
             let window = Window { from, to, closed: from >= s.from_tokens && k == 0 };
             bins.extend(if k == 0 {
-                binning::constant(columns(run, on), window)
+                kept.constant(run, on, window)
             } else {
-                binning::after_switch(columns(run, on), window, g.from_step)
+                kept.after_switch(run, on, window, g.from_step)
             });
         }
     }
     SwitchedSeries { run: run.id.clone(), stretches, bins }
+}
+
+/// The decay of a run that stayed at one batch size, in pieces of equal steps.
+fn decayed(run: &RunData, s: &Stable, on: LossKind) -> Option<DecayedSeries> {
+    const PIECES: usize = 20;
+    let [only] = run.segments.as_slice() else { return None };
+    let end = run.phases.spans.iter().rposition(|x| x.phase == Phase::Stable)?;
+    let decay = run.phases.spans.get(end + 1).filter(|x| x.phase == Phase::Decay)?;
+    let plateau = run.phases.spans[end].lr.filter(|lr| *lr > 0.0)?;
+    let c = columns(run, on);
+    let begun = *run.train.step.get(decay.range.start.checked_sub(1)?)?;
+    let done = *run.train.step.get(decay.range.end.checked_sub(1)?)?;
+    let rows = c.step.partition_point(|x| *x <= begun)..c.step.partition_point(|x| *x <= done);
+    let width = (done - begun) / PIECES as f64;
+    let mut sums = [(0.0, 0.0, 0.0); PIECES];
+    for i in rows.filter(|&i| c.loss[i].is_finite() && c.lr[i].is_finite()) {
+        let k = (((c.step[i] - begun) / width) as usize).min(PIECES - 1);
+        let x = &mut sums[k];
+        let w = c.weight(i);
+        *x = (x.0 + w * c.lr[i] / plateau, x.1 + w * c.loss[i], x.2 + w);
+    }
+    let whole = begun > s.from_steps && sums.iter().all(|x| x.2 > 0.0);
+    let piece = |x: &(f64, f64, f64)| DecayPiece {
+        steps: width,
+        rate: (x.0 / x.2).max(0.0),
+        loss: x.1 / x.2,
+    };
+    whole.then(|| DecayedSeries {
+        run: run.id.clone(),
+        batch_size: only.batch_size,
+        plateau_steps: begun,
+        pieces: sums.iter().map(piece).collect(),
+    })
 }
 
 /// The run of which this one is the same training for a while, and up to how many tokens: the one

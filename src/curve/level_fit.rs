@@ -11,6 +11,7 @@ use super::report::{
 use super::select::{self, Candidate, Choice, Score};
 use super::series::Observation;
 use super::uncertainty::{self, of, span};
+use super::warm::{Spread, Spreads};
 use super::window::Fitted;
 use crate::units::{self, count};
 
@@ -176,31 +177,55 @@ impl Level {
         self.entries.iter().find(|e| e.kind == kind)?.curve.as_ref().ok().copied()
     }
 
-    /// The finished level, number `index`, where `choice` speaks.
-    pub fn finish(
-        self,
+    /// The spread of every model, in the order of the entries, of level number `index`; and whether
+    /// all that should be there is.
+    pub fn spreads(
+        &self,
         index: usize,
-        choice: Option<Choice>,
         laws: &Laws<'_>,
-        on: LossKind,
+        from: Spread<'_>,
         draws: usize,
         seed: u64,
+    ) -> (Vec<Vec<Curve>>, bool) {
+        let mut whole = true;
+        let one = |(k, entry): (usize, &Entry)| match (&entry.curve, entry.kind) {
+            (Err(_), _) | (Ok(_), ModelKind::NoFloor) => Vec::new(),
+            (Ok(_), ModelKind::Joint) => self.law_draws(laws),
+            (Ok(curve), kind) => match (from, MODELS.iter().find(|m| m.kind() == kind)) {
+                (Spread::Fresh, Some(model)) => {
+                    let seed = seed.wrapping_add(7919 * (index as u64 + 1) + k as u64);
+                    uncertainty::curve_draws(*model, curve, &self.points, draws, seed)
+                }
+                (Spread::Fresh, None) => Vec::new(),
+                (Spread::Kept(kept), _) => kept.level(self.loss, kind).unwrap_or_else(|| {
+                    whole = false;
+                    Vec::new()
+                }),
+            },
+        };
+        let spreads = self.entries.iter().enumerate().map(one).collect();
+        (spreads, whole)
+    }
+
+    /// The spreads of the one-level models, to be kept.
+    pub fn keep(&self, spreads: &[Vec<Curve>]) -> (f64, Spreads) {
+        let own = self.entries.iter().zip(spreads).filter(|(e, _)| {
+            e.curve.is_ok() && !matches!(e.kind, ModelKind::Joint | ModelKind::NoFloor)
+        });
+        (self.loss, own.map(|(e, s)| (e.kind, s.clone())).collect())
+    }
+
+    /// The finished level where `choice` speaks.
+    pub fn finish(
+        self,
+        choice: Option<Choice>,
+        spreads: Vec<Vec<Curve>>,
+        laws: &Laws<'_>,
+        on: LossKind,
     ) -> LevelFit {
         let mut models = Vec::new();
         let mut speaking: Vec<Curve> = Vec::new();
-        for (k, entry) in self.entries.iter().enumerate() {
-            let spread = match (&entry.curve, entry.kind) {
-                (Err(_), _) => Vec::new(),
-                (Ok(_), ModelKind::Joint) => self.law_draws(laws),
-                (Ok(_), ModelKind::NoFloor) => Vec::new(),
-                (Ok(curve), _) => match MODELS.iter().find(|m| m.kind() == entry.kind) {
-                    Some(model) => {
-                        let seed = seed.wrapping_add(7919 * (index as u64 + 1) + k as u64);
-                        uncertainty::curve_draws(*model, curve, &self.points, draws, seed)
-                    }
-                    None => Vec::new(),
-                },
-            };
+        for (entry, spread) in self.entries.iter().zip(spreads) {
             models.push(self.model_fit(entry, &spread));
             if choice.as_ref().is_some_and(|c| c.best == entry.kind) {
                 speaking = spread;

@@ -11,6 +11,8 @@ use super::window::Fitted;
 #[derive(Debug, Clone)]
 pub(super) struct WindowLaw<'a> {
     pub fitted: &'a Fitted,
+    /// Steps before the window.
+    pub burn_in: f64,
     /// The window that predicts the loss best.
     pub best: bool,
     /// By its error on the loss it cannot be told from the best one.

@@ -260,6 +260,7 @@ mod tests {
             members: Vec::new(),
             constant,
             switched: Vec::new(),
+            decayed: Vec::new(),
         }
     }
 

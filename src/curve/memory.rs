@@ -154,7 +154,13 @@ pub(super) fn measure(
 
 /// What the law misses the constant runs at `batch_size` by, nats, at about the steps that a run
 /// spent there; 0 where none was.
-fn miss(law: &Law, constant: &[&ConstantSeries], batch_size: f64, from: f64, to: f64) -> f64 {
+pub(super) fn miss(
+    law: &Law,
+    constant: &[&ConstantSeries],
+    batch_size: f64,
+    from: f64,
+    to: f64,
+) -> f64 {
     let near = |steps: f64| steps >= 0.5 * from.max(0.5 * to) && steps <= 1.5 * to;
     let bins = constant
         .iter()
@@ -335,6 +341,30 @@ mod tests {
         assert!(with.predicted_nats.unwrap() < 1e-3, "{with:?}");
         let without = measure(&LAW, &[], &[run]);
         assert!(without.is_err() || without.unwrap().predicted_nats.unwrap() > 3e-3);
+    }
+
+    #[test]
+    fn the_jacobian_of_the_kernel_is_the_numeric_one() {
+        let truth = Memory { tau_steps: 1500.0, p: 0.45, source: MemorySource::Measured };
+        let bins = after_switches(&LAW, &[], &switched(&truth), 0);
+        let n = bins.len();
+        let mut kernel = Kernel(bins.iter().collect());
+        let mut at = |t: [f64; 2]| {
+            let (mut r, mut j) = (vec![0.0; n], vec![[0.0; 2]; n]);
+            assert!(kernel.evaluate(&t, &mut r, &mut j));
+            (r, j)
+        };
+        let (theta, h) = ([6.8, -0.6], 1e-6);
+        let (_, j) = at(theta);
+        for k in 0..2 {
+            let (mut up, mut down) = (theta, theta);
+            (up[k], down[k]) = (up[k] + h, down[k] - h);
+            let (up, down) = (at(up).0, at(down).0);
+            for i in 0..n {
+                let numeric = (up[i] - down[i]) / (2.0 * h);
+                assert!((j[i][k] - numeric).abs() < 1e-7, "{i} {k}: {} {numeric}", j[i][k]);
+            }
+        }
     }
 
     #[test]

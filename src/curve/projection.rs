@@ -169,6 +169,56 @@ impl<C: Columns<N>, const N: usize> Residuals<N> for Projected<'_, C, N> {
 mod tests {
     use super::*;
 
+    /// `L = l_0 + c_1 exp(-theta_0 s) + c_2 exp(-theta_1 b)`.
+    struct Exponentials;
+
+    impl Columns<2> for Exponentials {
+        fn at(&self, p: &LawPoint, t: &[f64; 2]) -> ([f64; 2], [[f64; 2]; 2]) {
+            let (x, y) = ((-t[0] * p.ln_steps).exp(), (-t[1] * p.ln_batch).exp());
+            ([x, y], [[-p.ln_steps * x, 0.0], [0.0, -p.ln_batch * y]])
+        }
+    }
+
+    /// Kaufman's Jacobian leaves out a term, but the gradient of the cost is exact: the one that
+    /// decides where a fit ends.
+    #[test]
+    fn the_gradient_of_the_reduced_problem_is_the_numeric_one() {
+        let mut set = SeriesSet::default();
+        for i in 0..60 {
+            let (s, b) = (f64::from(i % 12) * 0.25, f64::from(i / 12) * 0.4);
+            let noise = 0.02 * f64::from(i * 37).sin();
+            let loss = 2.0 + 0.8 * (-0.7 * s).exp() + 0.5 * (-0.4 * b).exp() + noise;
+            set.points.push(LawPoint { ln_steps: s, ln_batch: b, loss, weight: 1.0, size: 0 });
+        }
+        let huber = 0.015;
+        let mut problem = Projected::new(&set, Exponentials, huber);
+        let n = set.points.len();
+        let mut at = |t: [f64; 2]| {
+            let (mut r, mut j) = (vec![0.0; n], vec![[0.0; 2]; n]);
+            // Reweighted to the end: twice, from where the first ended.
+            assert!(problem.evaluate(&t, &mut r, &mut j) && problem.evaluate(&t, &mut r, &mut j));
+            let cost: f64 = r.iter().map(|r| super::super::solve::huber(*r, huber)).sum();
+            let gradient: [f64; 2] = std::array::from_fn(|k| {
+                r.iter().zip(&j).map(|(r, j)| huber_weight(*r, huber) * r * j[k]).sum()
+            });
+            (cost, gradient)
+        };
+        let (theta, h) = ([0.6, 0.5], 1e-4);
+        let (_, gradient) = at(theta);
+        for k in 0..2 {
+            let shifted = |d: f64| {
+                let mut t = theta;
+                t[k] += d;
+                t
+            };
+            let numeric = (at(shifted(h)).0 - at(shifted(-h)).0) / (2.0 * h);
+            assert!(
+                (gradient[k] - numeric).abs() < 1e-4 * (1e-2 + numeric.abs()),
+                "{k}: {gradient:?} {numeric}"
+            );
+        }
+    }
+
     #[test]
     fn non_negative_least_squares_finds_the_corner() {
         // Free minimum at (1, -2, 3) with A = I: the nearest non-negative point is (1, 0, 3).

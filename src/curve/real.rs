@@ -48,12 +48,27 @@ fn the_memory_of_the_first_sweep_is_slow() {
     assert!(check.predicted_nats.unwrap() <= 0.008, "{check:?}");
 }
 
+/// Two decays, linear and 1 - sqrt, at two batch sizes: one delta describes both; from one to the
+/// other it halves the error and no more.
+#[test]
+fn the_decays_of_the_first_sweep_are_described_in_intrinsic_time() {
+    let g = sweep("mlp_sweep", &[2.2]);
+    let decay = g.law.as_ref().unwrap().decay.clone().unwrap();
+    assert_eq!(decay.checks.len(), 2);
+    assert!((0.5..2.0).contains(&decay.delta) && decay.rms_nats < 0.010, "{decay:?}");
+    let predicted = decay.predicted_nats.unwrap();
+    assert!(predicted > 2.0 * decay.rms_nats, "no forecast, and it says so: {decay:?}");
+    assert!(decay.checks.iter().all(|c| c.rms_nats < 0.4 * c.rms_unannealed_nats), "{decay:?}");
+    // The second sweep has no law and no decay: nothing is said.
+    assert!(sweep("mlp2_sweep", &[2.0]).law.is_none());
+}
+
 /// tau and p do not hang on the burn-in of the law that they are measured under.
 #[test]
 fn the_memory_does_not_move_with_the_window_of_the_law() {
     let group = group_runs(&fixture::sweep("mlp_sweep"), &GroupOptions::default()).remove(0);
     let series = super::data::usable(&group);
-    let windows = super::window::Windows::fit(&series);
+    let windows = super::window::Windows::fit(&series, &super::warm::Folds::default());
     let left: Vec<f64> = windows
         .all
         .iter()
@@ -86,6 +101,33 @@ fn the_memory_of_the_second_sweep_is_fast_and_provisional() {
         let run = g.runs.iter().find(|r| r.id.starts_with(small)).unwrap();
         assert!(!run.used && run.why.as_deref().unwrap().contains("rises"), "{run:?}");
     }
+}
+
+/// What would have been said at the lowest loss that four sizes reached in the first quarter of the
+/// tokens, and what is said of it in the end: (loss, then, now).
+fn early(folder: &std::path::Path) -> Option<(f64, Interval, Interval)> {
+    let groups = |part| group_runs(&fixture::folder_until(folder, part), &GroupOptions::default());
+    let size = |g: &Group| g.constant.len();
+    let then = groups(0.25).into_iter().max_by_key(size)?;
+    let reached = |loss: f64| Points::pool(&observe(&then, loss)).reached().count();
+    let loss = (0..600).map(|i| f64::from(i) / 50.0).find(|l| reached(*l) >= 4)?;
+    let options =
+        FitOptions { at_loss: vec![loss + 0.1, loss + 0.05, loss], ..FitOptions::default() };
+    let said = |g: &Group| fit_group(g, &options).levels.last().map(|l| l.b_opt);
+    let now = groups(1.0).into_iter().find(|g| g.id == then.id)?;
+    Some((loss, said(&then)?, said(&now)?))
+}
+
+fn within(value: Option<f64>, of: &Interval) -> bool {
+    value.is_none_or(|v| of.low.is_none_or(|l| l <= v) && of.high.is_none_or(|h| v <= h))
+}
+
+#[test]
+fn the_estimate_of_the_first_quarter_and_the_final_one_lie_in_each_other_s_interval() {
+    let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mlp_sweep");
+    let (loss, then, now) = early(&home).unwrap();
+    assert!(then.value.is_some() && now.value.is_some(), "{loss} {then:?} {now:?}");
+    assert!(within(now.value, &then) && within(then.value, &now), "{loss} {then:?} {now:?}");
 }
 
 #[test]
@@ -150,6 +192,7 @@ fn table() {
         let report = fit(&fixture::folder(&folder), &FitOptions::default());
         println!("\n{}", folder.file_name().unwrap().to_string_lossy());
         report.groups.iter().for_each(print_group);
+        println!("    early warning (loss, then, now): {:?}", early(&folder));
     }
 }
 
@@ -179,7 +222,7 @@ fn print_group(g: &GroupFit) {
             )
         };
         println!("    left out: sizes inside {}, at the ends {}", mean(&inside), mean(&ends));
-        println!("    {:?}", l.memory_checks);
+        println!("    {:?}\n    {:?}", l.memory_checks, l.decay);
     }
     if let Some(p) = &g.provisional {
         println!(

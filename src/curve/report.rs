@@ -142,9 +142,33 @@ pub struct LawFit {
     pub windows: Vec<WindowScore>,
     /// How well each memory explains the runs that switched.
     pub memory_checks: Vec<MemoryCheck>,
+    /// Where runs of the group decayed, and the form describes them.
+    pub decay: Option<DecayFit>,
     /// Resampled laws: the spread of everything that is computed from the law.
     #[serde(skip)]
     pub draws: Vec<Law>,
+}
+
+/// The learning-rate decay in intrinsic time: the noise of a step weighs `(lr/lr_plateau)^delta`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DecayFit {
+    pub delta: f64,
+    pub rms_nats: f64,
+    /// Rms error of a decay from the others; `None` where there is but one.
+    pub predicted_nats: Option<f64>,
+    pub checks: Vec<DecayCheck>,
+}
+
+/// A run that decayed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DecayCheck {
+    pub run: String,
+    /// Rms error of the loss during the decay, nats.
+    pub rms_nats: f64,
+    /// The same with no noise annealed.
+    pub rms_unannealed_nats: f64,
+    /// The same with delta from the other runs.
+    pub predicted_nats: Option<f64>,
 }
 
 /// A batch size left out of the fit of the law, and the rms error of its predicted loss.

@@ -132,6 +132,7 @@ impl SavedLaw {
                 rival_future_nats: None,
                 windows: Vec::new(),
                 memory_checks: Vec::new(),
+                decay: None,
                 draws: self.draws().collect(),
             }),
             provisional: None,

@@ -40,6 +40,28 @@ pub struct SwitchedSeries {
     pub bins: Vec<Bin>,
 }
 
+/// A piece of a decay.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DecayPiece {
+    pub steps: f64,
+    /// Mean learning rate over that of the plateau.
+    pub rate: f64,
+    /// Mean loss, nats per token.
+    pub loss: f64,
+}
+
+/// A run at one batch size whose learning rate decayed after its stable phase.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecayedSeries {
+    pub run: String,
+    /// Tokens per optimizer step.
+    pub batch_size: f64,
+    /// Steps at which the decay began.
+    pub plateau_steps: f64,
+    /// The decay from its beginning on.
+    pub pieces: Vec<DecayPiece>,
+}
+
 /// A run of a group, and what becomes of it in the fit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
@@ -60,6 +82,7 @@ pub struct Group {
     pub members: Vec<Member>,
     pub constant: Vec<ConstantSeries>,
     pub switched: Vec<SwitchedSeries>,
+    pub decayed: Vec<DecayedSeries>,
 }
 
 /// One run at one level: the step at which it reached the level, or how far it got without.

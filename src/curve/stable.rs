@@ -2,7 +2,8 @@
 //! losses is fitted.
 
 use super::LossKind;
-use super::binning::{self, Window};
+use super::binning::Window;
+use super::kept::Kept;
 use crate::run::{Columns, Phase, RunData, Schedule, Segment};
 
 /// Relative difference of learning rates within one group.
@@ -75,7 +76,7 @@ pub(super) fn columns(run: &RunData, on: LossKind) -> &Columns {
 
 /// Validation where there is no train loss, or where it is dense at every batch size and the train
 /// loss is several times noisier; else train.
-pub(super) fn choose_loss(usable: &[(&RunData, &Stable)]) -> LossKind {
+pub(super) fn choose_loss(usable: &[(&RunData, &Stable)], bins: &Kept) -> LossKind {
     let window = |s: &Stable| Window { from: s.from_tokens, to: s.to_tokens, closed: true };
     let train: usize = usable.iter().map(|(r, s)| window(s).points(&r.train)).sum();
     let val: usize = usable.iter().map(|(r, s)| window(s).points(&r.validation)).sum();
@@ -92,16 +93,16 @@ pub(super) fn choose_loss(usable: &[(&RunData, &Stable)]) -> LossKind {
         }
     }
     let dense = val >= DENSE && !sizes.is_empty() && sizes.iter().all(|(_, n)| *n >= DENSE_EACH);
-    let noise = |f: fn(&RunData) -> &Columns| {
+    let noise = |on: LossKind| {
         let mut se: Vec<f64> = usable
             .iter()
-            .flat_map(|(r, s)| binning::constant(f(r), window(s)))
+            .flat_map(|(r, s)| bins.constant(r, on, window(s)))
             .map(|b| b.se)
             .collect();
         se.sort_by(f64::total_cmp);
         se.get(se.len() / 2).copied().unwrap_or(f64::NAN)
     };
-    if dense && noise(|r| &r.train) > NOISIER * noise(|r| &r.validation) {
+    if dense && noise(LossKind::Train) > NOISIER * noise(LossKind::Val) {
         LossKind::Val
     } else {
         LossKind::Train

@@ -32,7 +32,15 @@ fn sweep(law: &AnyLaw, sizes: &[f64], tokens: f64, noise: f64, seed: u64) -> Gro
         .collect();
     let members =
         constant.iter().map(|s| Member { run: s.run.clone(), used: true, why: None }).collect();
-    Group { id: "g".into(), lr: None, on: LossKind::Train, members, constant, switched: vec![] }
+    Group {
+        id: "g".into(),
+        lr: None,
+        on: LossKind::Train,
+        members,
+        constant,
+        switched: vec![],
+        decayed: vec![],
+    }
 }
 
 fn random_law(rng: &mut Pcg64) -> Law {

@@ -82,6 +82,7 @@ impl Monitor {
             fit: Arc::new(FitView {
                 report: FitReport { groups: Vec::new() },
                 made_at: None,
+                intervals_at: None,
                 running: false,
             }),
             fitted: Vec::new(),
@@ -195,6 +196,7 @@ impl Monitor {
         self.publish_fit(FitView {
             report: FitReport { groups: Vec::new() },
             made_at: None,
+            intervals_at: None,
             running: false,
         });
     }
@@ -259,9 +261,15 @@ impl Monitor {
         }
     }
 
-    /// Takes what came of a request.
-    pub fn fitted(&mut self, outcome: Outcome, at: f64) {
-        let plans: HashMap<&String, &Arc<Plan>> = self.asked.iter().zip(&outcome.plans).collect();
+    /// Takes what came of a request; whether that was all of it.
+    pub fn fitted(&mut self, outcome: Outcome, at: f64) -> bool {
+        let report = outcome.report;
+        let Some(plans) = outcome.plans else {
+            let intervals_at = self.fit.intervals_at;
+            self.publish_fit(FitView { report, made_at: Some(at), intervals_at, running: true });
+            return false;
+        };
+        let plans: HashMap<&String, &Arc<Plan>> = self.asked.iter().zip(&plans).collect();
         for run in &mut self.runs {
             if let Some(plan) = plans.get(&run.id) {
                 run.desk.estimated(run.data().tokens());
@@ -269,7 +277,9 @@ impl Monitor {
                 run.changed = true;
             }
         }
-        self.publish_fit(FitView { report: outcome.report, made_at: Some(at), running: false });
+        let (made_at, intervals_at) = (Some(at), Some(at));
+        self.publish_fit(FitView { report, made_at, intervals_at, running: false });
+        true
     }
 
     fn publish_fit(&mut self, fit: FitView) {

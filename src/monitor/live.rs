@@ -101,8 +101,9 @@ async fn drive(
                 None => return,
             },
             outcome = worker.next() => {
-                fit_at = fitting.take().map_or(fit_at, |begun| after(begun, Duration::ZERO, FIT_REST));
-                monitor.fitted(outcome, clock::now());
+                if monitor.fitted(outcome, clock::now()) {
+                    fit_at = fitting.take().map_or(fit_at, |begun| after(begun, Duration::ZERO, FIT_REST));
+                }
             }
             () = sleep_until(next_scan) => {
                 let begun = Instant::now();

@@ -64,8 +64,7 @@ impl Player {
                     None => return,
                 },
                 outcome = worker.next() => {
-                    self.fitting = false;
-                    self.recording.monitor.fitted(outcome, self.head.key);
+                    self.fitting = !self.recording.monitor.fitted(outcome, self.head.key);
                 }
                 _ = ticks.tick(), if self.head.playing => {}
             }

@@ -250,6 +250,7 @@ pub(crate) fn sweep() -> Snapshot {
         fit: Arc::new(FitView {
             report: FitReport { groups: vec![group(), open_group()] },
             made_at: Some(AT - 180.0),
+            intervals_at: Some(AT - 180.0),
             running: false,
         }),
         sources,
@@ -308,6 +309,7 @@ pub(crate) fn empty() -> Snapshot {
         fit: Arc::new(FitView {
             report: FitReport { groups: vec![] },
             made_at: None,
+            intervals_at: None,
             running: false,
         }),
         messages: vec!["waiting for runs/*.jsonl: no such file yet".into()],

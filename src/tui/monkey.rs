@@ -68,6 +68,7 @@ fn spoil(s: &mut Snapshot, rng: &mut Pcg32) {
     }
     let fit = Arc::make_mut(&mut s.fit);
     fit.made_at = Some(odd(rng));
+    fit.intervals_at = Some(odd(rng));
     for level in fit.report.groups.iter_mut().flat_map(|g| &mut g.levels) {
         if below(rng, 3) == 0 {
             level.loss = odd(rng);

@@ -126,6 +126,15 @@ fn law_text(fit: &LawFit) -> String {
             check.run, check.rms_nats, check.rms_instant_nats
         );
     }
+    if let Some(decay) = &fit.decay {
+        out += &format!(
+            "  decay, in intrinsic time: noise weighs (lr/lr_plateau)^{:.2}; {:.4} nats rms, one decay \
+             from the others {}\n",
+            decay.delta,
+            decay.rms_nats,
+            maybe(decay.predicted_nats, |x| format!("{x:.4}"))
+        );
+    }
     out
 }
 
