@@ -4,7 +4,8 @@ use super::data::usable;
 use super::decay;
 use super::future::{self, PAST, PastLaw, PastLevel};
 use super::level::Points;
-use super::level_fit::{self, Level, choose};
+use super::level_choice::{choose, scores};
+use super::level_fit::Level;
 use super::level_laws::{Laws, WindowLaw, windows_at};
 use super::levels::Curves;
 use super::memory::{self, Measured};
@@ -343,7 +344,7 @@ fn fit_levels(
     });
     let spreads =
         threads::map(&fitted, |i, level| level.spreads(i, laws, from, options.draws, options.seed));
-    let (choices, scores) = (choose(&fitted), level_fit::scores(&fitted));
+    let (choices, scores) = (choose(&fitted), scores(&fitted));
     let whole = spreads.iter().all(|(_, whole)| *whole);
     let draws = fitted.iter().zip(&spreads).map(|(l, (s, _))| l.keep(s)).collect();
     let levels = fitted

@@ -153,6 +153,7 @@ mod joint;
 mod kept;
 mod law;
 mod level;
+mod level_choice;
 mod level_fit;
 mod level_laws;
 mod levels;

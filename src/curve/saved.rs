@@ -69,20 +69,17 @@ impl SavedLaw {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// Reads and checks; the error says what was found and what was expected.
+    /// Reads and checks; the error says what was found instead of a law.
     pub fn from_json(text: &str) -> Result<SavedLaw, String> {
-        let value: serde_json::Value = serde_json::from_str(text).map_err(|e| {
-            format!("found text that is not JSON ({e}), expected a law saved by boptop")
-        })?;
+        let value: serde_json::Value =
+            serde_json::from_str(text).map_err(|e| format!("text that is not JSON ({e})"))?;
         let schema = value.get("schema").and_then(|s| s.as_str()).unwrap_or("none");
         if schema != SCHEMA {
             let schema: String = schema.chars().filter(|c| !c.is_control()).take(40).collect();
-            return Err(format!(
-                "found schema {schema:?}, expected {SCHEMA:?}; save the law again with this version"
-            ));
+            return Err(format!("schema {schema:?}, where this version reads {SCHEMA:?}"));
         }
         let law: SavedLaw = serde_json::from_value(value)
-            .map_err(|e| format!("the saved law is not complete: {e}"))?;
+            .map_err(|e| format!("a law that is not complete: {e}"))?;
         law.check()?;
         Ok(law)
     }
@@ -92,16 +89,13 @@ impl SavedLaw {
         let positive =
             [("a", l.a), ("alpha", l.alpha), ("c", l.c), ("gamma", l.gamma), ("p", self.p)];
         if let Some((name, x)) = positive.iter().find(|(_, x)| !(x.is_finite() && *x > 0.0)) {
-            return Err(format!("found {name} = {x}, expected a number above 0"));
+            return Err(format!("{name} = {x}, where a number above 0 is needed"));
         }
         if !l.l_inf.is_finite()
             || !(0.0..1.0).contains(&l.q)
             || !(0.0..f64::INFINITY).contains(&self.tau_steps)
         {
-            return Err(
-                "found l_inf, q or tau_steps out of range, expected 0 <= q < 1 and tau_steps >= 0"
-                    .into(),
-            );
+            return Err("l_inf, q or tau_steps out of range (0 <= q < 1, tau_steps >= 0)".into());
         }
         Ok(())
     }

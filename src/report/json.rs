@@ -124,7 +124,17 @@ pub fn watch(before: Option<&Snapshot>, now: &Snapshot) -> Option<Value> {
         })
         .collect();
     let changed = !runs.is_empty() || !gone.is_empty();
-    changed.then(|| json!({"schema": "boptop.watch/1", "at": now.at, "runs": runs, "gone": gone}))
+    // Null where the intervals are those of the estimate.
+    let older = now.fit.intervals_at.filter(|at| now.fit.made_at.is_some_and(|made| *at < made));
+    changed.then(|| {
+        json!({
+            "schema": "boptop.watch/1",
+            "at": now.at,
+            "runs": runs,
+            "gone": gone,
+            "intervals_at": value(&older),
+        })
+    })
 }
 
 fn with_schema(schema: &str, body: Value) -> Value {

@@ -68,7 +68,13 @@ fn facts(snapshot: &Snapshot, theme: &Theme) -> Vec<String> {
         out.push("read only".into());
     }
     out.push(match (snapshot.fit.made_at, snapshot.fit.running) {
-        (Some(at), _) => format!("fit {}", words::clock(theme, at)),
+        (Some(at), _) => match snapshot.fit.intervals_at.filter(|then| *then < at) {
+            // The point estimate is new, the intervals around it are not yet.
+            Some(then) => {
+                format!("fit {}, intervals {}", words::clock(theme, at), words::clock(theme, then))
+            }
+            None => format!("fit {}", words::clock(theme, at)),
+        },
         (None, true) => "fitting".into(),
         (None, false) => "no fit yet".into(),
     });
