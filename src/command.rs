@@ -49,4 +49,12 @@ pub enum ReplayCommand {
     Speed(f64),
     /// To a fraction of the whole record, 0 to 1.
     Seek(f64),
+    /// To where the run that is told of first has consumed so many tokens.
+    SeekTokens(f64),
+    /// So many recorded seconds after the beginning.
+    SeekSeconds(f64),
+    /// On to the next change of a batch size or of a verdict, and a pause there.
+    NextChange,
+    /// Back to the last one.
+    PreviousChange,
 }

@@ -3,7 +3,7 @@
 
 pub use crate::advice::{
     Entry, Goal, GuardAnswer, GuardName, Now, Plan, Policy, PolicyOutcome, TrainerLimits, Verdict,
-    VerdictKind,
+    VerdictKind, minicpm_mark,
 };
 pub use crate::control::{ControlState, Forecast, LogLine};
 pub use crate::curve::{
@@ -53,6 +53,10 @@ pub struct ReplayView {
     pub from: f64,
     pub to: f64,
     pub by_tokens: bool,
+    /// It goes on to the next decision or bump, as fast as fits can be made.
+    pub hunting: bool,
+    /// Positions of the decisions and bumps that lie behind, ascending.
+    pub changes: Vec<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -105,7 +109,7 @@ pub struct RunView {
     pub plots: Arc<RunPlots>,
 }
 
-/// Thinned columns of a run for drawing: at most a few hundred points, min and max kept.
+/// Thinned columns of a run for drawing: at most some thousand points, min and max kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunPlots {
     pub loss: Vec<PlotPoint>,

@@ -288,3 +288,37 @@ fn no_law_to_save_still_gives_the_answer_and_says_so_by_its_code() {
     assert_eq!(said.json(1)["groups"][0]["law"], Value::Null);
     assert!(said.err.contains("no law to save") && !law.exists(), "{said:?}");
 }
+
+#[test]
+fn a_plot_becomes_a_picture() {
+    let sweep = fixtures().join("mlp_sweep");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("picture.svg");
+    let (sweep, file_name) = (sweep.to_str().unwrap(), file.to_str().unwrap());
+    let run = "b0128_lr2e-3_s1";
+    for (view, words) in [("b-opt-tokens", "doubling"), ("run", "loss, smoothed")] {
+        let said = boptop(["export", sweep, "--svg", file_name, "--view", view, "--run", run]);
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        assert_eq!(said.out, format!("wrote {file_name}\n"));
+        let svg = fs::read_to_string(&file).unwrap();
+        assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains(words));
+        assert!(!svg.contains("NaN"));
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    let gone = boptop(["export", sweep, "--svg", "no/such/directory/x.svg"]);
+    assert_eq!(gone.code, Some(2), "{gone:#?}");
+    assert!(gone.err.contains("no/such/directory"), "{gone:#?}");
+}
+
+#[test]
+fn a_plot_that_cannot_be_made_is_a_failure_that_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("alone.jsonl");
+    fs::write(&log, run_text(64)).unwrap();
+    let said = boptop(["export", log.to_str().unwrap(), "--svg", "-"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:#?}");
+    assert!(said.err.contains("nothing to plot"), "{said:#?}");
+    let said = boptop(["export", log.to_str().unwrap(), "--svg", "-", "--view", "run"]);
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    assert!(said.out.starts_with("<svg"), "{said:#?}");
+}

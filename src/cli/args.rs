@@ -29,6 +29,8 @@ pub enum Command {
     Fit(Fit),
     /// The recommended schedule of one run beside the alternatives, and what each is worth.
     Plan(Plan),
+    /// Write a plot as a picture (SVG), the same as the screen shows.
+    Export(super::export::Export),
     /// Show, propose, approve or undo what the control file of a run says.
     Control {
         #[command(subcommand)]
@@ -312,6 +314,9 @@ pub struct Screen {
     /// Only ASCII characters.
     #[arg(long)]
     pub ascii: bool,
+    /// Plots of half blocks, where the font has no braille.
+    #[arg(long)]
+    pub half_blocks: bool,
     /// No colour (also NO_COLOR).
     #[arg(long)]
     pub no_color: bool,
@@ -398,21 +403,18 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, 
 }
 
 fn count(text: &str) -> Result<f64, String> {
-    units::parse_count(text)
-        .filter(|x| *x > 0.0)
-        .ok_or_else(|| "expected a number above 0 such as 4194304, 4.19M or 250B".into())
+    let x = units::parse_count(text).filter(|x| *x > 0.0);
+    x.ok_or_else(|| "expected a number above 0 such as 4194304, 4.19M or 250B".into())
 }
 
 fn whole(text: &str) -> Result<u64, String> {
     let x = count(text)?;
     // Below 2^53 a whole number is itself.
-    match x.fract() == 0.0 && x < 9e15 {
-        true => Ok(x as u64),
-        false => Err("expected a whole number of tokens such as 65536 or 4.19M".into()),
-    }
+    let whole = (x.fract() == 0.0 && x < 9e15).then_some(x as u64);
+    whole.ok_or_else(|| "expected a whole number of tokens such as 65536 or 4.19M".into())
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     let x = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
     x.ok_or_else(|| "expected a number above 0".into())
 }
@@ -434,11 +436,8 @@ fn speed(text: &str) -> Result<f64, String> {
     if text == "max" {
         return Ok(f64::INFINITY);
     }
-    text.trim_end_matches('x')
-        .parse()
-        .ok()
-        .filter(|x: &f64| *x > 0.0)
-        .ok_or_else(|| "expected a factor such as 60x, or max".into())
+    let x = text.trim_end_matches('x').parse().ok().filter(|x: &f64| *x > 0.0);
+    x.ok_or_else(|| "expected a factor such as 60x, or max".into())
 }
 
 fn guard(text: &str) -> Result<crate::advice::GuardName, String> {

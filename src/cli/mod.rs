@@ -3,6 +3,7 @@
 mod args;
 mod control;
 mod demo;
+mod export;
 mod headless;
 mod output;
 mod settings;
@@ -41,6 +42,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<ExitCod
         Command::Inspect(args) => headless::inspect(&args),
         Command::Fit(args) => headless::fit(&args),
         Command::Plan(args) => headless::plan(&args),
+        Command::Export(args) => export::export(&args),
         Command::Watch(args) => watch::watch(&args),
         Command::Replay(args) => watch::replay(&args),
         Command::Demo(args) => demo::demo(&args),

@@ -93,6 +93,7 @@ async fn show(
 fn tui_settings(args: &Screen) -> tui::Settings {
     let mut settings = tui::Settings::from_env();
     settings.ascii |= args.ascii;
+    settings.half_blocks |= args.half_blocks;
     settings.no_color |= args.no_color;
     settings.mouse &= !args.no_mouse;
     settings

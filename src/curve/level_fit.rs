@@ -2,6 +2,7 @@
 
 use super::evidence::Evidence;
 use super::future::PastLevel;
+use super::gate;
 use super::level::Points;
 use super::level_laws::{Laws, score_law};
 use super::model::{Curve, CurveModel, MODELS, Refusal};
@@ -13,7 +14,7 @@ use super::series::Observation;
 use super::uncertainty::{self, of, span};
 use super::warm::{Spread, Spreads};
 use super::window::Fitted;
-use crate::units::{self, count};
+use crate::units;
 
 /// Batch sizes that must have reached a level for a law over all levels to speak there.
 const LAW_SIZES: usize = 3;
@@ -109,55 +110,10 @@ impl Level {
         self.entries.push(Entry { kind, curve });
     }
 
-    /// Why a model that needs `needed` sizes may not be fitted: which reached the level, and how far
-    /// the others are from it.
+    /// Why a model that needs `needed` sizes may not be fitted.
     fn gate(&self, needed: usize, laws: &Laws<'_>) -> Option<Refusal> {
-        let reached: Vec<f64> = self.points.reached().map(|p| p.batch_size).collect();
-        if reached.len() >= needed {
-            return None;
-        }
-        let list = |b: &[f64]| b.iter().map(|b| count(*b)).collect::<Vec<_>>().join(", ");
-        let mut has = format!(
-            "{} of {needed} batch sizes needed reached {}",
-            reached.len(),
-            units::loss(self.loss)
-        );
-        if !reached.is_empty() {
-            has = format!("{has}: {}", list(&reached));
-        }
         let law = laws.joint().and_then(|j| j.law.curve(self.loss));
-        let mut near: Vec<String> = Vec::new();
-        let mut never: Vec<f64> = Vec::new();
-        for p in self.points.iter().filter(|p| p.censored) {
-            let so_far = p.ln_tokens().exp();
-            near.push(match law.map(|c| c.tokens(p.batch_size)) {
-                Some(Some(e)) if e > so_far => {
-                    format!("{} about {} more tokens", count(p.batch_size), count(e - so_far))
-                }
-                Some(None) => {
-                    never.push(p.batch_size);
-                    continue;
-                }
-                _ => format!("{} more than its {} tokens", count(p.batch_size), count(so_far)),
-            });
-        }
-        never.dedup();
-        // The points ascend in batch size, and what never arrives are the smallest ones.
-        match never[..] {
-            [] => {}
-            [only] => near.insert(0, format!("{} never gets there by the law", count(only))),
-            [first, .., last] => {
-                let (first, last) = (count(first), count(last));
-                near.insert(0, format!("{first} to {last} never get there by the law"));
-            }
-        }
-        let missing = needed - reached.len();
-        let needs = if near.is_empty() {
-            format!("{missing} more batch sizes trained to this loss")
-        } else {
-            format!("{missing} more that reach it ({})", near.join(", "))
-        };
-        Some(Refusal::new(has, needs))
+        gate::refusal(&self.points, self.loss, needed, |b| law.map(|c| c.tokens(b)))
     }
 
     pub fn candidates(&self) -> Vec<Candidate> {

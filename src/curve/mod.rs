@@ -148,6 +148,7 @@ mod evidence;
 mod fit;
 mod fitter;
 mod future;
+mod gate;
 mod groups;
 mod joint;
 mod kept;

@@ -6,7 +6,7 @@ use super::reading::Due;
 use super::tracked::{Clock, Tracked};
 use super::view;
 use crate::advice::{Plan, PlanOptions};
-use crate::command::{Command, ReplayCommand};
+use crate::command::Command;
 use crate::curve::{FitOptions, FitReport, SavedLaw};
 use crate::error::Result;
 use crate::metrics::{self, Discovery, RunFiles, Source};
@@ -102,7 +102,7 @@ impl Monitor {
             self.runs.iter().enumerate().map(|(i, r)| (r.main.clone(), i)).collect();
         for files in self.discovery.scan() {
             match places.get(&files.main).and_then(|i| self.runs.get_mut(*i)) {
-                Some(known) => extend(known, &files, &self.settings.sources),
+                Some(known) => known.extend(&files, &self.settings.sources),
                 None => self.follow(&files),
             }
         }
@@ -320,12 +320,7 @@ impl Monitor {
                 }
             }
             // The replay driver obeys these before they come here.
-            Command::Replay(
-                ReplayCommand::TogglePause
-                | ReplayCommand::Step
-                | ReplayCommand::Speed(_)
-                | ReplayCommand::Seek(_),
-            ) => {}
+            Command::Replay(_) => {}
         }
     }
 
@@ -384,10 +379,7 @@ impl Monitor {
             read_only: self.settings.read_only,
             runs: self.shown().filter_map(|r| r.view.clone()).collect(),
             fit: Arc::clone(&self.fit),
-            sources: self
-                .shown()
-                .flat_map(|r| r.sources.iter().map(|s| Arc::new(s.status().clone())))
-                .collect(),
+            sources: self.shown().flat_map(|r| r.statuses(self.clock)).map(Arc::new).collect(),
             messages: self.messages.clone(),
         }
     }
@@ -399,14 +391,5 @@ impl Monitor {
 
     pub fn view(&self, id: &str) -> Option<Arc<RunView>> {
         self.runs.iter().find(|r| r.id == id).and_then(|r| r.view.clone())
-    }
-}
-
-/// Files of a known run that appeared later. A rotated past was followed under its old name.
-fn extend(known: &mut Tracked, files: &RunFiles, options: &metrics::Options) {
-    for part in &files.parts {
-        if !RunFiles::is_past(part) && !known.paths().contains(&part.as_path()) {
-            known.add(part, options);
-        }
     }
 }

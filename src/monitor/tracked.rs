@@ -2,7 +2,7 @@
 
 use super::desk::Desk;
 use super::view;
-use crate::metrics::{Input, Options, RunFiles, Source, SourceState};
+use crate::metrics::{Input, Options, RunFiles, Source, SourceState, SourceStatus};
 use crate::refit::Subject;
 use crate::run::{self, Assumptions, Recorder, RunData};
 use crate::snapshot::{Plan, RunPlots, RunView};
@@ -48,8 +48,9 @@ pub(super) struct Tracked {
     loss_now: Option<f64>,
     /// Of `data`; made when first drawn.
     plots: Option<RunPlots>,
-    /// Lines of each file up to the newest record that was told: all that a replay knows of.
-    told: Vec<u64>,
+    /// Lines of each file up to the newest record that was told, and the records: all that a replay
+    /// knows of.
+    told: Vec<(u64, u64)>,
     /// A replay has told all there is.
     pub told_all: bool,
     /// The recorder has seen more than `data` holds.
@@ -109,6 +110,15 @@ impl Tracked {
         self.changed = true;
     }
 
+    /// Follows what appeared later of its files. A rotated past was followed under its old name.
+    pub fn extend(&mut self, files: &RunFiles, options: &Options) {
+        for part in &files.parts {
+            if !RunFiles::is_past(part) && !self.paths().contains(&part.as_path()) {
+                self.add(part, options);
+            }
+        }
+    }
+
     /// Reads at most `budget` bytes of every file. True: there is more to read now.
     pub fn read(&mut self, budget: usize) -> bool {
         let mut more = false;
@@ -142,8 +152,10 @@ impl Tracked {
         for input in inputs {
             match input {
                 Input::Record(record) => {
-                    self.told.resize(self.told.len().max(stream + 1), 0);
-                    self.told[stream] = self.told[stream].max(record.line);
+                    self.told.resize(self.told.len().max(stream + 1), (0, 0));
+                    let (lines, records) = &mut self.told[stream];
+                    *lines = (*lines).max(record.line);
+                    *records += 1;
                     self.recorder.push(stream, record);
                 }
                 Input::Restarted => self.recorder.restarted(stream),
@@ -210,17 +222,25 @@ impl Tracked {
         self.loss_now
     }
 
-    /// Whole lines read, and the bad ones among them. A replay knows of no line that it has not
-    /// come to; of the bad ones beyond those that are kept it knows only at the end.
-    pub fn lines(&self, clock: Clock) -> (u64, u64) {
+    /// What there is to say of each file. A replay knows of no line that it has not come to, nor of
+    /// words that count lines; of the bad ones beyond those that are kept it knows only at the end.
+    pub fn statuses(&self, clock: Clock) -> Vec<SourceStatus> {
         let all = clock == Clock::Live || self.told_all;
         let one = |(i, source): (usize, &Source)| {
-            let s = source.status();
-            let told = self.told.get(i).copied().unwrap_or(0).min(s.lines);
-            let bad = || s.bad_lines.iter().filter(|b| b.line <= told).count() as u64;
-            if all { (s.lines, s.bad_count) } else { (told, bad()) }
+            let mut s = source.status().clone();
+            if all {
+                return s;
+            }
+            let (lines, records) = self.told.get(i).copied().unwrap_or_default();
+            s.lines = s.lines.min(lines);
+            s.records = s.records.min(records);
+            s.bad_lines.retain(|b| b.line <= s.lines);
+            s.bad_count = s.bad_lines.len() as u64;
+            s.notes.retain(|n| !n.starts_with(|c: char| c.is_ascii_digit()));
+            s.restarts.retain(|at| self.data.restarts.iter().any(|r| r.resumed_at == *at));
+            s
         };
-        self.sources.iter().enumerate().map(one).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+        self.sources.iter().enumerate().map(one).collect()
     }
 
     /// A replay shows no run before its first record.

@@ -7,8 +7,10 @@ use crate::run::{self, Phase, RunData};
 use crate::snapshot::{PlotPoint, RunPlots, RunState, RunView, Verdict, VerdictKind};
 use std::sync::Arc;
 
-/// Buckets of a thinned column: two points a column of a wide terminal.
-const PLOT_POINTS: usize = 400;
+/// Buckets of a thinned column: two points a column of a wide terminal, four times zoomed in.
+const PLOT_POINTS: usize = 1600;
+/// Points of B_opt along a run.
+const B_OPT_POINTS: usize = 60;
 const SPARK_POINTS: usize = 24;
 /// A sparkline stands still for this many seconds, so that a screen sends little.
 const SPARK_EVERY: f64 = 10.0;
@@ -46,9 +48,8 @@ pub(super) fn refresh(run: &mut Tracked, context: &Context<'_>) {
 fn view(run: &Tracked, state: RunState, context: &Context<'_>, plots: RunPlots) -> RunView {
     let data = run.data();
     let group = refit::group_of(context.report, &data.id);
-    let (lines, bad_lines) = run.lines(context.clock);
+    let files = run.statuses(context.clock);
     let known = |x: f64| x.is_finite().then_some(x);
-    let sources = || run.sources.iter().map(|s| s.status());
     let verdict = || Verdict {
         kind: VerdictKind::CannotTell,
         text: "cannot tell: no fit yet".into(),
@@ -70,17 +71,19 @@ fn view(run: &Tracked, state: RunState, context: &Context<'_>, plots: RunPlots) 
         tokens_per_second: run::throughput(data),
         last_write: run.last_write(context.at, context.clock),
         paths: data.paths.clone(),
-        format: sources().next().map(|s| s.format.clone()).unwrap_or_default(),
+        format: files.first().map(|s| s.format.clone()).unwrap_or_default(),
         batch_source: data.batch_source,
         tokens_source: data.tokens_source,
         restarts: data.restarts.clone(),
-        notes: sources()
-            .flat_map(|s| s.notes.clone())
-            .chain(data.notes.clone())
+        notes: files
+            .iter()
+            .flat_map(|s| &s.notes)
+            .chain(&data.notes)
+            .cloned()
             .chain(run.resolution())
             .collect(),
-        lines,
-        bad_lines,
+        lines: files.iter().map(|s| s.lines).sum(),
+        bad_lines: files.iter().map(|s| s.bad_count).sum(),
         b_opt: run.plan.as_ref().map(|p| p.b_opt),
         excess_tokens: run.plan.as_ref().and_then(|p| p.excess_tokens_now),
         verdict: run.plan.as_ref().map_or_else(verdict, |p| p.verdict.clone()),
@@ -109,13 +112,13 @@ pub(super) fn state(run: &Tracked, at: f64, clock: Clock) -> RunState {
 /// The plots with what the newest fit says: B_opt along the run, and how far the run lies from the
 /// curve.
 fn with_fit(plots: &RunPlots, run: &str, group: Option<&GroupFit>) -> RunPlots {
-    let b_opt = |p: &PlotPoint| {
-        let iv = group?.b_opt_at(p.mean)?;
+    let b_opt = |[tokens, loss]: &[f64; 2]| {
+        let iv = group?.b_opt_at(*loss)?;
         let known = |x: Option<f64>| x.unwrap_or(f64::NAN);
-        iv.value.map(|v| [p.tokens, known(iv.low), v, known(iv.high)])
+        iv.value.map(|v| [*tokens, known(iv.low), v, known(iv.high)])
     };
-    let every = (plots.loss.len() / 60).max(1);
-    let b_opt = plots.loss.iter().step_by(every).filter_map(b_opt).collect();
+    let every = (plots.smooth.len() / B_OPT_POINTS).max(1);
+    let b_opt = plots.smooth.iter().step_by(every).filter_map(b_opt).collect();
     let residuals = group.map(|g| residuals(g, run)).unwrap_or_default();
     RunPlots { b_opt, residuals, ..plots.clone() }
 }

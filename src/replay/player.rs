@@ -1,11 +1,12 @@
 //! Plays a recording in a thread of its own, at a speed.
 
+use super::changes::Changes;
 use super::recording::{Options, Recording};
 use crate::command::{Command, ReplayCommand};
 use crate::error::{Error, Result};
 use crate::monitor::Handle;
 use crate::refit::Worker;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ReplayView, Snapshot};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,6 +14,8 @@ use tokio::time::{Instant, interval};
 
 /// Ticks of a playing replay.
 const TICK: Duration = Duration::from_millis(100);
+/// On the way to the next change a fit may be due each time so many parts of the record were told.
+const HUNT_PARTS: usize = 200;
 
 /// Plays a recording in a thread of its own.
 ///
@@ -27,7 +30,8 @@ pub fn spawn(mut recording: Recording, options: Options) -> Result<Handle> {
     let (commands, orders) = mpsc::unbounded_channel();
     let (stop, stopped) = oneshot::channel();
     let head = Head::new(&recording, start, options.speed, Instant::now());
-    let player = Player { recording, head, fitting: false };
+    let changes = Changes::new(&recording);
+    let player = Player { recording, head, changes, asked: None, hunting: false };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -43,7 +47,12 @@ pub fn spawn(mut recording: Recording, options: Options) -> Result<Handle> {
 struct Player {
     recording: Recording,
     head: Head,
-    fitting: bool,
+    changes: Changes,
+    /// The key of the fit that is being made, and whether it was left behind by a jump back since:
+    /// then it knows what is still to come, and nothing of it is told.
+    asked: Option<(f64, bool)>,
+    /// On the way to the next change.
+    hunting: bool,
 }
 
 impl Player {
@@ -64,18 +73,39 @@ impl Player {
                     None => return,
                 },
                 outcome = worker.next() => {
-                    self.fitting = !self.recording.monitor.fitted(outcome, self.head.key);
+                    let (asked, left) = self.asked.unwrap_or((self.head.key, false));
+                    let whole = outcome.plans.is_some();
+                    if !left {
+                        self.recording.monitor.fitted(outcome, self.head.key);
+                    }
+                    if whole {
+                        self.asked = None;
+                    }
+                    if whole && !left {
+                        let snapshot = Arc::new(self.recording.monitor.snapshot(self.head.key));
+                        if self.changes.note(asked, &snapshot) {
+                            self.hunting = false;
+                        }
+                        if publish.send(snapshot).is_err() {
+                            return;
+                        }
+                    }
+                }
+                () = std::future::ready(()), if self.hunting && self.asked.is_none() => {
+                    self.hunt();
                 }
                 _ = ticks.tick(), if self.head.playing => {}
             }
             self.head.move_to(Instant::now());
             let key = self.head.key;
-            self.recording.advance(key);
-            if !self.fitting && self.recording.monitor.fit_due() {
-                self.fitting = true;
+            if self.recording.advance(key) {
+                self.leave();
+            }
+            if self.asked.is_none() && self.recording.monitor.fit_due() {
+                self.asked = Some((key, false));
                 worker.request(self.recording.monitor.request(key));
             }
-            let view = self.recording.view(key, self.head.playing, self.head.speed);
+            let view = self.view();
             self.recording.monitor.set_replay(view);
             if self.recording.monitor.has_changed() {
                 let snapshot = Arc::new(self.recording.monitor.snapshot(key));
@@ -86,8 +116,29 @@ impl Player {
         }
     }
 
+    fn view(&self) -> ReplayView {
+        let head = &self.head;
+        let place = |key: f64| (key - head.from) / (head.to - head.from);
+        ReplayView {
+            hunting: self.hunting,
+            changes: self.changes.passed(head.key).into_iter().map(place).collect(),
+            ..self.recording.view(head.key, head.playing, head.speed)
+        }
+    }
+
+    /// A part of the record further, at most to the next bump, which ends it as the end does.
+    fn hunt(&mut self) {
+        let r = &self.recording;
+        let until = self.changes.next_bump(self.head.key).unwrap_or(self.head.to);
+        let part = (r.fed + r.moments.len().div_ceil(HUNT_PARTS)).min(r.moments.len());
+        let reached = r.moments.get(part.saturating_sub(1)).map_or(until, |m| m.key);
+        self.head.hold(reached.max(self.head.key).min(until));
+        self.hunting = self.head.key < until;
+    }
+
     fn obey(&mut self, order: ReplayCommand) {
         self.head.move_to(Instant::now());
+        self.hunting = false;
         match order {
             ReplayCommand::TogglePause => self.head.toggle(),
             ReplayCommand::Step => {
@@ -95,7 +146,39 @@ impl Player {
                 self.head.hold(next.unwrap_or(self.head.to));
             }
             ReplayCommand::Speed(speed) => self.head.speed = speed.max(0.0),
-            ReplayCommand::Seek(position) => self.head.seek(position),
+            ReplayCommand::Seek(position) => self.jump(|head, _| head.place(position)),
+            ReplayCommand::SeekTokens(n) => {
+                // It reads the files from their beginning, which forgets what was told.
+                self.jump(|_, recording| recording.key_of_tokens(n));
+                self.leave();
+            }
+            // Tokens have no seconds.
+            ReplayCommand::SeekSeconds(_) if self.head.by_tokens => {}
+            ReplayCommand::SeekSeconds(s) => self.jump(|head, _| head.from + s),
+            ReplayCommand::NextChange => {
+                self.hunting = self.head.key < self.head.to;
+                self.head.hold(self.head.key);
+            }
+            ReplayCommand::PreviousChange => {
+                let key = self.changes.previous(self.head.key).unwrap_or(self.head.from);
+                self.jump(|_, _| key);
+                self.head.hold(key);
+            }
+        }
+    }
+
+    /// What was told is forgotten: a fit that is being made knows too much.
+    fn leave(&mut self) {
+        self.changes.forget();
+        self.asked = self.asked.map(|(key, _)| (key, true));
+    }
+
+    /// Elsewhere: what is said there is compared with nothing.
+    fn jump(&mut self, to: impl FnOnce(&Head, &mut Recording) -> f64) {
+        let key = to(&self.head, &mut self.recording);
+        if key.is_finite() {
+            self.head.key = key.clamp(self.head.from, self.head.to);
+            self.changes.forget();
         }
     }
 }
@@ -144,9 +227,9 @@ impl Head {
         self.key = key;
     }
 
-    /// To a fraction of the record, 0 to 1.
-    fn seek(&mut self, position: f64) {
-        self.key = self.from + position.clamp(0.0, 1.0) * (self.to - self.from);
+    /// The key of a fraction of the record, 0 to 1.
+    fn place(&self, position: f64) -> f64 {
+        self.from + position.clamp(0.0, 1.0) * (self.to - self.from)
     }
 }
 
@@ -188,7 +271,7 @@ mod tests {
         assert_eq!((head.key, head.playing), (10_100.0, false));
         head.toggle();
         assert!(!head.playing, "there is nothing more to play");
-        head.seek(0.5);
+        head.key = head.place(0.5);
         head.toggle();
         assert_eq!((head.key, head.playing), (5100.0, true));
     }

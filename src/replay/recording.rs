@@ -120,9 +120,10 @@ impl Recording {
         self.moments.last().map_or(0.0, |m| m.key)
     }
 
-    /// Feeds everything up to `key`, from the start where that lies behind.
-    pub(super) fn advance(&mut self, key: f64) {
-        if self.fed > 0 && self.moments[self.fed - 1].key > key {
+    /// Feeds everything up to `key`, from the start where that lies behind. True: it did lie behind.
+    pub(super) fn advance(&mut self, key: f64) -> bool {
+        let behind = self.fed > 0 && self.moments[self.fed - 1].key > key;
+        if behind {
             self.rewind();
         }
         while let Some(m) = self.moments.get(self.fed).filter(|m| m.key <= key) {
@@ -137,10 +138,11 @@ impl Recording {
                 self.monitor.told_all(run);
             }
         }
+        behind
     }
 
     /// Key at which the first run has consumed `tokens`; the end where it never does.
-    fn key_of_tokens(&mut self, tokens: f64) -> f64 {
+    pub(super) fn key_of_tokens(&mut self, tokens: f64) -> f64 {
         let run = &self.runs[self.first].train;
         let i = run.tokens.partition_point(|t| *t < tokens);
         let Some(step) = run.step.get(i).copied() else { return self.to() };
@@ -178,7 +180,33 @@ impl Recording {
             from,
             to,
             by_tokens: self.by_tokens,
+            hunting: false,
+            changes: Vec::new(),
         }
+    }
+
+    /// Where a run's batch size changes, on the axis of the replay, ascending.
+    pub(super) fn bumps(&self) -> Vec<f64> {
+        let mut out = Vec::new();
+        for (index, run) in self.runs.iter().enumerate() {
+            for w in run.segments.windows(2).filter(|w| w[0].batch_size != w[1].batch_size) {
+                let times = run.train.time.iter().skip(w[1].range.start);
+                let time = || times.copied().find(|t| t.is_finite());
+                // The first line under it: tokens beyond those done before, or its own time.
+                let from = match self.by_tokens {
+                    true => self.moments.partition_point(|m| m.key <= w[1].from_tokens),
+                    false => {
+                        let Some(time) = time() else { continue };
+                        self.moments.partition_point(|m| m.key < time)
+                    }
+                };
+                let own = self.moments[from..].iter().find(|m| m.place().0 == index);
+                out.extend(own.map(|m| m.key));
+            }
+        }
+        out.sort_by(f64::total_cmp);
+        out.dedup();
+        out
     }
 
     /// Plays to the end without a clock, with a snapshot after each part of the record and a fit
@@ -209,5 +237,36 @@ impl Recording {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_count_lines_are_said_when_the_lines_were_there() {
+        let line = |step: u64, loss: &str| {
+            format!(
+                "{{\"step\":{step},\"tokens\":{},\"loss\":{loss},\"lr\":1e-3,\"time\":{}}}\n",
+                step * 64,
+                1e9 + step as f64
+            )
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let text: String = (1..=50).map(|s| line(s, "2.5")).collect::<String>() + &line(51, "NaN");
+        std::fs::write(dir.path().join("a.jsonl"), text + &line(52, "2.4")).unwrap();
+        let paths = [dir.path().display().to_string()];
+        let mut recording = Recording::load(&paths, Settings::default()).unwrap();
+        let mut counted = |key: f64| {
+            recording.advance(key);
+            let s = recording.monitor.snapshot(key);
+            let of_files = s.sources.iter().flat_map(|f| &f.notes);
+            let noted = of_files.chain(&s.runs[0].notes).any(|n| n.contains("NaN"));
+            (s.sources[0].lines, s.sources[0].records, noted)
+        };
+        assert_eq!(counted(1e9 + 20.0), (20, 20, false));
+        assert_eq!(counted(1e9 + 52.0), (52, 52, true));
+        assert_eq!(counted(1e9 + 10.0), (10, 10, false), "and again when it was moved back");
     }
 }

@@ -1,5 +1,6 @@
 //! What is looked at: small structs, one per view. No run data.
 
+use super::plot::Lens;
 use crate::snapshot::GuardName;
 
 /// A screen.
@@ -93,8 +94,40 @@ pub(crate) enum CurvePlot {
     /// E over S at one level.
     #[default]
     Curve,
+    /// How far the runs lie from the curve, over the levels.
+    Residuals,
     /// B_opt over the levels.
     OverLoss,
+    /// B_opt over tokens.
+    OverTokens,
+}
+
+impl CurvePlot {
+    pub const ALL: [CurvePlot; 4] =
+        [CurvePlot::Curve, CurvePlot::Residuals, CurvePlot::OverLoss, CurvePlot::OverTokens];
+
+    pub fn next(self) -> CurvePlot {
+        let at = CurvePlot::ALL.iter().position(|p| *p == self).unwrap_or(0);
+        CurvePlot::ALL[(at + 1) % CurvePlot::ALL.len()]
+    }
+}
+
+/// Plots that are zoomed each for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlotKind {
+    Run,
+    Curve,
+    Residuals,
+    OverLoss,
+    OverTokens,
+    Schedule,
+}
+
+/// A picture to be written: the beginning of its file name, and its text.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Picture {
+    pub name: String,
+    pub svg: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -137,9 +170,11 @@ pub struct App {
     pub(crate) selected: Option<String>,
     pub(crate) overview: OverviewState,
     pub(crate) curve: CurveState,
-    /// The token axis of the run view is logarithmic.
-    pub(crate) log_tokens: bool,
-    /// Row of the policy table.
+    /// What is looked at of each plot, by [`PlotKind`].
+    pub(crate) lenses: [Lens; 6],
+    /// Steps from the usual smoothing of the loss.
+    pub(crate) smoothing: i8,
+    /// Row of the policy table; beyond its end is the last one.
     pub(crate) policy: usize,
     /// Lines scrolled back in the control log, and down in the list of problems.
     pub(crate) control_scroll: u16,
@@ -147,6 +182,10 @@ pub struct App {
     pub(crate) popup: Option<Popup>,
     /// The last thing that was said to the person; gone at the next key.
     pub(crate) said: Option<String>,
+    /// To be written to a file.
+    pub(crate) picture: Option<Picture>,
+    /// The place in a replay that is being typed.
+    pub(crate) seek: Option<String>,
     /// To be put into the clipboard of the terminal.
     pub(crate) copy: Option<String>,
     /// The person wants to leave, or to stop for a while.
@@ -160,6 +199,29 @@ impl App {
     /// A screen that shows `view`, with `run` selected.
     pub fn showing(view: View, run: Option<&str>) -> Self {
         App { view, selected: run.map(str::to_string), size: (80, 24), ..App::default() }
+    }
+
+    pub(crate) fn lens(&self, plot: PlotKind) -> &Lens {
+        &self.lenses[plot as usize]
+    }
+
+    pub(crate) fn lens_mut(&mut self, plot: PlotKind) -> &mut Lens {
+        &mut self.lenses[plot as usize]
+    }
+
+    /// The plot of the present view that can be zoomed.
+    pub(crate) fn plot(&self) -> Option<PlotKind> {
+        match self.view {
+            View::Run => Some(PlotKind::Run),
+            View::Schedule => Some(PlotKind::Schedule),
+            View::Curve => Some(match self.curve.plot {
+                CurvePlot::Curve => PlotKind::Curve,
+                CurvePlot::Residuals => PlotKind::Residuals,
+                CurvePlot::OverLoss => PlotKind::OverLoss,
+                CurvePlot::OverTokens => PlotKind::OverTokens,
+            }),
+            View::Overview | View::Control | View::Problems => None,
+        }
     }
 
     pub fn view(&self) -> View {

@@ -16,6 +16,18 @@ const SAME_ANSWER_AFTER: f64 = 2.0;
 pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) -> Option<Command> {
     let run = rows::selected(app, snapshot)?;
     let propose = |change| Some(Command::Propose { run: run.id.clone(), change });
+    if matches!(
+        action,
+        Action::ProposeLarger
+            | Action::ProposeSmaller
+            | Action::ProposeUnitMore
+            | Action::ProposeUnitLess
+            | Action::ProposeLater
+            | Action::ProposeEarlier
+    ) {
+        // What is being tried stands last among the policies: its worth is looked at as it changes.
+        app.policy = usize::MAX;
+    }
     match action {
         Action::Override(n) => toggle_override(app, n, snapshot),
         Action::Write => return write(app, snapshot),

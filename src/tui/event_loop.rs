@@ -113,6 +113,7 @@ async fn show(
     // Runs after each drawing of new data; what comes meanwhile waits for its end.
     let mut pause: Option<Pin<Box<Sleep>>> = None;
     let mut waiting = false;
+    let (pictures, mut written) = tokio::sync::mpsc::unbounded_channel();
     loop {
         if !screen.is_ours() {
             return Err(io::Error::other("a part of boptop panicked; its words stand above"));
@@ -122,6 +123,9 @@ async fn show(
         }
         if std::mem::take(&mut app.suspend) {
             suspend(&mut app, &mut screen, &mut signals, true).await?;
+        }
+        if let Some(picture) = app.picture.take() {
+            picture.write_in_background(pictures.clone());
         }
         draw(&mut screen, &mut app, &snapshot, &theme)?;
         // Goes round until something is to be drawn.
@@ -143,6 +147,7 @@ async fn show(
                         handle(event?, &mut app, &snapshot, &commands);
                     }
                 }
+                Some(words) = written.recv() => app.said = Some(words),
                 () = over(&mut pause), if pause.is_some() => {
                     pause = None;
                     if !std::mem::take(&mut waiting) {

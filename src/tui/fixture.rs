@@ -80,6 +80,12 @@ fn run(id: &str, b: f64, tokens: f64) -> RunView {
     let l = loss(steps, b);
     let opt = b_opt(l.max(2.05));
     let excess = (b / opt).ln().powi(2) * 0.05;
+    let mut plots = plots(&[(0.0, b)], tokens, 0.04);
+    plots.residuals = (0..9)
+        .map(|i| 2.55 - 0.05 * f64::from(i))
+        .filter(|level| steps_to(*level, b).is_some_and(|s| s * b < 4e7))
+        .map(|level| [level, 0.05 * wobble((b + level * 100.0) as usize)])
+        .collect();
     let kind = if b < opt / 1.5 { VerdictKind::Raise } else { VerdictKind::Hold };
     let text = if kind == VerdictKind::Raise { "raise, slowly" } else { "hold" };
     RunView {
@@ -114,7 +120,7 @@ fn run(id: &str, b: f64, tokens: f64) -> RunView {
         },
         plan: None,
         control: ControlView { path: format!("runs/{id}.control.json"), ..ControlView::default() },
-        plots: Arc::new(plots(&[(0.0, b)], tokens, 0.04)),
+        plots: Arc::new(plots),
     }
 }
 
@@ -296,6 +302,8 @@ pub(crate) fn replay() -> Snapshot {
             from: AT - 86_400.0,
             to: AT,
             by_tokens: false,
+            hunting: false,
+            changes: vec![0.12, 0.3],
         }),
         ..sweep()
     }

@@ -39,7 +39,6 @@ pub(crate) enum Action {
     SortReverse,
     SortBy(super::app::SortKey),
     Exclude,
-    LogTokens,
     LowerLevel,
     HigherLevel,
     NextGroup,
@@ -47,6 +46,21 @@ pub(crate) enum Action {
     ToggleModel,
     ToggleModels,
     NextPlot,
+    ZoomIn,
+    ZoomOut,
+    ZoomReset,
+    PanLeft,
+    PanRight,
+    PanUp,
+    PanDown,
+    FlipX,
+    FlipY,
+    Smoother,
+    Rougher,
+    Cursor,
+    /// By so many steps to the right.
+    CursorStep(i8),
+    Picture,
     ProposePlan,
     ProposeLarger,
     ProposeSmaller,
@@ -67,6 +81,13 @@ pub(crate) enum Action {
     SeekForward,
     SeekBackFar,
     SeekForwardFar,
+    NextChange,
+    PreviousChange,
+    /// To thousandths of the record.
+    SeekTo(u16),
+    SeekPrompt,
+    SeekDone,
+    SeekCancel,
 }
 
 /// Where a key means what it means.
@@ -79,7 +100,10 @@ pub(crate) enum Context {
     Schedule,
     Control,
     Problems,
+    Plot,
+    Cursor,
     Replay,
+    Seek,
     Filter,
     Help,
     Approval,
@@ -95,7 +119,10 @@ impl Context {
             Context::Schedule => "schedule",
             Context::Control => "control",
             Context::Problems => "problems",
+            Context::Plot => "plots",
+            Context::Cursor => "plot cursor",
             Context::Replay => "replay",
+            Context::Seek => "while seeking",
             Context::Filter => "while filtering",
             Context::Help => "help",
             Context::Approval => "approval",
@@ -159,6 +186,7 @@ pub(crate) const KEYS: &[Binding] = &[
     b(C::Everywhere, &[ch('5')], A::Show(View::Control), "", "control: what was written and acknowledged"),
     b(C::Everywhere, &[ch('6')], A::Show(View::Problems), "", "problems: bad lines and files"),
     b(C::Everywhere, &[ch('y')], A::Copy, "", "copy through the terminal: the schedule on its screen, else the verdict"),
+    b(C::Everywhere, &[ch('e')], A::Picture, "", "write the plot as a picture (SVG) into the working directory"),
     b(C::Everywhere, &[ctrl('z')], A::Suspend, "", "suspend to the shell"),
     b(C::Everywhere, &[ctrl('l')], A::Redraw, "", "draw the screen anew"),
 
@@ -176,7 +204,8 @@ pub(crate) const KEYS: &[Binding] = &[
 
     b(C::Run, &[ch('l'), RIGHT], A::NextRun, "next run", "next run"),
     b(C::Run, &[ch('h'), LEFT], A::PrevRun, "", "previous run"),
-    b(C::Run, &[ch('L')], A::LogTokens, "log axis", "log or linear token axis"),
+    b(C::Run, &[ch('s')], A::Smoother, "smooth", "smooth the loss more"),
+    b(C::Run, &[ch('S')], A::Rougher, "", "smooth it less"),
 
     b(C::Curve, &[ch(']'), ch('l'), RIGHT], A::LowerLevel, "lower loss", "next lower loss level"),
     b(C::Curve, &[ch('['), ch('h'), LEFT], A::HigherLevel, "higher", "next higher loss level"),
@@ -186,7 +215,7 @@ pub(crate) const KEYS: &[Binding] = &[
     b(C::Curve, &[ch('k'), UP], A::Up, "", "previous model"),
     b(C::Curve, &[ENTER], A::ToggleModel, "", "show or hide that model's curve"),
     b(C::Curve, &[ch('m')], A::ToggleModels, "models", "show all models, or the one that speaks"),
-    b(C::Curve, &[ch('p')], A::NextPlot, "plot", "B_opt over the loss levels, and back"),
+    b(C::Curve, &[ch('p')], A::NextPlot, "plot", "the next plot: curve, residuals, B_opt over the loss, B_opt over tokens"),
 
     b(C::Schedule, &[ch('p')], A::ProposePlan, "propose", "propose the planned schedule"),
     b(C::Schedule, &[ch('+'), ch('=')], A::ProposeLarger, "2B", "propose twice the batch size"),
@@ -216,6 +245,23 @@ pub(crate) const KEYS: &[Binding] = &[
     b(C::Problems, &[ctrl('u'), key(KeyCode::PageUp)], A::PageUp, "", "a page up"),
     b(C::Problems, &[ch('g'), key(KeyCode::Home)], A::First, "", "to the top"),
 
+    b(C::Plot, &[ch('z')], A::ZoomIn, "zoom", "zoom in, about the cursor if there is one"),
+    b(C::Plot, &[ch('Z')], A::ZoomOut, "", "zoom out"),
+    b(C::Plot, &[ch('0')], A::ZoomReset, "", "show all of it"),
+    b(C::Plot, &[ch('H')], A::PanLeft, "", "move what is shown to the left"),
+    b(C::Plot, &[ch('L')], A::PanRight, "", "to the right"),
+    b(C::Plot, &[ch('K')], A::PanUp, "", "upwards"),
+    b(C::Plot, &[ch('J')], A::PanDown, "", "downwards"),
+    b(C::Plot, &[ch('x')], A::FlipX, "", "log or linear axis to the right"),
+    b(C::Plot, &[ch('v')], A::FlipY, "", "log or linear axis upwards"),
+    b(C::Plot, &[ch('c')], A::Cursor, "cursor", "a cursor that reads the exact values, or none"),
+
+    b(C::Cursor, &[ch('l'), RIGHT], A::CursorStep(1), "move", "cursor to the right"),
+    b(C::Cursor, &[ch('h'), LEFT], A::CursorStep(-1), "", "cursor to the left"),
+    b(C::Cursor, &[ch('w')], A::CursorStep(10), "", "further to the right"),
+    b(C::Cursor, &[ch('b')], A::CursorStep(-10), "", "further to the left"),
+    b(C::Cursor, &[ESC], A::Cursor, "no cursor", "no cursor"),
+
     b(C::Replay, &[ch(' ')], A::Pause, "pause", "pause, or play on"),
     b(C::Replay, &[ch('.')], A::Step, "step", "one recorded line further"),
     b(C::Replay, &[ch('>')], A::Faster, "speed", "twice as fast"),
@@ -224,6 +270,15 @@ pub(crate) const KEYS: &[Binding] = &[
     b(C::Replay, &[LEFT], A::SeekBack, "", "1 % back"),
     b(C::Replay, &[shift(KeyCode::Right), ch(')')], A::SeekForwardFar, "", "10 % forward"),
     b(C::Replay, &[shift(KeyCode::Left), ch('(')], A::SeekBackFar, "", "10 % back"),
+
+    b(C::Replay, &[ch('n')], A::NextChange, "change", "on to the next decision or bump, and pause there"),
+    b(C::Replay, &[ch('N')], A::PreviousChange, "", "back to the last one"),
+    b(C::Replay, &[ch(':')], A::SeekPrompt, "", "to a place: 16M (tokens of the first run), 40%, or 90m (after the beginning)"),
+
+    b(C::Seek, &[ENTER], A::SeekDone, "go", "go there"),
+    b(C::Seek, &[ESC, ctrl('c')], A::SeekCancel, "stay", "stay"),
+    b(C::Seek, &[key(KeyCode::Backspace), ctrl('h')], A::Erase, "", "erase a character"),
+    b(C::Seek, &[ctrl('u')], A::EraseAll, "", "erase all"),
 
     b(C::Filter, &[ENTER], A::FilterDone, "keep", "keep the filter"),
     b(C::Filter, &[ESC, ctrl('c')], A::FilterCancel, "clear", "clear the filter"),
@@ -263,10 +318,22 @@ pub(crate) fn contexts(app: &App, snapshot: &Snapshot) -> Vec<Context> {
     if app.overview.typing {
         return vec![C::Filter];
     }
-    let mut out = vec![C::of(app.view), C::Everywhere];
-    if snapshot.replay.is_some() {
-        out.insert(0, C::Replay);
+    if app.seek.is_some() && snapshot.replay.is_some() {
+        return vec![C::Seek];
     }
+    let mut out = Vec::new();
+    let plot = app.plot();
+    if plot.is_some_and(|p| app.lens(p).cursor.is_some()) {
+        out.push(C::Cursor);
+    }
+    if snapshot.replay.is_some() {
+        out.push(C::Replay);
+    }
+    out.push(C::of(app.view));
+    if plot.is_some() {
+        out.push(C::Plot);
+    }
+    out.push(C::Everywhere);
     out
 }
 
@@ -280,7 +347,9 @@ pub(crate) fn action(key: Key, app: &App, snapshot: &Snapshot) -> Option<Action>
         }
     }
     match key.code {
-        KeyCode::Char(c) if contexts.contains(&C::Filter) && !key.ctrl => Some(A::Type(c)),
+        KeyCode::Char(c) if !key.ctrl && matches!(contexts[..], [C::Filter | C::Seek]) => {
+            Some(A::Type(c))
+        }
         _ => None,
     }
 }
@@ -317,9 +386,15 @@ mod tests {
         let views = View::ALL.map(Context::of);
         for b in KEYS.iter().filter(|b| b.context == C::Everywhere) {
             for k in b.keys {
-                for v in views.iter().chain([&C::Replay]) {
+                for v in views.iter().chain([&C::Replay, &C::Plot]) {
                     assert!(!seen.contains_key(&(*v, *k)), "{} hides in {v:?}", k.name());
                 }
+            }
+        }
+        let plotted = [C::Run, C::Curve, C::Schedule, C::Replay];
+        for b in KEYS.iter().filter(|b| b.context == C::Plot) {
+            for (k, v) in b.keys.iter().flat_map(|k| plotted.map(|v| (k, v))) {
+                assert!(!seen.contains_key(&(v, *k)), "{} hides in {v:?}", k.name());
             }
         }
         // In a replay the arrows seek; hjkl still move.

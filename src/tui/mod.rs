@@ -16,7 +16,9 @@ mod event_loop;
 mod key;
 mod keymap;
 mod mouse;
+mod picture;
 mod plot;
+mod plots;
 mod rows;
 mod settings;
 mod terminal;
@@ -41,6 +43,7 @@ mod screens;
 pub use app::{App, View};
 pub use event_loop::{Exit, run};
 pub use keymap::keys_markdown;
+pub use picture::{Shot, picture, write_picture};
 pub use settings::{ColorDepth, Settings, SyncOutput, ThemeName};
 
 use crate::command::Command;

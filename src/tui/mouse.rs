@@ -2,6 +2,7 @@
 
 use super::app::{App, View};
 use super::keymap::Action;
+use super::theme::Theme;
 use super::views;
 use crate::snapshot::Snapshot;
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
@@ -27,6 +28,13 @@ fn click(at: Position, app: &App, snapshot: &Snapshot) -> Option<Action> {
             .into_iter()
             .find(|(_, place)| place.contains(at))
             .map(|(view, _)| Action::Show(view));
+    }
+    if let (Some(row), Some(replay)) = (areas.scrub, &snapshot.replay)
+        && let Some(bar) = views::scrub_bar(&Theme::plain(), replay, row)
+        && bar.contains(at)
+    {
+        let place = f64::from(at.x - bar.x) / f64::from(bar.width.max(2) - 1);
+        return Some(Action::SeekTo((place * 1000.0).round() as u16));
     }
     match app.view {
         View::Overview => views::overview::hit(areas.body, at, app, snapshot),

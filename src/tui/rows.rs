@@ -76,6 +76,19 @@ pub(crate) fn selected<'a>(app: &App, snapshot: &'a Snapshot) -> Option<&'a RunV
         .or_else(|| rows(&app.overview, snapshot).first().copied())
 }
 
+/// The policies side by side: those of the proposal on the table, since its own schedule is among
+/// them, else those of the plan.
+pub(crate) fn policies(run: &RunView) -> &[PolicyOutcome] {
+    let proposed = run.control.proposal.as_ref().map(|p| p.policies.as_slice());
+    let planned = || run.plan.as_ref().map(|p| p.policies.as_slice());
+    proposed.filter(|p| !p.is_empty()).or_else(planned).unwrap_or_default()
+}
+
+/// The policy that is looked at.
+pub(crate) fn policy<'a>(app: &App, policies: &'a [PolicyOutcome]) -> Option<&'a PolicyOutcome> {
+    policies.get(app.policy).or(policies.last())
+}
+
 /// The group of the curve view.
 pub(crate) fn group<'a>(app: &App, snapshot: &'a Snapshot) -> Option<&'a GroupFit> {
     let groups = &snapshot.fit.report.groups;

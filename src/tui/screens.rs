@@ -8,51 +8,124 @@ use ratatui::layout::Rect;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
-fn at_all_sizes(name: &str, snapshot: &Snapshot, keys: &str) {
-    for (w, h) in SIZES {
-        let mut app = App::showing(View::Overview, Some("main-7b"));
-        press(&mut app, keys, snapshot);
-        let text = draw_to_text(snapshot, &app, w, h);
-        for line in text.lines() {
-            assert!(unicode_width::UnicodeWidthStr::width(line) <= usize::from(w));
+/// Its name, what it shows, the keys that lead there.
+type Screen = (&'static str, fn() -> Snapshot, &'static str);
+
+const SCREENS: [Screen; 14] = [
+    ("overview", fixture::sweep, ""),
+    ("run", fixture::sweep, "2"),
+    ("run_zoomed", fixture::sweep, "2 z z c b b S"),
+    ("curve", fixture::sweep, "3"),
+    ("residuals", fixture::sweep, "3 p"),
+    ("over_loss", fixture::sweep, "3 p p"),
+    ("over_tokens", fixture::sweep, "3 p p p"),
+    ("schedule", fixture::proposed, "4 j"),
+    ("control", fixture::sweep, "5"),
+    ("problems", fixture::sweep, "6"),
+    ("approval", fixture::proposed, "4 a"),
+    ("help", fixture::sweep, "?"),
+    ("replay", fixture::replay, "2"),
+    ("empty", fixture::empty, ""),
+];
+
+fn drawn(settings: &Settings, snapshot: &Snapshot, keys: &str, (w, h): (u16, u16)) -> Buffer {
+    let mut app = App::showing(View::Overview, Some("main-7b"));
+    app.size = (w, h);
+    press(&mut app, keys, snapshot);
+    let theme = theme::Theme { zone: jiff::tz::TimeZone::UTC, ..theme::Theme::new(settings) };
+    let mut buf = Buffer::empty(Rect::new(0, 0, w, h));
+    views::draw(theme::Scene { snapshot, app: &app, theme: &theme }, *buf.area(), &mut buf);
+    buf
+}
+
+/// The styles of a buffer: a letter for each cell, and what the letters mean.
+fn styles(buf: &Buffer) -> String {
+    let mut seen: Vec<String> = Vec::new();
+    let mut out = String::new();
+    for y in 0..buf.area.height {
+        let mut line = String::new();
+        for x in 0..buf.area.width {
+            let cell = &buf[(x, y)];
+            let style = format!("{:?} on {:?} {:?}", cell.fg, cell.bg, cell.modifier);
+            let plain = style == "Reset on Reset NONE";
+            let at = seen.iter().position(|s| *s == style).unwrap_or_else(|| {
+                if !plain {
+                    seen.push(style);
+                }
+                seen.len() - usize::from(!plain)
+            });
+            line.push(if plain { ' ' } else { char::from(b'a' + at as u8) });
         }
-        insta::assert_snapshot!(format!("{name}_{w}x{h}"), text);
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    for (i, style) in seen.iter().enumerate() {
+        out.push_str(&format!("{}: {style}\n", char::from(b'a' + i as u8)));
+    }
+    out
+}
+
+#[test]
+fn every_screen_in_words() {
+    for (name, snapshot, keys) in SCREENS {
+        let snapshot = snapshot();
+        for (w, h) in SIZES {
+            let mut app = App::showing(View::Overview, Some("main-7b"));
+            app.size = (w, h);
+            press(&mut app, keys, &snapshot);
+            let text = draw_to_text(&snapshot, &app, w, h);
+            for line in text.lines() {
+                assert!(unicode_width::UnicodeWidthStr::width(line) <= usize::from(w));
+            }
+            insta::assert_snapshot!(format!("{name}_{w}x{h}"), text);
+        }
     }
 }
 
 #[test]
-fn overview() {
-    at_all_sizes("overview", &fixture::sweep(), "");
+fn every_screen_in_colour() {
+    let settings = Settings { depth: super::ColorDepth::Ansi256, ..Settings::default() };
+    for (name, snapshot, keys) in SCREENS {
+        for (w, h) in SIZES {
+            let buf = drawn(&settings, &snapshot(), keys, (w, h));
+            insta::assert_snapshot!(format!("{name}_{w}x{h}_colour"), styles(&buf));
+        }
+    }
 }
 
 #[test]
-fn run() {
-    at_all_sizes("run", &fixture::sweep(), "2");
+fn every_screen_in_ascii() {
+    let settings = Settings { ascii: true, no_color: true, ..Settings::default() };
+    for (name, snapshot, keys) in SCREENS {
+        for (w, h) in SIZES {
+            let text = text::buffer_to_text(&drawn(&settings, &snapshot(), keys, (w, h)));
+            assert!(text.is_ascii(), "{name}:\n{text}");
+            insta::assert_snapshot!(format!("{name}_{w}x{h}_ascii"), text);
+        }
+    }
 }
 
 #[test]
-fn curve() {
-    at_all_sizes("curve", &fixture::sweep(), "3");
+fn without_colour_a_screen_says_the_same() {
+    let colour = Settings::default();
+    let plain = Settings { no_color: true, ..Settings::default() };
+    for (name, snapshot, keys) in SCREENS {
+        for size in SIZES {
+            let s = snapshot();
+            let [a, b] = [&colour, &plain].map(|x| drawn(x, &s, keys, size));
+            assert_eq!(text::buffer_to_text(&a), text::buffer_to_text(&b), "{name}");
+            let reset = ratatui::style::Color::Reset;
+            assert!(b.content().iter().all(|c| c.fg == reset && c.bg == reset), "{name}");
+        }
+    }
 }
 
 #[test]
-fn schedule() {
-    at_all_sizes("schedule", &fixture::proposed(), "4 j");
-}
-
-#[test]
-fn control() {
-    at_all_sizes("control", &fixture::sweep(), "5");
-}
-
-#[test]
-fn problems() {
-    at_all_sizes("problems", &fixture::sweep(), "6");
-}
-
-#[test]
-fn approval() {
-    at_all_sizes("approval", &fixture::proposed(), "4 a");
+fn half_blocks_stand_in_for_braille() {
+    let settings = Settings { half_blocks: true, no_color: true, ..Settings::default() };
+    let text = text::buffer_to_text(&drawn(&settings, &fixture::sweep(), "2", (120, 40)));
+    assert!(!text.chars().any(|c| ('\u{2801}'..='\u{28ff}').contains(&c)), "{text}");
+    insta::assert_snapshot!("run_half_blocks", text);
 }
 
 fn one(name: &str, snapshot: &Snapshot, keys: &str, (w, h): (u16, u16)) {
@@ -62,18 +135,8 @@ fn one(name: &str, snapshot: &Snapshot, keys: &str, (w, h): (u16, u16)) {
 }
 
 #[test]
-fn help() {
-    one("help", &fixture::sweep(), "?", (80, 40));
-}
-
-#[test]
 fn approval_with_a_guard_overridden() {
     one("approval_overridden", &fixture::proposed(), "4 a 1", (80, 40));
-}
-
-#[test]
-fn b_opt_over_the_loss() {
-    one("over_loss", &fixture::sweep(), "3 p", (120, 40));
 }
 
 #[test]
@@ -87,19 +150,9 @@ fn all_models() {
 }
 
 #[test]
-fn replay() {
-    one("replay", &fixture::replay(), "2", (80, 24));
-}
-
-#[test]
 fn read_only_offers_no_approval() {
     let s = Snapshot { read_only: true, ..fixture::proposed() };
     one("read_only", &s, "4", (80, 24));
-}
-
-#[test]
-fn nothing_there_yet() {
-    one("empty", &fixture::empty(), "", (80, 24));
 }
 
 #[test]
@@ -115,38 +168,15 @@ fn too_small_says_so() {
     assert!(text.contains("RUN"), "{text}");
 }
 
-fn buffer(settings: &Settings, snapshot: &Snapshot, keys: &str) -> Buffer {
-    let mut app = App::showing(View::Overview, Some("main-7b"));
-    press(&mut app, keys, snapshot);
-    let theme = theme::Theme::new(settings);
-    let mut buf = Buffer::empty(Rect::new(0, 0, 120, 40));
-    views::draw(theme::Scene { snapshot, app: &app, theme: &theme }, *buf.area(), &mut buf);
-    buf
-}
-
-const VIEWS: [&str; 9] = ["1", "2", "3", "3 p", "4 j", "5", "6", "?", "4 a 1"];
-
 #[test]
-fn no_color_sets_no_colour_in_any_view() {
-    let settings = Settings { no_color: true, ..Settings::default() };
-    for keys in VIEWS {
-        for cell in buffer(&settings, &fixture::proposed(), keys).content() {
-            let reset = ratatui::style::Color::Reset;
-            assert!(cell.fg == reset && cell.bg == reset, "{keys}: {cell:?}");
-        }
-    }
-}
-
-#[test]
-fn ascii_draws_nothing_else_in_any_view() {
+fn ascii_draws_nothing_else_of_a_foreign_name() {
     let settings = Settings { ascii: true, ..Settings::default() };
     let mut s = fixture::proposed();
     std::sync::Arc::make_mut(&mut s.runs[3]).id = "größe-\u{202e}日本".into();
-    for keys in VIEWS {
-        let text = text::buffer_to_text(&buffer(&settings, &s, keys));
-        assert!(text.is_ascii(), "{keys}:\n{text}");
+    for (name, _, keys) in SCREENS {
+        let text = text::buffer_to_text(&drawn(&settings, &s, keys, (120, 40)));
+        assert!(text.is_ascii(), "{name}:\n{text}");
     }
-    insta::assert_snapshot!("ascii_curve", text::buffer_to_text(&buffer(&settings, &s, "3")));
 }
 
 #[test]
@@ -158,7 +188,7 @@ fn colours_come_with_the_depth() {
         (ColorDepth::Rgb, ThemeName::HighContrast),
     ] {
         let settings = Settings { depth, theme, ..Settings::default() };
-        let buf = buffer(&settings, &fixture::proposed(), "1");
+        let buf = drawn(&settings, &fixture::proposed(), "1", (120, 40));
         let coloured = buf.content().iter().filter(|c| c.fg != ratatui::style::Color::Reset);
         assert!(coloured.count() > 20, "{depth:?}");
     }

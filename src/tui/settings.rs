@@ -36,6 +36,8 @@ pub enum SyncOutput {
 pub struct Settings {
     /// No character beyond ASCII is drawn.
     pub ascii: bool,
+    /// Plots are made of half blocks: a font may lack braille.
+    pub half_blocks: bool,
     /// Overrides `depth`.
     pub no_color: bool,
     pub depth: ColorDepth,
@@ -48,6 +50,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             ascii: false,
+            half_blocks: false,
             no_color: false,
             depth: ColorDepth::default(),
             theme: ThemeName::default(),

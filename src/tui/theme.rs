@@ -38,6 +38,8 @@ pub(crate) enum Role {
     BatchOpt,
     /// What is planned and not yet real.
     Planned,
+    /// Ground under the phases of a plot that are not stable.
+    Shade,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +60,8 @@ pub(crate) struct Theme {
     pub depth: ColorDepth,
     pub name: ThemeName,
     pub ascii: bool,
+    /// Plots are made of half blocks: a font may lack braille.
+    pub half_blocks: bool,
     pub zone: jiff::tz::TimeZone,
 }
 
@@ -75,6 +79,7 @@ impl Theme {
             depth: if settings.no_color { ColorDepth::None } else { settings.depth },
             name: settings.theme,
             ascii: settings.ascii,
+            half_blocks: settings.half_blocks,
             zone: jiff::tz::TimeZone::system(),
         }
     }
@@ -85,6 +90,7 @@ impl Theme {
             depth: ColorDepth::None,
             name: ThemeName::Dark,
             ascii: false,
+            half_blocks: false,
             zone: jiff::tz::TimeZone::UTC,
         }
     }
@@ -113,6 +119,31 @@ impl Theme {
             Role::BatchNow => self.hue(Hue::Orange).add_modifier(Modifier::BOLD),
             Role::BatchOpt => self.hue(Hue::Green),
             Role::Planned => self.hue(Hue::Blue),
+            Role::Shade => self.shade(),
+        }
+    }
+
+    /// The ground of a picture that leaves the terminal.
+    pub const PAPER: &str = "#ffffff";
+
+    /// The colour of a role on that ground, as `#rrggbb`.
+    pub fn ink(role: Role) -> String {
+        let theme = Theme { depth: ColorDepth::Rgb, name: ThemeName::Light, ..Theme::plain() };
+        match theme.style(role).fg {
+            Some(Color::Rgb(r, g, b)) => format!("#{r:02x}{g:02x}{b:02x}"),
+            _ => "#1c2024".into(),
+        }
+    }
+
+    /// A ground that is just told from the terminal's own; words say the same where there is none.
+    fn shade(&self) -> Style {
+        let plain = Style::default();
+        match (self.depth, self.name) {
+            (ColorDepth::Rgb, ThemeName::Light) => plain.bg(Color::Rgb(0xee, 0xee, 0xea)),
+            (ColorDepth::Rgb, _) => plain.bg(Color::Rgb(0x22, 0x24, 0x28)),
+            (ColorDepth::Ansi256, ThemeName::Light) => plain.bg(Color::Indexed(255)),
+            (ColorDepth::Ansi256, _) => plain.bg(Color::Indexed(235)),
+            _ => plain,
         }
     }
 
@@ -180,7 +211,7 @@ fn ascii(c: char) -> &'static str {
         '±' => "+/-",
         '─' | '━' | '–' => "-",
         '│' | '┃' | '├' | '┤' => "|",
-        '┌' | '┐' | '└' | '┘' | '┴' | '┬' | '┼' | '╌' => "+",
+        '┌' | '┐' | '└' | '┘' | '┴' | '┬' | '┼' | '┿' | '╌' => "+",
         '▲' => "^",
         '▼' => "v",
         '▸' => ">",

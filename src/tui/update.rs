@@ -1,8 +1,8 @@
 //! Actions to view state and commands: pure.
 
-use super::app::{App, CurvePlot, Popup, SortKey, View};
+use super::app::{App, PlotKind, Popup, SortKey, View};
 use super::keymap::Action;
-use super::{approve, rows, words};
+use super::{approve, plots, rows, words};
 use crate::command::{Command, ReplayCommand};
 use crate::snapshot::Snapshot;
 
@@ -29,7 +29,6 @@ pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) -> Opti
         Action::SelectRow(row) => select(app, snapshot, row),
         Action::NextRun => scroll_runs(app, snapshot, 1),
         Action::PrevRun => scroll_runs(app, snapshot, -1),
-        Action::LogTokens => app.log_tokens = !app.log_tokens,
         _ => return update_view(app, action, snapshot),
     }
     None
@@ -38,9 +37,9 @@ pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) -> Opti
 fn update_view(app: &mut App, action: Action, snapshot: &Snapshot) -> Option<Command> {
     match action {
         Action::Filter => app.overview.typing = true,
-        Action::Type(c) => app.overview.filter.push(c),
-        Action::Erase => drop(app.overview.filter.pop()),
-        Action::EraseAll => app.overview.filter.clear(),
+        Action::Type(c) => typed(app).push(c),
+        Action::Erase => drop(typed(app).pop()),
+        Action::EraseAll => typed(app).clear(),
         Action::FilterDone => app.overview.typing = false,
         Action::FilterCancel => {
             app.overview.typing = false;
@@ -69,12 +68,21 @@ fn update_view(app: &mut App, action: Action, snapshot: &Snapshot) -> Option<Com
             let all = app.curve.shown.iter().all(|s| *s);
             app.curve.shown = [!all; 8];
         }
-        Action::NextPlot => {
-            app.curve.plot = match app.curve.plot {
-                CurvePlot::Curve => CurvePlot::OverLoss,
-                CurvePlot::OverLoss => CurvePlot::Curve,
-            };
-        }
+        Action::NextPlot => app.curve.plot = app.curve.plot.next(),
+        Action::ZoomIn
+        | Action::ZoomOut
+        | Action::ZoomReset
+        | Action::PanLeft
+        | Action::PanRight
+        | Action::PanUp
+        | Action::PanDown
+        | Action::FlipX
+        | Action::FlipY
+        | Action::Smoother
+        | Action::Rougher
+        | Action::Cursor
+        | Action::CursorStep(_)
+        | Action::Picture => plots::update(app, action, snapshot),
         Action::Pause
         | Action::Step
         | Action::Faster
@@ -82,7 +90,13 @@ fn update_view(app: &mut App, action: Action, snapshot: &Snapshot) -> Option<Com
         | Action::SeekBack
         | Action::SeekForward
         | Action::SeekBackFar
-        | Action::SeekForwardFar => return replay(action, snapshot),
+        | Action::SeekForwardFar
+        | Action::NextChange
+        | Action::PreviousChange
+        | Action::SeekTo(_) => return replay(action, snapshot),
+        Action::SeekPrompt => app.seek = Some(String::new()),
+        Action::SeekCancel => app.seek = None,
+        Action::SeekDone => return seek(app, snapshot),
         _ => return approve::update(app, action, snapshot),
     }
     // A filter or an order changed: the selection stays on its run while that is seen.
@@ -121,10 +135,7 @@ fn back(app: &mut App) {
 /// Puts what the view is about into the terminal's clipboard.
 fn copy(app: &mut App, snapshot: &Snapshot) {
     let Some(run) = rows::selected(app, snapshot) else { return };
-    let chosen = || {
-        let plan = run.plan.as_ref()?;
-        plan.policies.get(app.policy).map(|p| p.schedule.as_slice())
-    };
+    let chosen = || rows::policy(app, rows::policies(run)).map(|p| p.schedule.as_slice());
     let schedule = run.control.proposal.as_ref().map(|p| p.schedule.as_slice()).or_else(chosen);
     app.copy = Some(match schedule.filter(|_| app.view == View::Schedule) {
         Some(schedule) => words::what_if(schedule),
@@ -165,11 +176,10 @@ fn scroll(app: &mut App, snapshot: &Snapshot, by: i32) {
             app.curve.model = usize::from(moved(app.curve.model as u16, by).min(last));
         }
         View::Schedule => {
-            let policies = rows::selected(app, snapshot)
-                .and_then(|r| r.plan.as_ref())
-                .map_or(0, |p| p.policies.len());
+            let policies = rows::selected(app, snapshot).map_or(0, |r| rows::policies(r).len());
             let last = policies.saturating_sub(1) as u16;
-            app.policy = usize::from(moved(app.policy as u16, by).min(last));
+            let at = app.policy.min(usize::from(last)) as u16;
+            app.policy = usize::from(moved(at, by).min(last));
         }
         // Newest at the bottom: up goes back in time.
         View::Control => {
@@ -193,6 +203,12 @@ fn select(app: &mut App, snapshot: &Snapshot, row: usize) {
         if app.selected.as_ref() != Some(&run.id) {
             app.control_scroll = 0;
             app.curve.group = None;
+            // What was looked at was a part of the other run.
+            for plot in [PlotKind::Run, PlotKind::Schedule] {
+                let lens = app.lens_mut(plot);
+                lens.reset();
+                lens.cursor = None;
+            }
         }
         app.selected = Some(run.id.clone());
     }
@@ -226,6 +242,45 @@ fn step_group(app: &mut App, snapshot: &Snapshot, forward: bool) {
     app.curve.level = None;
 }
 
+/// The text that keys go to.
+fn typed(app: &mut App) -> &mut String {
+    match &mut app.seek {
+        Some(place) if !app.overview.typing => place,
+        _ => &mut app.overview.filter,
+    }
+}
+
+/// To the place that was typed.
+fn seek(app: &mut App, snapshot: &Snapshot) -> Option<Command> {
+    let text = app.seek.take()?;
+    let command = place(text.trim());
+    let seconds = matches!(command, Some(ReplayCommand::SeekSeconds(_)));
+    if command.is_none() {
+        let words = "expected a place such as 16M (tokens), 40% (of the record) or 90m (after its";
+        app.said = Some(format!("{text}: {words} beginning; s, m, h, d)"));
+    } else if seconds && snapshot.replay.as_ref().is_some_and(|r| r.by_tokens) {
+        app.said = Some("this record has no times: give tokens, such as 16M, or 40%".into());
+        return None;
+    }
+    command.map(Command::Replay)
+}
+
+fn place(text: &str) -> Option<ReplayCommand> {
+    if let Some(share) = text.strip_suffix('%') {
+        let share: f64 = share.trim().parse().ok()?;
+        return (0.0..=100.0).contains(&share).then_some(ReplayCommand::Seek(share / 100.0));
+    }
+    // A small m is minutes: millions of tokens are written with a capital.
+    let units = [('s', 1.0), ('m', 60.0), ('h', 3600.0), ('d', 86_400.0)];
+    for (suffix, seconds) in units {
+        if let Some(n) = text.strip_suffix(suffix) {
+            let n: f64 = n.trim().parse().ok()?;
+            return (n.is_finite() && n >= 0.0).then_some(ReplayCommand::SeekSeconds(n * seconds));
+        }
+    }
+    crate::units::parse_count(text).map(ReplayCommand::SeekTokens)
+}
+
 fn replay(action: Action, snapshot: &Snapshot) -> Option<Command> {
     let replay = snapshot.replay.as_ref()?;
     let seek = |by: f64| ReplayCommand::Seek((replay.position + by).clamp(0.0, 1.0));
@@ -241,6 +296,9 @@ fn replay(action: Action, snapshot: &Snapshot) -> Option<Command> {
         Action::SeekBack => seek(-0.01),
         Action::SeekForwardFar => seek(0.1),
         Action::SeekBackFar => seek(-0.1),
+        Action::NextChange => ReplayCommand::NextChange,
+        Action::PreviousChange => ReplayCommand::PreviousChange,
+        Action::SeekTo(thousandths) => ReplayCommand::Seek(f64::from(thousandths) / 1000.0),
         _ => return None,
     };
     Some(Command::Replay(command))

@@ -3,6 +3,7 @@ use super::super::keymap::Key;
 use super::*;
 use crate::command::Change;
 use crate::snapshot::*;
+use crate::tui::press;
 use std::sync::Arc;
 
 /// Presses keys and returns the commands.
@@ -269,4 +270,46 @@ fn what_is_copied_is_what_the_view_is_about() {
     let proposed = &s.runs.iter().find(|r| r.id == "main-7b").unwrap().control.proposal;
     let last = proposed.as_ref().unwrap().schedule.last().unwrap();
     assert!(schedule.ends_with(&format!("{}:{}", last.from_tokens, last.batch_size_tokens)));
+}
+
+#[test]
+fn a_replay_goes_where_it_is_told() {
+    let s = fixture::replay();
+    let told = |keys: &str| {
+        let mut app = App::showing(View::Run, Some("main-7b"));
+        let commands = press(&mut app, keys, &s);
+        assert!(app.seek.is_none());
+        (commands, app.said)
+    };
+    let one = |command| vec![Command::Replay(command)];
+    assert_eq!(told(": 1 6 M Enter").0, one(ReplayCommand::SeekTokens(16e6)));
+    assert_eq!(told(": 4 0 % Enter").0, one(ReplayCommand::Seek(0.4)));
+    assert_eq!(told(": 9 0 m Enter").0, one(ReplayCommand::SeekSeconds(5400.0)));
+    assert_eq!(told(": 9 Esc").0, []);
+    let (none, said) = told(": n o Enter");
+    assert!(none.is_empty() && said.unwrap().contains("expected a place"));
+    assert_eq!(told("n").0, one(ReplayCommand::NextChange));
+    assert_eq!(told("N").0, one(ReplayCommand::PreviousChange));
+}
+
+#[test]
+fn a_plot_is_zoomed_read_and_pictured() {
+    let s = fixture::sweep();
+    let mut app = App::showing(View::Run, Some("main-7b"));
+    press(&mut app, "c z z h h", &s);
+    let lens = app.lens(PlotKind::Run);
+    let [low, high] = lens.x.unwrap();
+    assert!((high - low - 0.25).abs() < 1e-9 && lens.cursor.unwrap() < 12.4e6);
+    let text = crate::tui::draw_to_text(&s, &app, 120, 40);
+    assert!(text.contains("single steps 2."), "{text}");
+    // Esc takes the cursor away, and only then leaves the screen.
+    press(&mut app, "Esc", &s);
+    assert_eq!((app.lens(PlotKind::Run).cursor, app.view), (None, View::Run));
+    press(&mut app, "x l h", &s);
+    assert_eq!(app.lens(PlotKind::Run).x, None, "another run is seen whole");
+    press(&mut app, "e", &s);
+    let picture = app.picture.take().unwrap();
+    assert!(picture.name.starts_with("boptop-run-") && picture.svg.starts_with("<svg"));
+    press(&mut app, "5 e", &s);
+    assert!(app.picture.is_none() && app.said.unwrap().contains("no plot"));
 }

@@ -61,6 +61,22 @@ impl Axis {
         }
     }
 
+    /// The value at a place.
+    pub fn value(&self, place: f64) -> f64 {
+        match self.scale {
+            Scale::Linear => self.low + (self.high - self.low) * place,
+            Scale::Log => self.low * (self.high / self.low).powf(place),
+        }
+    }
+
+    /// The part between two places, `from < to`; the whole where the numbers are too close to be
+    /// told apart.
+    pub fn part(self, [from, to]: [f64; 2]) -> Axis {
+        let (low, high) = (self.value(from), self.value(to));
+        let part = Axis { low, high, ..self };
+        if low < high && part.place(low + (high - low) / 2.0).is_finite() { part } else { self }
+    }
+
     /// At most `max` round values inside the range, ascending.
     pub fn ticks(&self, max: usize) -> Vec<f64> {
         if max == 0 {
@@ -157,6 +173,17 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn places_and_values_belong_together(
+            low in 1e-6f64..1e12, ratio in 1.01f64..1e9, place in 0.0f64..1.0, log in any::<bool>()
+        ) {
+            let scale = if log { Scale::Log } else { Scale::Linear };
+            let a = axis(low, low * ratio, scale);
+            prop_assert!((a.place(a.value(place)) - place).abs() < 1e-9);
+            let part = a.part([place * 0.5, place * 0.5 + 0.5]);
+            prop_assert!((part.place(a.value(place * 0.5 + 0.25)) - 0.5).abs() < 1e-6);
+        }
+
         #[test]
         fn ticks_lie_inside_ascend_and_are_few(
             low in 1e-6f64..1e12, ratio in 1.0001f64..1e9, max in 1usize..12, log in any::<bool>()

@@ -7,6 +7,8 @@ use crate::tui::theme::Role;
 pub(crate) enum Dots {
     /// 2 x 4 dots to a cell.
     Braille,
+    /// 1 x 2 dots to a cell, for fonts without braille.
+    HalfBlocks,
     /// One dot to a cell.
     Ascii,
 }
@@ -50,6 +52,7 @@ impl Canvas {
     fn grain(&self) -> (usize, usize) {
         match self.dots {
             Dots::Braille => (2, 4),
+            Dots::HalfBlocks => (1, 2),
             Dots::Ascii => (1, 1),
         }
     }
@@ -70,6 +73,7 @@ impl Canvas {
         let cell = &mut self.cells[(y / gy) * self.width + x / gx];
         cell.mask |= match self.dots {
             Dots::Ascii => 1,
+            Dots::HalfBlocks => 1 << (y % 2),
             Dots::Braille => match (x % 2, y % 4) {
                 (0, 3) => 0x40,
                 (1, 3) => 0x80,
@@ -134,6 +138,7 @@ impl Canvas {
         let role = cell.role.filter(|_| cell.mask != 0)?;
         let c = match self.dots {
             Dots::Ascii => cell.ascii.unwrap_or('.'),
+            Dots::HalfBlocks => ['▀', '▄', '█'][usize::from(cell.mask.clamp(1, 3)) - 1],
             Dots::Braille => char::from_u32(0x2800 + u32::from(cell.mask)).unwrap_or(' '),
         };
         Some((c, role))
@@ -146,7 +151,7 @@ impl Canvas {
 }
 
 /// The part of a line inside the unit square (Liang and Barsky 1984).
-fn clip(a: [f64; 2], b: [f64; 2]) -> Option<([f64; 2], [f64; 2])> {
+pub(super) fn clip(a: [f64; 2], b: [f64; 2]) -> Option<([f64; 2], [f64; 2])> {
     if ![a[0], a[1], b[0], b[1]].iter().all(|v| v.is_finite()) {
         return None;
     }
@@ -188,6 +193,16 @@ mod tests {
         assert_eq!(text(&c), ["⠁"]);
         c.set(1, 3, INK);
         assert_eq!(text(&c), ["⢁"]);
+    }
+
+    #[test]
+    fn half_blocks_are_an_upper_and_a_lower_dot() {
+        let mut c = Canvas::new(3, 1, Dots::HalfBlocks);
+        for (x, y) in [(0, 0), (1, 1), (2, 0), (2, 1)] {
+            c.set(x, y, INK);
+        }
+        assert_eq!(text(&c), ["▀▄█"]);
+        assert_eq!(c.size(), (3, 2));
     }
 
     #[test]

@@ -1,41 +1,67 @@
 //! Symbols and words of a chart: a word stands only where no data is.
 
 use super::canvas::Canvas;
-use super::chart::{Chart, Mark};
+use super::cells::Cells;
+use super::model::Mark;
 use crate::tui::text;
 use crate::tui::theme::Role;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-impl Chart<'_> {
+impl Cells<'_> {
     /// Symbols, then words where nothing else is.
     pub(super) fn words(&self, plot: Rect, canvas: &Canvas, taken: &mut [bool], buf: &mut Buffer) {
         let width = canvas.width;
-        for mark in &self.marks {
+        for mark in &self.chart.marks {
             if let Mark::Symbol { at, symbol, role } = mark
-                && let Some((x, y)) = canvas.cell_at(self.at(*at))
+                && let Some((x, y)) = canvas.cell_at(self.chart.at(*at))
             {
                 taken[y * width + x] = true;
                 let at = (plot.x + x as u16, plot.y + y as u16);
                 text::put(buf, self.theme, at, 1, &symbol.to_string(), self.theme.style(*role));
             }
         }
-        for mark in &self.marks {
-            match mark {
-                Mark::Label { at, text, role } => {
-                    let Some((x, y)) = canvas.cell_at(self.at(*at)) else { continue };
-                    self.label(plot, (x, y), text, *role, canvas, taken, buf);
-                }
-                Mark::Top { from, to, text: words, role } => {
-                    let cell =
-                        |v: f64| (self.x.place(v).clamp(0.0, 1.0) * (width as f64 - 1.0)) as usize;
-                    let (a, b) = (cell(*from), cell(*to));
-                    let w = usize::from(text::width(self.theme, words));
-                    if b > a + w {
-                        self.write(plot, (a + 1, 0), words, *role, width, taken, buf);
+        for mark in &self.chart.marks {
+            if let Mark::Label { at, text, role } = mark
+                && let Some((x, y)) = canvas.cell_at(self.chart.at(*at))
+            {
+                self.label(plot, (x, y), text, *role, canvas, taken, buf);
+            }
+        }
+    }
+
+    /// The row above the plot: flags at their places, then words over ranges where none is.
+    pub(super) fn strip(&self, row: Rect, buf: &mut Buffer) {
+        let mut taken = vec![false; usize::from(row.width)];
+        let last = f64::from(row.width) - 1.0;
+        let cell = |v: f64| (self.chart.x.place(v).clamp(0.0, 1.0) * last).round() as usize;
+        let mut write = |from: usize, words: &str, role: Role| {
+            let w = usize::from(text::width(self.theme, words));
+            let near = from.saturating_sub(1)..(from + w + 1).min(taken.len());
+            if from + w > taken.len() || taken[near].iter().any(|t| *t) {
+                return false;
+            }
+            taken[from..from + w].fill(true);
+            let at = (row.x + from as u16, row.y);
+            text::put(buf, self.theme, at, w as u16, words, self.theme.style(role));
+            true
+        };
+        for mark in &self.chart.marks {
+            if let Mark::Flag { x, text, role } = mark
+                && (0.0..=1.0).contains(&self.chart.x.place(*x))
+            {
+                write(cell(*x), text, *role);
+            }
+        }
+        for mark in &self.chart.marks {
+            if let Mark::Top { from, to, text: words, role } = mark {
+                let w = usize::from(text::width(self.theme, words));
+                let (a, b) = (cell(*from) + 1, cell(*to) + 1);
+                for x in a..b.saturating_sub(w) {
+                    if write(x, words, *role) {
+                        break;
                     }
                 }
-                _ => {}
             }
         }
     }

@@ -1,9 +1,9 @@
 //! What there is to say of one run: the verdict with its reasons, the control state, and where the
 //! numbers come from.
 
-use super::run::plots;
-use super::split;
+use super::{run_figure, split};
 use crate::snapshot::*;
+use crate::tui::plot::Lens;
 use crate::tui::text::{self, Pen};
 use crate::tui::theme::{Role, Scene};
 use crate::tui::words;
@@ -34,6 +34,9 @@ impl Widget for Detail<'_> {
         if pen.left() >= 1 {
             pen.wrapped("control  ", &control_line(run), Role::Dim);
         }
+        if pen.left() >= 1 {
+            pen.wrapped("ahead    ", &ahead(run), Role::Dim);
+        }
         if pen.left() >= 2 {
             pen.wrapped("source   ", &source_line(run), Role::Dim);
         }
@@ -43,7 +46,10 @@ impl Widget for Detail<'_> {
             }
         }
         if side {
-            plots(&scene, run, right, buf);
+            match run_figure::figure(run, &Lens::default(), 0) {
+                Some(figure) => figure.draw(scene.theme, right, buf),
+                None => run_figure::nothing(scene, right, buf),
+            }
         }
     }
 }
@@ -59,7 +65,7 @@ pub(crate) fn verdict(pen: &mut Pen<'_>, run: &RunView) {
     }
 }
 
-/// `revision 7 applied · next 4.19M at 250B tokens in 1d 02h · trainer: unit 65,536`
+/// `revision 7 applied · trainer ready, unit 65.5K`
 pub(crate) fn control_line(run: &RunView) -> String {
     let c = &run.control;
     let mut parts = Vec::new();
@@ -71,9 +77,6 @@ pub(crate) fn control_line(run: &RunView) -> String {
     }
     if let Some(p) = &c.proposal {
         parts.push(format!("proposed: {} (4 a)", words::schedule(&p.schedule)));
-    }
-    if let Some(next) = &c.next {
-        parts.push(next_bump(run, next));
     }
     match &c.trainer {
         Some(t) => {
@@ -87,16 +90,44 @@ pub(crate) fn control_line(run: &RunView) -> String {
     parts.join(" · ")
 }
 
-/// `next 4.19M at 250B, in 1d 02h`
-pub(crate) fn next_bump(run: &RunView, next: &Entry) -> String {
-    let (b, at) = (next.batch_size_tokens as f64, next.from_tokens as f64);
-    let away = match (run.tokens, run.tokens_per_second) {
+/// What is to come, and when: `next 4.19M at 250B, in 1d 02h · target 2.13 at 400B, in 3d 01h`.
+/// Empty where nothing is.
+pub(crate) fn ahead(run: &RunView) -> String {
+    let now = run.tokens.unwrap_or(f64::NAN);
+    let size = |e: &Entry| units::count(e.batch_size_tokens as f64);
+    let at = |tokens: f64| format!("{}{}", units::count(tokens), away(run, tokens));
+    let mut parts = Vec::new();
+    let planned = run.plan.iter().flat_map(|p| &p.schedule);
+    let planned = planned.filter(|e| e.from_tokens as f64 > now).min_by_key(|e| e.from_tokens);
+    match (&run.control.next, planned) {
+        (Some(e), _) => parts.push(format!("next {} at {}", size(e), at(e.from_tokens as f64))),
+        (None, Some(e)) => {
+            parts.push(format!("planned {} at {}", size(e), at(e.from_tokens as f64)));
+        }
+        (None, None) => {}
+    }
+    let way = run.plan.iter().flat_map(|p| &p.policies);
+    if let Some(p) = way.min_by_key(|p| p.policy != Policy::Planned)
+        && let Some(target) = p.target_loss
+    {
+        let when = p.tokens.value.map_or("never".into(), |t| format!("at {}", at(t)));
+        parts.push(format!("target {} {when} ({})", units::loss(target), words::policy(p.policy)));
+    }
+    let decay = run.plots.phases.iter().rfind(|p| p.0 == Phase::Decay);
+    if let Some((_, from, _)) = decay {
+        parts.push(format!("decays since {}", units::count(*from)));
+    }
+    parts.join(" · ")
+}
+
+/// `, in 1d 02h`: until a token count, at the present speed.
+fn away(run: &RunView, at: f64) -> String {
+    match (run.tokens, run.tokens_per_second) {
         (Some(t), Some(rate)) if rate > 0.0 && at > t => {
             format!(", in {}", units::duration((at - t) / rate))
         }
         _ => String::new(),
-    };
-    format!("next {} at {}{away}", units::count(b), units::count(at))
+    }
 }
 
 fn source_line(run: &RunView) -> String {

@@ -1,17 +1,23 @@
 //! The screens. Each is a widget for a scene: a snapshot, what is looked at, and a theme.
 
 mod approval;
+mod b_opt_figure;
 mod control;
 mod curve;
+mod curve_figure;
 mod curve_panel;
 mod detail;
 mod help;
 pub(crate) mod overview;
 mod problems;
 mod run;
+mod run_figure;
 mod schedule;
+mod schedule_figure;
 
-use super::app::{App, Popup, View};
+use super::app::{App, PlotKind, Popup, View};
+use super::plot::{Figure, Lens};
+use super::rows;
 use super::text::{Pen, put};
 use super::theme::{Role, Scene};
 use super::widgets::status;
@@ -20,7 +26,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
 
-pub(crate) use status::tabs;
+pub(crate) use status::{scrub_bar, tabs};
 
 /// Below this nothing useful can be shown.
 const LEAST: (u16, u16) = (40, 12);
@@ -88,6 +94,18 @@ pub(crate) fn draw(scene: Scene<'_>, screen: Rect, buf: &mut Buffer) {
         Some(Popup::Help { scroll }) => help::Help(scene, *scroll).render(areas.body, buf),
         Some(Popup::Approval(a)) => approval::Dialog(scene, a).render(areas.body, buf),
         None => {}
+    }
+}
+
+/// The plot of the present view, as a model; `None` where nothing is plotted.
+pub(crate) fn figure(app: &App, snapshot: &Snapshot) -> Option<Figure> {
+    let run = || rows::selected(app, snapshot);
+    match app.view {
+        View::Overview => run_figure::figure(run()?, &Lens::default(), 0),
+        View::Run => run_figure::figure(run()?, app.lens(PlotKind::Run), app.smoothing),
+        View::Curve => curve::figure(app, snapshot),
+        View::Schedule => schedule_figure::figure(run()?, app, app.lens(PlotKind::Schedule)),
+        View::Control | View::Problems => None,
     }
 }
 

@@ -1,9 +1,9 @@
 //! What could be done: the policies side by side, the staircase of one of them, the guards, and
 //! the proposal on its way to an approval.
 
-use super::{above, instead, run, split};
+use super::{above, instead, schedule_figure, split};
 use crate::snapshot::*;
-use crate::tui::plot::{Axis, Chart, Dash, GUTTER, Mark, Scale};
+use crate::tui::app::PlotKind;
 use crate::tui::text::{self, Pen};
 use crate::tui::theme::{Role, Scene};
 use crate::tui::widgets::table::{self, Column};
@@ -49,15 +49,19 @@ impl Widget for Schedule<'_> {
                 .collect();
             return instead(scene, body, "No plan for this run yet.", &why, buf);
         };
-        if plan.policies.is_empty() {
+        let policies = rows::policies(run);
+        if policies.is_empty() {
             let why: Vec<String> = plan.verdict.reasons.clone();
             return instead(scene, body, &plan.verdict.text, &why, buf);
         }
-        let (list, rest) = above(body, plan.policies.len() as u16 + 2);
-        self.policies(plan, list, buf);
+        let (list, rest) = above(body, policies.len() as u16 + 2);
+        self.policies(policies, list, buf);
         let (left, right) = split(rest, rest.width * 11 / 20, 2);
-        let chosen = plan.policies.get(scene.app.policy).or_else(|| plan.policies.first());
-        self.stairs(run, plan, chosen, left, buf);
+        let chosen = rows::policy(scene.app, policies);
+        let lens = scene.app.lens(PlotKind::Schedule);
+        if let Some(figure) = schedule_figure::figure(run, scene.app, lens) {
+            figure.draw(scene.theme, left, buf);
+        }
         let right = Rect { width: right.width.saturating_sub(1), ..right };
         guards(chosen, plan, &mut Pen::new(buf, scene.theme, right));
     }
@@ -79,17 +83,17 @@ impl Schedule<'_> {
         pen.text(&format!("goal: {}{target}", words::goal(plan.goal)), Role::Dim);
     }
 
-    fn policies(&self, plan: &Plan, area: Rect, buf: &mut Buffer) {
+    fn policies(&self, policies: &[PolicyOutcome], area: Rect, buf: &mut Buffer) {
         let theme = self.0.theme;
         let places = table::layout(&COLUMNS, area.x + 2, area.width.saturating_sub(3));
         table::header(buf, theme, &COLUMNS, &places, area.y, None);
-        let leave = plan.policies.iter().find(|p| p.policy == Policy::Leave);
-        for (i, p) in plan.policies.iter().enumerate() {
+        let leave = policies.iter().find(|p| p.policy == Policy::Leave);
+        for (i, p) in policies.iter().enumerate() {
             let y = area.y + 1 + i as u16;
             if y >= area.bottom() {
                 break;
             }
-            if i == self.0.app.policy.min(plan.policies.len() - 1) {
+            if i == self.0.app.policy.min(policies.len() - 1) {
                 table::select(buf, theme, Rect { y, height: 1, ..area });
                 text::put(buf, theme, (area.x, y), 1, "▸", theme.style(Role::Strong));
             }
@@ -112,65 +116,6 @@ impl Schedule<'_> {
             ];
             table::row(buf, theme, &COLUMNS, &places, y, &cells);
         }
-    }
-
-    /// The staircase of the chosen policy beside what leaving it means.
-    fn stairs(
-        &self,
-        run: &RunView,
-        plan: &Plan,
-        chosen: Option<&PolicyOutcome>,
-        area: Rect,
-        buf: &mut Buffer,
-    ) {
-        let Some(policy) = chosen else { return };
-        let theme = self.0.theme;
-        let now = run.tokens.unwrap_or(0.0);
-        let schedule = &policy.schedule;
-        let (title, area) = above(area, 1);
-        let at = Rect { x: title.x + 2, width: title.width.saturating_sub(2), ..title };
-        let words = format!("{}: {}", words::policy(policy.policy), words::schedule(schedule));
-        Pen::new(buf, theme, at).text(&words, Role::Planned);
-        let ends = plan.policies.iter().filter_map(|p| p.tokens.value);
-        let starts = schedule.iter().map(|e| e.from_tokens as f64 * 1.1);
-        let x = Axis::around(
-            ends.chain(starts).chain([0.0, now]).filter(|t| *t <= now.max(1.0) * 20.0),
-            Scale::Linear,
-            0.0,
-            units::count,
-        );
-        let sizes = run.plots.batch_size.iter().map(|b| b[1]);
-        let planned = schedule.iter().map(|e| e.batch_size_tokens as f64);
-        let band = [plan.b_opt.low, plan.b_opt.value, plan.b_opt.high];
-        let y = Axis::around(
-            sizes.chain(planned).chain(band.into_iter().flatten()).chain(run.batch_size),
-            Scale::Log,
-            0.15,
-            units::count,
-        );
-        let (Some(x), Some(y)) = (x, y) else { return };
-        let mut marks = Vec::new();
-        if let (Some(l), Some(h)) = (plan.b_opt.low, plan.b_opt.high) {
-            let points = vec![[x.low, l, h], [now, l, h]];
-            marks.push(Mark::Band { points, role: Role::BatchOpt });
-        }
-        marks.push(Mark::Vertical { x: now, role: Role::Guide, dash: Dash::Dotted });
-        marks.push(Mark::Stairs {
-            points: run::coming(schedule, now),
-            until: policy.tokens.value.unwrap_or(x.high).min(x.high),
-            role: Role::Planned,
-            dash: Dash::Solid,
-            layer: 3,
-        });
-        marks.push(Mark::Stairs {
-            points: run.plots.batch_size.clone(),
-            until: now,
-            role: Role::BatchNow,
-            dash: Dash::Solid,
-            layer: 4,
-        });
-        marks.push(Mark::Top { from: now, to: x.high, text: "now".into(), role: Role::Dim });
-        (&Chart { theme, x, y, marks, x_labels: true, gutter: GUTTER }).render(area, buf);
     }
 
     /// The proposal, and what to press.

@@ -91,27 +91,28 @@ pub(crate) fn said(scene: Scene<'_>) -> Option<String> {
 /// The keys of the present context.
 pub(crate) fn footer(scene: Scene<'_>, row: Rect, buf: &mut Buffer) {
     let Scene { snapshot, app, theme } = scene;
-    if app.overview.typing {
-        let style = theme.style(Role::Strong);
-        let x = text::put(buf, theme, (row.x + 1, row.y), 8, "filter: ", theme.style(Role::Dim));
-        let room = row.right().saturating_sub(x + 1);
-        let x = text::put(buf, theme, (x, row.y), room, &app.overview.filter, style);
-        text::put(buf, theme, (x, row.y), 1, "▏", style);
-        let hint = "Enter keep  Esc clear";
-        if row.right() > x + 24 {
-            let at = (row.right() - 1, row.y);
-            text::put_right(buf, theme, at, 22, hint, theme.style(Role::Dim));
+    match &app.seek {
+        _ if app.overview.typing => {
+            let hint = "Enter keep  Esc clear";
+            return prompt(theme, row, "filter: ", &app.overview.filter, hint, buf);
         }
-        return;
+        Some(place) if snapshot.replay.is_some() => {
+            let hint = "16M tokens, 40%, 90m  Enter go";
+            return prompt(theme, row, "seek to: ", place, hint, buf);
+        }
+        _ => {}
     }
     let contexts = keymap::contexts(app, snapshot);
     let always = if app.popup.is_some() { 0 } else { 16 };
     let mut x = row.x + 1;
     let last = row.right().saturating_sub(always);
+    // What an earlier context takes means nothing here.
+    let mut taken: Vec<keymap::Key> = Vec::new();
     for context in contexts.iter().filter(|c| **c != Context::Everywhere) {
         for b in KEYS.iter().filter(|b| b.context == *context && !b.short.is_empty()) {
             let offered = !(snapshot.read_only && *context == Context::Schedule);
-            let key = b.keys.first().map(keymap::Key::name).unwrap_or_default();
+            let Some(first) = b.keys.first().filter(|k| !taken.contains(k)) else { continue };
+            let key = first.name();
             let w = text::width(theme, &key) + text::width(theme, b.short) + 3;
             if !offered || x + w > last {
                 continue;
@@ -119,6 +120,8 @@ pub(crate) fn footer(scene: Scene<'_>, row: Rect, buf: &mut Buffer) {
             x = text::put(buf, theme, (x, row.y), w, &key, theme.style(Role::Key)) + 1;
             x = text::put(buf, theme, (x, row.y), w, b.short, theme.style(Role::Dim)) + 2;
         }
+        let here = KEYS.iter().filter(|b| b.context == *context);
+        taken.extend(here.flat_map(|b| b.keys));
     }
     if !matches!(app.popup, Some(Popup::Help { .. } | Popup::Approval(_))) && row.width > always {
         let mut x = last;
@@ -129,9 +132,27 @@ pub(crate) fn footer(scene: Scene<'_>, row: Rect, buf: &mut Buffer) {
     }
 }
 
-/// `playing 60x ━━━━━●──── 212B of 300B tokens`
-pub(crate) fn scrub(theme: &Theme, replay: &ReplayView, row: Rect, buf: &mut Buffer) {
-    let state = if replay.playing { "playing" } else { "paused" };
+/// What is being typed, and what ends it.
+fn prompt(theme: &Theme, row: Rect, name: &str, typed: &str, hint: &str, buf: &mut Buffer) {
+    let style = theme.style(Role::Strong);
+    let x = text::put(buf, theme, (row.x + 1, row.y), 10, name, theme.style(Role::Dim));
+    let room = row.right().saturating_sub(x + 1);
+    let x = text::put(buf, theme, (x, row.y), room, typed, style);
+    text::put(buf, theme, (x, row.y), 1, "▏", style);
+    let w = text::width(theme, hint);
+    if row.right() > x + w + 3 {
+        let at = (row.right() - 1, row.y);
+        text::put_right(buf, theme, at, w, hint, theme.style(Role::Dim));
+    }
+}
+
+/// `replay playing 60x `, and how far it has come: `212B of 300B tokens`.
+fn scrub_words(theme: &Theme, replay: &ReplayView) -> (String, String) {
+    let state = match (replay.hunting, replay.playing) {
+        (true, _) => "to the next change",
+        (_, true) => "playing",
+        _ => "paused",
+    };
     let speed = if replay.speed.is_finite() {
         format!("{:.4}", replay.speed).trim_end_matches('0').trim_end_matches('.').to_string() + "x"
     } else {
@@ -143,18 +164,35 @@ pub(crate) fn scrub(theme: &Theme, replay: &ReplayView, row: Rect, buf: &mut Buf
     } else {
         words::day_and_clock(theme, at)
     };
-    let role = if replay.playing { Role::Good } else { Role::Warn };
-    let left = format!("replay {state} {speed} ");
-    let x = text::put(buf, theme, (row.x + 1, row.y), 26, &left, theme.style(role));
+    (format!("replay {state} {speed} "), place)
+}
+
+/// Where the bar itself lies; `None` where there is no room for one.
+pub(crate) fn scrub_bar(theme: &Theme, replay: &ReplayView, row: Rect) -> Option<Rect> {
+    let (left, place) = scrub_words(theme, replay);
+    let x = row.x + 1 + text::width(theme, &left);
     let right = row.right().saturating_sub(text::width(theme, &place) + 1);
-    if right > x + 8 {
-        text::put(buf, theme, (right, row.y), 40, &place, theme.style(Role::Text));
-        let w = right - x - 1;
-        let done = (f64::from(w - 1) * replay.position.clamp(0.0, 1.0)).round() as u16;
-        let bar = "━".repeat(usize::from(done));
-        text::put(buf, theme, (x, row.y), done, &bar, theme.style(role));
-        text::put(buf, theme, (x + done, row.y), 1, "●", theme.style(Role::Strong));
-        let rest = "─".repeat(usize::from(w - 1 - done));
-        text::put(buf, theme, (x + done + 1, row.y), w - 1 - done, &rest, theme.style(Role::Dim));
+    (right > x + 8).then(|| Rect { x, width: right - x - 1, ..row })
+}
+
+/// `replay playing 60x ━━┿━━●──── 212B of 300B tokens`: marked are the decisions and bumps so far.
+pub(crate) fn scrub(theme: &Theme, replay: &ReplayView, row: Rect, buf: &mut Buffer) {
+    let (left, place) = scrub_words(theme, replay);
+    let role = if replay.playing || replay.hunting { Role::Good } else { Role::Warn };
+    text::put(buf, theme, (row.x + 1, row.y), row.width, &left, theme.style(role));
+    let Some(bar) = scrub_bar(theme, replay, row) else { return };
+    text::put(buf, theme, (bar.right() + 1, row.y), 40, &place, theme.style(Role::Text));
+    let column =
+        |position: f64| (f64::from(bar.width - 1) * position.clamp(0.0, 1.0)).round() as u16;
+    let done = column(replay.position);
+    let line = "━".repeat(usize::from(done));
+    text::put(buf, theme, (bar.x, row.y), done, &line, theme.style(role));
+    let rest = "─".repeat(usize::from(bar.width - 1 - done));
+    let at = (bar.x + done + 1, row.y);
+    text::put(buf, theme, at, bar.width - 1 - done, &rest, theme.style(Role::Dim));
+    for position in &replay.changes {
+        let at = (bar.x + column(*position), row.y);
+        text::put(buf, theme, at, 1, "┿", theme.style(Role::Strong));
     }
+    text::put(buf, theme, (bar.x + done, row.y), 1, "●", theme.style(Role::Strong));
 }
