@@ -25,12 +25,17 @@ pub(super) fn scores(levels: &[Level]) -> Vec<ModelScore> {
         }
         (weight > 0.0).then(|| (sum / weight).sqrt())
     };
-    let of = |kind| ModelScore {
-        model: kind,
-        held_out_ln_e: pooled(kind, false),
-        future_ln_e: pooled(kind, true),
+    let scored =
+        |level: &&Level, kind| level.scores.iter().any(|s| s.kind == kind && s.rms().is_some());
+    let of = |kind: ModelKind| {
+        Some(ModelScore {
+            model: kind,
+            lowest_loss: levels.iter().rev().find(|l| scored(l, kind))?.loss(),
+            held_out_ln_e: pooled(kind, false),
+            future_ln_e: pooled(kind, true),
+        })
     };
-    kinds.map(of).into_iter().filter(|s| s.held_out_ln_e.is_some()).collect()
+    kinds.into_iter().filter_map(of).collect()
 }
 
 /// Which model speaks at each level. B_min and B_opt rise as the loss falls; a one-level model whose

@@ -67,6 +67,10 @@ impl Level {
         level
     }
 
+    pub fn loss(&self) -> f64 {
+        self.loss
+    }
+
     fn one_level(&mut self, model: &dyn CurveModel, past: &PastLevel, laws: &Laws<'_>) {
         let kind = model.kind();
         let curve = match self.gate(model.sizes_needed(), laws) {

@@ -220,6 +220,8 @@ pub struct Provisional {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ModelScore {
     pub model: ModelKind,
+    /// The lowest loss at which it could be scored: only scores of like levels compare.
+    pub lowest_loss: f64,
     /// Rms error of ln E at a batch size left out of the fit.
     pub held_out_ln_e: Option<f64>,
     /// Rms error of ln E where a run crossed a level in the second half of its tokens, by a fit to

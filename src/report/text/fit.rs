@@ -54,10 +54,16 @@ fn head(group: &GroupFit) -> String {
 }
 
 fn scores(group: &GroupFit) -> String {
-    let mut table = Table::new(["model", "a batch size left out", "second half of the tokens"]);
+    let mut table =
+        Table::new(["model", "down to loss", "a batch size left out", "second half of the tokens"]);
     for s in &group.scores {
         let error = |x: Option<f64>| maybe(x, |x| format!("{x:.3}"));
-        table.row(vec![name(&s.model), error(s.held_out_ln_e), error(s.future_ln_e)]);
+        table.row(vec![
+            name(&s.model),
+            units::loss(s.lowest_loss),
+            error(s.held_out_ln_e),
+            error(s.future_ln_e),
+        ]);
     }
     table.render(2)
 }
