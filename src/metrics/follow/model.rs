@@ -5,7 +5,7 @@
 use super::{Disk, Follower};
 use std::collections::VecDeque;
 use std::fmt::Debug;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Something that happens to the file, to the system, or to the follower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -272,91 +272,4 @@ pub fn check<W: World>(world: W, program: &[u8], budget: usize) {
     let short = |t: &&str| !contents.iter().any(|c| c.text == **t);
     let short = read.iter().filter(|t| short(t)).count();
     assert!(short <= run.cuts || !there, "{history:?}: a cut untold");
-}
-
-/// Real files in a directory that is empty at first.
-#[derive(Debug)]
-pub struct Real {
-    dir: PathBuf,
-    serial: u32,
-    /// The files that the path and the newest renamed name lead to.
-    old: Option<PathBuf>,
-    disk: super::System,
-}
-
-impl Real {
-    /// `crowded`: handles are given back after every look.
-    pub fn new(dir: &Path, crowded: bool) -> Real {
-        let many = if crowded { 0 } else { usize::MAX };
-        Real { dir: dir.to_path_buf(), serial: 0, old: None, disk: super::System { many } }
-    }
-
-    fn fresh(&mut self, suffix: &str) -> PathBuf {
-        self.serial += 1;
-        self.dir.join(format!("x.jsonl.{suffix}{}", self.serial))
-    }
-}
-
-fn append(path: &Path, bytes: &[u8]) {
-    use std::io::Write;
-    let mut f = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-    f.write_all(bytes).unwrap();
-}
-
-impl World for Real {
-    type Disk = super::System;
-
-    fn disk(&self) -> super::System {
-        self.disk
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.join("x.jsonl")
-    }
-
-    fn exists(&self) -> bool {
-        self.path().exists()
-    }
-
-    fn append(&mut self, bytes: &[u8]) {
-        append(&self.path(), bytes);
-    }
-
-    fn cut(&mut self, len: usize) {
-        let file = std::fs::OpenOptions::new().write(true).open(self.path()).unwrap();
-        if (len as u64) < file.metadata().unwrap().len() {
-            file.set_len(len as u64).unwrap();
-        }
-    }
-
-    fn rename(&mut self) {
-        let to = self.fresh("past");
-        std::fs::rename(self.path(), &to).unwrap();
-        self.old = Some(to);
-    }
-
-    fn append_old(&mut self, bytes: &[u8]) -> bool {
-        self.old.as_ref().map(|old| append(old, bytes)).is_some()
-    }
-
-    fn remove(&mut self) {
-        std::fs::remove_file(self.path()).unwrap();
-        // Its inode must not be the next one's, where nobody holds it.
-        let keep = self.fresh("inode");
-        append(&keep, b"");
-    }
-
-    fn switch(&mut self) {
-        let to = self.fresh("run");
-        append(&to, b"");
-        let link = self.fresh("link");
-        std::os::unix::fs::symlink(&to, &link).unwrap();
-        std::fs::rename(link, self.path()).unwrap();
-    }
-
-    fn fault(&mut self, _: u8) {}
-
-    fn keeps_what_is_held(&self) -> bool {
-        self.disk.many > 0
-    }
 }

@@ -1,13 +1,13 @@
 use super::lying::Lying;
-use super::model::{self, Real};
+use super::model::{self, World};
 use super::*;
 use proptest::prelude::*;
 use std::fs;
 use std::io::Write;
 
-fn append(path: &Path, text: &str) {
+fn append(path: &Path, text: impl AsRef<[u8]>) {
     let mut f = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-    f.write_all(text.as_bytes()).unwrap();
+    f.write_all(text.as_ref()).unwrap();
 }
 
 /// Looks until nothing more comes; each restart begins a new text. Returns the cuts.
@@ -190,7 +190,6 @@ fn a_directory_is_an_error_and_recovers() {
 /// Each of these passes, and nothing is lost or read twice.
 #[test]
 fn a_stale_handle_lost_permission_and_an_old_size_pass() {
-    use model::World;
     for fault in 0..24 {
         let mut world = Lying::default();
         let mut f = Follower { text: true, ..Follower::on(world.disk(), &world.path()) };
@@ -223,7 +222,6 @@ fn a_stale_handle_lost_permission_and_an_old_size_pass() {
 /// Found by the model: the handle of the old file was stale, and the first read of the new failed.
 #[test]
 fn a_new_content_is_told_though_the_look_that_found_it_failed() {
-    use model::World;
     let mut world = Lying::default();
     let mut f = Follower::on(world.disk(), &world.path());
     let mut out = vec![];
@@ -237,6 +235,87 @@ fn a_new_content_is_told_though_the_look_that_found_it_failed() {
     let look = f.look(100, &mut out).unwrap();
     assert!(look.restarted && look.cut.is_some());
     assert_eq!(out, b"old\nnew\n");
+}
+
+/// Real files in a directory that is empty at first.
+#[derive(Debug)]
+struct Real {
+    dir: PathBuf,
+    serial: u32,
+    /// The files that the path and the newest renamed name lead to.
+    old: Option<PathBuf>,
+    disk: System,
+}
+
+impl Real {
+    /// `crowded`: handles are given back after every look.
+    fn new(dir: &Path, crowded: bool) -> Real {
+        let many = if crowded { 0 } else { usize::MAX };
+        Real { dir: dir.to_path_buf(), serial: 0, old: None, disk: System { many } }
+    }
+
+    fn fresh(&mut self, suffix: &str) -> PathBuf {
+        self.serial += 1;
+        self.dir.join(format!("x.jsonl.{suffix}{}", self.serial))
+    }
+}
+
+impl World for Real {
+    type Disk = System;
+
+    fn disk(&self) -> System {
+        self.disk
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join("x.jsonl")
+    }
+
+    fn exists(&self) -> bool {
+        self.path().exists()
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        append(&self.path(), bytes);
+    }
+
+    fn cut(&mut self, len: usize) {
+        let file = std::fs::OpenOptions::new().write(true).open(self.path()).unwrap();
+        if (len as u64) < file.metadata().unwrap().len() {
+            file.set_len(len as u64).unwrap();
+        }
+    }
+
+    fn rename(&mut self) {
+        let to = self.fresh("past");
+        std::fs::rename(self.path(), &to).unwrap();
+        self.old = Some(to);
+    }
+
+    fn append_old(&mut self, bytes: &[u8]) -> bool {
+        self.old.as_ref().map(|old| append(old, bytes)).is_some()
+    }
+
+    fn remove(&mut self) {
+        std::fs::remove_file(self.path()).unwrap();
+        // Its inode must not be the next one's, where nobody holds it.
+        let keep = self.fresh("inode");
+        append(&keep, b"");
+    }
+
+    fn switch(&mut self) {
+        let to = self.fresh("run");
+        append(&to, b"");
+        let link = self.fresh("link");
+        std::os::unix::fs::symlink(&to, &link).unwrap();
+        std::fs::rename(link, self.path()).unwrap();
+    }
+
+    fn fault(&mut self, _: u8) {}
+
+    fn keeps_what_is_held(&self) -> bool {
+        self.disk.many > 0
+    }
 }
 
 proptest! {
