@@ -54,6 +54,8 @@ impl Handle {
 /// A PATH that is not a valid glob, or a thread that cannot be started.
 pub fn spawn(paths: &[String], settings: Settings) -> Result<Handle> {
     let mut monitor = Monitor::new(paths, settings)?;
+    // A little of every file, so that the first screen shows something.
+    monitor.read(0);
     monitor.read_control(clock::now());
     let first = Arc::new(monitor.snapshot(clock::now()));
     let (publish, snapshots) = watch::channel(first);
