@@ -7,6 +7,8 @@ use super::keys::{KeyId, KeyInfo, Keys};
 use super::parse::Hit;
 use super::presets::{PRESETS, Preset};
 
+/// A key that is logged this many times as seldom as another one of its role comes after it.
+const RARE: usize = 32;
 /// A batch size from here on counts tokens rather than sequences.
 const LARGE: f64 = 16384.0;
 
@@ -58,7 +60,12 @@ impl Mapping {
             preset_note: preset.and_then(|p| p.note),
             ..Mapping::default()
         };
+        let mut logged = vec![0usize; keys.infos().len()];
+        for hit in sample.iter().flat_map(|s| &s.hits) {
+            logged[hit.key as usize] += 1;
+        }
         let mut order: Vec<(u8, u16, KeyId, Role)> = Vec::new();
+        let mut most = [0usize; Role::COUNT];
         for (id, info) in keys.infos().iter().enumerate() {
             let given = preset.and_then(|p| in_preset(p, &info.path));
             let tier = match (info.stated, given) {
@@ -68,9 +75,15 @@ impl Mapping {
                 _ => 3,
             };
             let role = if info.stated { info.role } else { given.unwrap_or(info.role) };
+            most[role as usize] = most[role as usize].max(logged[id]);
             order.push((tier, info.rank, id as KeyId, role));
         }
-        order.sort_unstable();
+        // A damaged line, or one of another program, must not take a role from a key that is
+        // always there.
+        order.sort_unstable_by_key(|&(tier, rank, id, role)| {
+            let rare = logged[id as usize] == 0 || logged[id as usize] * RARE < most[role as usize];
+            (tier > 0 && rare, tier, rank, id)
+        });
         for (_, _, id, role) in order {
             m.offer(keys, id, role);
         }

@@ -442,6 +442,25 @@ fn the_configuration_beside_a_log_tells_the_sequence_length() {
     assert_eq!(unit(&large).0.as_deref(), Some("tokens"));
 }
 
+/// Found by fuzzing: a key of a damaged line took the step from the key of all others.
+#[test]
+fn a_key_of_a_damaged_line_takes_no_role_from_one_that_is_always_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.jsonl");
+    let mut text: String =
+        (1..=40).map(|i| format!("{{\"iteration\":{i},\"loss\":2.5,\"lr\":0.1}}\n")).collect();
+    let told = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let (s, inputs) = read(&path, &Options::default());
+        (s.fields.step, last(&records(&inputs), |r| r.step))
+    };
+    let want = (Some("iteration".to_string()), Some(40.0));
+    text.push_str("{\"iteration\": 4, @{\"step\":1,\"loss\n{\"step\":9 \"loss_\n");
+    assert_eq!(told(&text), want);
+    text.push_str("{\"step\":7}\n");
+    assert_eq!(told(&text), want);
+}
+
 /// Lines a second over a file of one's own making; `cargo test --release -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement, not a check"]
