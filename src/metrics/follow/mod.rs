@@ -210,11 +210,19 @@ impl<D: Disk> Follower<D> {
         if let Some(id) = old
             && (self.orphan <= ORPHAN_LOOKS || at_path.is_some())
             && let Some(name) = self.disk.beside(&self.path, id)
-            && let Ok(file) = self.disk.open(&name)
-            && self.disk.stat_open(&file).is_ok_and(|s| s.id == id)
         {
-            self.handle = Some(file);
-            return Ok(());
+            match self.disk.open(&name) {
+                Ok(file) if self.disk.stat_open(&file).is_ok_and(|s| s.id == id) => {
+                    self.handle = Some(file);
+                    return Ok(());
+                }
+                // It is not given up for a failure that may pass.
+                Err(e) if self.orphan <= ORPHAN_LOOKS => {
+                    self.orphan += 1;
+                    return Err(e);
+                }
+                _ => {}
+            }
         }
         match at_path {
             Some(stat) => self.anew(stat, look),

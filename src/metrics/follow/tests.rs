@@ -237,6 +237,26 @@ fn a_new_content_is_told_though_the_look_that_found_it_failed() {
     assert_eq!(out, b"old\nnew\n");
 }
 
+/// Found by the fuzzer: the old file could not be opened once, and was given up.
+#[test]
+fn a_renamed_file_is_not_given_up_for_a_failure_that_passes() {
+    let mut world = Lying::default();
+    let mut f = Follower::on(world.disk(), &world.path());
+    let mut out = vec![];
+    world.append(b"one\n");
+    f.look(100, &mut out).unwrap();
+    world.append(b"two\n");
+    world.fault(0);
+    world.rename();
+    world.append(b"three\n");
+    assert!(f.look(100, &mut out).is_err(), "and the handle is gone");
+    world.fault(1);
+    for _ in 0..6 {
+        let _ = f.look(100, &mut out);
+    }
+    assert_eq!(out, b"one\ntwo\nthree\n");
+}
+
 /// Real files in a directory that is empty at first.
 #[derive(Debug)]
 struct Real {
