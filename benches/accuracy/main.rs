@@ -22,6 +22,8 @@ use sweep::Sweep;
 use table::Outcome;
 
 const THREADS: usize = 2;
+/// Truths that are drawn until one has a sweep that can be asked.
+const TRIES: usize = 100;
 
 fn main() {
     let measuring = std::env::args().any(|a| a == "--bench");
@@ -70,13 +72,17 @@ fn run(cell: &Cell, count: usize, draws: usize, means: &Arc<MeanDynamics>) -> Ve
 /// One sweep and what was said of it; `None` where the truth has no such sweep.
 fn instance(cell: &Cell, seed: u64, draws: usize, means: &Arc<MeanDynamics>) -> Option<Outcome> {
     let mut rng = Pcg64::seed_from_u64(1000 * seed + cell.seed());
-    let (base, loss) = match cell.kind {
-        Kind::Joint => truth::joint(&mut rng),
-        Kind::Rival => truth::rival(&mut rng),
-        Kind::Means => truth::means(&mut rng, means),
-        Kind::Stages => truth::stages(&mut rng),
+    let mut draw = || {
+        let (base, loss) = match cell.kind {
+            Kind::Joint => truth::joint(&mut rng),
+            Kind::Rival => truth::rival(&mut rng),
+            Kind::Means => truth::means(&mut rng, means),
+            Kind::Stages => truth::stages(&mut rng),
+        };
+        Sweep::new(base, loss, cell.sizes, cell.place, &mut rng)
     };
-    let sweep = Sweep::new(base, loss, cell.sizes, cell.place, &mut rng)?;
+    let sweep = (0..TRIES).find_map(|_| draw())?;
+    let loss = sweep.loss();
     let at_loss = match cell.kind {
         Kind::Stages => vec![loss],
         _ => sweep.losses.clone(),

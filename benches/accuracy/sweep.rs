@@ -80,8 +80,16 @@ impl Sweep {
         let mut losses: Vec<f64> =
             [0.35, 0.5, 0.7].map(|f| truth.loss(f * steps, tested.batch_size)).to_vec();
         losses.push(loss);
-        let tokens = rng.random_range(2.0..4.0) * tested.tokens;
-        Some(Sweep { truth, losses, sizes, tokens, best, tested })
+        let mut tokens = rng.random_range(2.0..4.0) * tested.tokens;
+        if matches!(truth.base, Base::Stages(..)) {
+            // One level, to which every size goes that ever gets there.
+            let each = sizes.iter().filter_map(|b| truth.tokens(loss, *b));
+            tokens = 1.5 * each.fold(0.0, f64::max);
+        }
+        // `levels` asks for no loss that fewer than two sizes came down to.
+        let gets = |b: &&f64| truth.tokens(loss, **b).is_some_and(|e| e < 0.8 * tokens);
+        let asked = sizes.iter().filter(gets).count() >= 2;
+        asked.then_some(Sweep { truth, losses, sizes, tokens, best, tested })
     }
 
     /// What the trainers log.

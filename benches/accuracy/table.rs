@@ -137,6 +137,11 @@ impl Share {
         })
     }
 
+    fn add(&mut self, other: Share) {
+        self.hits += other.hits;
+        self.of += other.of;
+    }
+
     fn value(self) -> f64 {
         if self.of == 0 { f64::NAN } else { self.hits as f64 / self.of as f64 }
     }
@@ -263,11 +268,13 @@ pub fn bars(rows: &Rows) -> String {
 
 fn honesty(text: &mut String, rows: &Rows) {
     let answered = |s| s != Said::Nothing;
-    let mut all = Share::default();
+    let (mut all, mut inner, mut sides) = (Share::default(), Share::default(), Share::default());
     let mut outside = Vec::new();
     for (cell, outcomes) in rows {
         let s = coverage(cell, outcomes, answered);
-        all = Share { hits: all.hits + s.hits, of: all.of + s.of };
+        all.add(s);
+        inner.add(coverage(cell, outcomes, |s| s == Said::Inside));
+        sides.add(coverage(cell, outcomes, |s| matches!(s, Said::Low | Said::High)));
         let slack = |p: f64| 3.0 * (p * (1.0 - p) / s.of.max(1) as f64).sqrt();
         if s.of > 0 && !(0.85 - slack(0.85)..=0.95 + slack(0.95)).contains(&s.value()) {
             outside.push(format!("{} ({} %)", cell.name(), s.percent()));
@@ -275,6 +282,10 @@ fn honesty(text: &mut String, rows: &Rows) {
     }
     let x = all.value();
     bar(text, "coverage of nominal 90 %, pooled, 0.85 to 0.95", x, (0.85..=0.95).contains(&x));
+    let x = inner.value();
+    bar(text, "the same of answers with two sides", x, (0.85..=0.95).contains(&x));
+    let x = sides.value();
+    bar(text, "the same of answers with one side, which may be right more often", x, x >= 0.85);
     let x = outside.len() as f64;
     bar(text, "cells beyond three standard errors of 85 to 95 %, 0", x, outside.is_empty());
     for o in outside {

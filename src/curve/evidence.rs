@@ -12,6 +12,9 @@ use super::uncertainty::{LEVEL, open};
 /// Standard errors that make a difference in ln E clear.
 const CLEAR: f64 = 2.0;
 
+/// Noise of a run that never arrived, in ln E, at most.
+const MOST_NOISE: f64 = 0.1;
+
 /// Bounds of B_opt from the points alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Evidence {
@@ -31,8 +34,10 @@ pub(super) struct Evidence {
 impl Evidence {
     pub fn of(points: &Points) -> Option<Evidence> {
         let best = points.best()?;
+        // A run that never arrived might have, but for its noise: that of the surest crossing.
         let clearly_worse = |p: &&Point| {
-            let se = if p.censored { best.se } else { p.se.hypot(best.se) };
+            let se = if p.censored { points.least_se().min(MOST_NOISE) } else { p.se };
+            let se = se.hypot(best.se);
             p.ln_tokens() - best.ln_tokens() > CLEAR * se
         };
         let above = points.iter().filter(|p| p.batch_size < best.batch_size).rfind(clearly_worse);

@@ -121,7 +121,11 @@ pub(super) fn fit_with(
     let mut refused = Vec::new();
     let best = windows.best();
     let past = |w: &Window, f: &Fitted| future::law(f, w, series, &half_series);
-    let mut laws = Laws { rival: best.and_then(Window::rival), ..Laws::default() };
+    let mut laws = Laws {
+        rival: best.and_then(Window::rival),
+        wander: best.map_or(0.0, Window::wander),
+        ..Laws::default()
+    };
     laws.rival_past = best.zip(laws.rival).and_then(|(w, f)| past(w, f));
     let mut tentative = None;
     match joint(windows, series) {
@@ -334,7 +338,8 @@ fn fit_levels(
     }
     at.sort_by(|a, b| b.total_cmp(a));
     at.dedup();
-    let observed: Vec<Vec<Observation>> = at.iter().map(|&l| curves.observe(l)).collect();
+    let observed: Vec<Vec<Observation>> =
+        at.iter().map(|&l| curves.observe(l, laws.wander)).collect();
     let points: Vec<Points> = observed.iter().map(|o| Points::pool(o)).collect();
     let windows = windows_at(&at, &points, &laws.windows);
     let fitted: Vec<Level> = threads::map(&at, |i, &loss| {

@@ -75,7 +75,7 @@ pub(super) struct PastLevel {
 
 impl PastLevel {
     pub fn new(curves: &Curves<'_>, loss: f64, today: &Points) -> PastLevel {
-        let points = Points::pool(&curves.observe(loss));
+        let points = Points::pool(&curves.observe(loss, 0.0));
         let had = |b: f64| points.reached().any(|p| (p.batch_size / b).ln().abs() < 1e-3);
         let later =
             (0..today.len()).filter(|&i| !today[i].censored && !had(today[i].batch_size)).collect();

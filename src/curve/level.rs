@@ -125,6 +125,11 @@ impl Points {
         self.reached().min_by(|a, b| a.ln_tokens().total_cmp(&b.ln_tokens()))
     }
 
+    /// Smallest standard error of the sizes that reached the level.
+    pub(super) fn least_se(&self) -> f64 {
+        self.reached().map(|p| p.se).fold(f64::INFINITY, f64::min)
+    }
+
     pub(super) fn least_ln_steps(&self) -> f64 {
         self.reached().map(|p| p.ln_steps).fold(f64::INFINITY, f64::min)
     }

@@ -81,9 +81,12 @@ fn first_fall(levels: &[Level], choices: &[Option<Choice>]) -> Option<Vec<usize>
         if !falls(b_opt(&upper), b_opt(&lower)) && !falls(upper.b_min(), lower.b_min()) {
             return None;
         }
+        // The law without a floor is one of all levels: that it speaks is no noise of this one.
+        let one_level = |k: ModelKind| !matches!(k, ModelKind::Joint | ModelKind::NoFloor);
         let movable = |&k: &usize| {
-            choices[k].as_ref().is_some_and(|c| c.best != ModelKind::Joint)
+            choices[k].as_ref().is_some_and(|c| one_level(c.best))
                 && levels[k].curve_of(ModelKind::Joint).is_some()
+                && !levels[k].contradicted
         };
         let both: Vec<usize> = [i, j].into_iter().filter(movable).collect();
         (!both.is_empty()).then_some(both)

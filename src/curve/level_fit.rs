@@ -1,5 +1,6 @@
 //! One loss level: every model fitted and scored, one of them speaking, its numbers with intervals.
 
+use super::anchor;
 use super::evidence::Evidence;
 use super::future::PastLevel;
 use super::gate;
@@ -38,6 +39,10 @@ pub(super) struct Level {
     pub scores: Vec<Score>,
     /// Which window's joint law speaks here, and which cannot be told from it.
     windows: Vec<usize>,
+    /// The joint law is held to the points of the level.
+    anchored: bool,
+    /// The points contradict the joint law, wherever it is moved.
+    pub contradicted: bool,
 }
 
 impl Level {
@@ -58,6 +63,8 @@ impl Level {
             entries: Vec::new(),
             scores: Vec::new(),
             windows,
+            anchored: false,
+            contradicted: false,
         };
         for model in MODELS {
             level.one_level(model, past, laws);
@@ -111,7 +118,16 @@ impl Level {
             score.errors.extend(past.law(kind, laws, window, self.loss, &self.points));
             self.scores.push(score);
         }
+        let curve = curve.map(|curve| self.anchor(curve));
         self.entries.push(Entry { kind, curve });
+    }
+
+    /// A joint law that the points contradict is moved to them.
+    fn anchor(&mut self, curve: Curve) -> Curve {
+        let Curve::Law(law, loss) = curve else { return curve };
+        let held = anchor::anchored(&law, loss, &self.points);
+        (self.anchored, self.contradicted) = (held.moved, held.contradicted);
+        Curve::Law(held.law, loss)
     }
 
     /// Why a model that needs `needed` sizes may not be fitted.
@@ -128,7 +144,8 @@ impl Level {
             .filter(|e| e.curve.is_ok())
             .map(|e| {
                 let monotone = matches!(e.kind, ModelKind::Classical | ModelKind::NoFloor);
-                Candidate { kind: e.kind, contradicted: inner && monotone }
+                let missed = e.kind == ModelKind::Joint && self.contradicted;
+                Candidate { kind: e.kind, contradicted: (inner && monotone) || missed }
             })
             .collect()
     }
@@ -150,7 +167,13 @@ impl Level {
         let mut whole = true;
         let one = |(k, entry): (usize, &Entry)| match (&entry.curve, entry.kind) {
             (Err(_), _) | (Ok(_), ModelKind::NoFloor) => Vec::new(),
-            (Ok(_), ModelKind::Joint) => self.law_draws(laws),
+            (Ok(_), ModelKind::Joint) => {
+                let kept = match from {
+                    Spread::Kept(kept) if self.anchored => kept.level(self.loss, entry.kind),
+                    _ => None,
+                };
+                kept.unwrap_or_else(|| self.law_draws(laws, seed.wrapping_add(index as u64)))
+            }
             (Ok(curve), kind) => match (from, MODELS.iter().find(|m| m.kind() == kind)) {
                 (Spread::Fresh, Some(model)) => {
                     let seed = seed.wrapping_add(7919 * (index as u64 + 1) + k as u64);
@@ -167,11 +190,14 @@ impl Level {
         (spreads, whole)
     }
 
-    /// The spreads of the one-level models, to be kept.
+    /// The spreads that belong to this level, to be kept.
     pub fn keep(&self, spreads: &[Vec<Curve>]) -> (f64, Spreads) {
-        let own = self.entries.iter().zip(spreads).filter(|(e, _)| {
-            e.curve.is_ok() && !matches!(e.kind, ModelKind::Joint | ModelKind::NoFloor)
-        });
+        let of_all = |kind: ModelKind| match kind {
+            ModelKind::Joint => !self.anchored,
+            kind => kind == ModelKind::NoFloor,
+        };
+        let own =
+            self.entries.iter().zip(spreads).filter(|(e, _)| e.curve.is_ok() && !of_all(e.kind));
         (self.loss, own.map(|(e, s)| (e.kind, s.clone())).collect())
     }
 
@@ -195,9 +221,14 @@ impl Level {
     }
 
     /// Resampled laws of the windows that hold here.
-    fn law_draws(&self, laws: &Laws<'_>) -> Vec<Curve> {
+    fn law_draws(&self, laws: &Laws<'_>, seed: u64) -> Vec<Curve> {
         let windows = self.windows.iter().filter_map(|&w| laws.windows.get(w));
-        windows.flat_map(|w| &w.draws).filter_map(|law| law.curve(self.loss)).collect()
+        let drawn = windows.flat_map(|w| &w.draws);
+        if self.anchored {
+            uncertainty::anchored_draws(drawn, self.loss, &self.points, seed)
+        } else {
+            drawn.filter_map(|law| law.curve(self.loss)).collect()
+        }
     }
 
     fn model_fit(&self, entry: &Entry, spread: &[Curve]) -> ModelFit {
@@ -274,7 +305,7 @@ impl Level {
         let spoken = choice.and_then(|c| self.curve_of(c.best).map(|curve| (c, curve)));
         let (Some((choice, curve)), Some(evidence)) = (spoken, self.evidence) else {
             level.why = self.silence(laws);
-            if let Some(evidence) = self.evidence.filter(|_| self.points.reached().count() > 1) {
+            if let Some(evidence) = self.evidence {
                 level.b_opt = evidence.b_opt(None, [0.0, f64::INFINITY]);
                 level.why.insert_str(0, "only the points bound the optimum: ");
             }
@@ -284,6 +315,7 @@ impl Level {
             choice.comparable.iter().filter_map(|k| self.curve_of(*k)).collect();
         if choice.comparable.contains(&ModelKind::Joint) {
             let windows = self.windows.iter().filter_map(|&w| laws.windows.get(w));
+            // The law as all levels made it too, where this level moved it.
             others.extend(windows.filter_map(|w| w.fitted.law.curve(self.loss)));
         }
         let spread = span(&curve, &draws, &others);
@@ -299,6 +331,14 @@ impl Level {
             if !names.is_empty() {
                 level.why.push_str(&format!("; cannot be told from: {}", names.join(", ")));
             }
+        }
+        if self.anchored && choice.best == ModelKind::Joint {
+            level
+                .why
+                .push_str("; held to the points of this level, which the law of all levels misses");
+        }
+        if self.contradicted {
+            level.why.push_str("; the points of this level contradict the joint law");
         }
         if let Some(words) = evidence.words(&level.b_opt) {
             level.why.push_str("; ");

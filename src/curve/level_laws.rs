@@ -28,6 +28,8 @@ pub(super) struct WindowLaw<'a> {
 pub(super) struct Laws<'a> {
     pub windows: Vec<WindowLaw<'a>>,
     pub rival: Option<&'a Fitted>,
+    /// How far a run wanders about its course, nats.
+    pub wander: f64,
     pub rival_past: Option<PastLaw>,
     /// Why there is no joint law.
     pub refusal: Option<Refusal>,

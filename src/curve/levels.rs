@@ -16,8 +16,9 @@ impl<'a> Curves<'a> {
         Curves(fitted.map(|s| (s, falling(s))).collect())
     }
 
-    pub fn observe(&self, loss: f64) -> Vec<Observation> {
-        self.0.iter().filter_map(|(s, curve)| observation(s, curve, loss)).collect()
+    /// `wander`: how far a run wanders about its course, nats.
+    pub fn observe(&self, loss: f64, wander: f64) -> Vec<Observation> {
+        self.0.iter().filter_map(|(s, curve)| observation(s, curve, loss, wander)).collect()
     }
 
     pub fn levels(&self, count: usize) -> Vec<f64> {
@@ -111,12 +112,22 @@ fn readable(loss: f64, step: f64, high: f64, low: f64) -> Option<f64> {
 /// loss came down to it, or how far it got without. Runs that drift upward are left out; so are
 /// runs that were below the level when their stable phase began.
 pub fn observe(group: &Group, loss: f64) -> Vec<Observation> {
-    Curves::of(group).observe(loss)
+    Curves::of(group).observe(loss, 0.0)
 }
 
-fn observation(s: &ConstantSeries, curve: &Falling, loss: f64) -> Option<Observation> {
+/// Half the width over which the slope at a crossing is taken, in ln tokens.
+const SLOPE: f64 = 0.15;
+
+fn observation(s: &ConstantSeries, curve: &Falling, loss: f64, wander: f64) -> Option<Observation> {
     let (x, se_ln, censored) = match curve.crossing(loss) {
-        Crossing::At { x, se } => (x, se, false),
+        Crossing::At { x, se } => {
+            let slope = (curve.at(x - SLOPE) - curve.at(x + SLOPE)) / (2.0 * SLOPE);
+            let wandered = if wander > 0.0 { wander / slope.max(1e-9) } else { 0.0 };
+            let se = se.hypot(wandered.min(1.0));
+            // It was there before the run ended: no error leads far beyond that.
+            let left = (s.to_tokens.ln() - x) / 2.2;
+            (x, if wander > 0.0 { se.min(left.max(0.15)) } else { se }, false)
+        }
         Crossing::Never => (s.to_tokens.ln(), 0.0, true),
         Crossing::Before => return None,
     };

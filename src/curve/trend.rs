@@ -4,7 +4,7 @@
 use super::level::{Point, Points};
 use super::report::{LevelFit, Observed, Open};
 use super::series::Observation;
-use crate::units::{count, loss};
+use crate::units::{self, count, loss};
 
 /// Notes for a group, from the highest loss to the lowest.
 pub(super) fn notes(levels: &[LevelFit]) -> Vec<String> {
@@ -12,7 +12,41 @@ pub(super) fn notes(levels: &[LevelFit]) -> Vec<String> {
     notes.extend(edge(levels, Open::Low));
     notes.extend(edge(levels, Open::High));
     notes.extend(moves(levels));
+    notes.extend(seeds(levels));
     notes
+}
+
+/// How far runs of one batch size lie apart in the tokens that they need, over all levels, beside
+/// the error that their crossings claim.
+fn seeds(levels: &[LevelFit]) -> Option<String> {
+    let (mut spread, mut own, mut freedom, mut n) = (0.0, 0.0, 0.0, 0.0);
+    let mut sizes: Vec<f64> = Vec::new();
+    for level in levels {
+        let mut reached: Vec<&Observed> = level.observed.iter().filter(|o| !o.censored).collect();
+        reached.sort_by(|a, b| a.batch_size_tokens.total_cmp(&b.batch_size_tokens));
+        let same = |a: &&Observed, b: &&Observed| {
+            (a.batch_size_tokens / b.batch_size_tokens).ln().abs() < 1e-3
+        };
+        for runs in reached.chunk_by(same).filter(|r| r.len() > 1) {
+            let count = runs.len() as f64;
+            let mean = runs.iter().map(|o| o.tokens.ln()).sum::<f64>() / count;
+            spread += runs.iter().map(|o| (o.tokens.ln() - mean).powi(2)).sum::<f64>();
+            own += runs.iter().map(|o| o.se_ln.powi(2)).sum::<f64>();
+            (freedom, n) = (freedom + count - 1.0, n + count);
+            sizes.push(runs[0].batch_size_tokens);
+        }
+    }
+    sizes.sort_by(f64::total_cmp);
+    sizes.dedup_by(|a, b| (*a / *b).ln().abs() < 1e-3);
+    (freedom > 0.0).then(|| {
+        format!(
+            "runs of one batch size differ by {} in the tokens to a loss (standard deviation, at {}); \
+             their crossings claim an error of {}",
+            units::percent((spread / freedom).sqrt()),
+            sizes.iter().map(|b| count(*b)).collect::<Vec<_>>().join(", "),
+            units::percent((own / n).sqrt())
+        )
+    })
 }
 
 /// The best size is at the edge of the tested ones: at which levels, and how its lead over the next

@@ -65,18 +65,16 @@ fn options(loss: f64, seed: u64) -> FitOptions {
     FitOptions { at_loss, draws: 100, seed, ..FitOptions::default() }
 }
 
-/// Share of instances, and the median error, of some sweeps of the joint law.
+/// What some sweeps of the joint law led to; `benches/accuracy` has the whole table.
 struct Outcome {
     errors: Vec<f64>,
-    covered: usize,
-    one_sided: usize,
     answered: usize,
     waste: Vec<f64>,
 }
 
 fn instances(n: usize, size_count: usize, noise: f64) -> Outcome {
     let mut rng = Pcg64::seed_from_u64(7);
-    let mut out = Outcome { errors: vec![], covered: 0, one_sided: 0, answered: 0, waste: vec![] };
+    let mut out = Outcome { errors: vec![], answered: 0, waste: vec![] };
     for i in 0..n {
         let law = random_law(&mut rng);
         let loss = 2.2;
@@ -90,10 +88,6 @@ fn instances(n: usize, size_count: usize, noise: f64) -> Outcome {
             continue;
         }
         out.answered += 1;
-        out.one_sided += usize::from(b.open != Open::None);
-        let above = b.low.is_none_or(|low| truth >= low);
-        let below = b.high.is_none_or(|high| truth <= high);
-        out.covered += usize::from(above && below);
         if let Some(v) = b.value {
             out.errors.push((v / truth).ln().abs());
             let e = law.tokens_to(loss, v).unwrap_or(f64::INFINITY);
@@ -107,35 +101,6 @@ fn instances(n: usize, size_count: usize, noise: f64) -> Outcome {
 
 fn median(v: &[f64]) -> f64 {
     v.get(v.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-#[test]
-#[ignore = "prints a table; minutes"]
-fn table() {
-    let n = std::env::var("N").map_or(60, |n| n.parse().unwrap());
-    for size_count in [5, 8, 12] {
-        for noise in [0.005, 0.015] {
-            let o = instances(n, size_count, noise);
-            println!(
-                "{size_count} sizes, {noise} nats: answered {} median {:.4} covered {:.2} one-sided {:.2} waste median {:.4} p95 {:.4}",
-                o.answered,
-                median(&o.errors),
-                o.covered as f64 / o.answered as f64,
-                o.one_sided as f64 / o.answered as f64,
-                median(&o.waste),
-                o.waste.get(o.waste.len() * 95 / 100).copied().unwrap_or(f64::NAN)
-            );
-        }
-    }
-    let (mut inner, mut low) = (0, 0);
-    for i in 0..n {
-        let g = rival_sweep(i as u64, 6);
-        let fit = fit_group(&g, &options(2.5, i as u64));
-        let l = fit.levels.last().unwrap();
-        inner += usize::from(l.b_opt.open == Open::None && l.b_opt.low.is_some());
-        low += usize::from(l.b_opt.open == Open::Low);
-    }
-    println!("rival: inner {inner} low {low} of {n}");
 }
 
 fn rival_sweep(seed: u64, n: usize) -> Group {

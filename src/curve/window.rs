@@ -73,6 +73,12 @@ impl Window {
         }
     }
 
+    /// How far a run wanders about its course, nats, by the law that leaves least.
+    pub fn wander(&self) -> f64 {
+        let each = self.laws.iter().map(|f| wander(&f.law, &self.set));
+        each.min_by(f64::total_cmp).unwrap_or(0.0)
+    }
+
     pub fn rival(&self) -> Option<&Fitted> {
         self.laws.iter().find(|f| matches!(f.law, AnyLaw::NoFloor(_)))
     }
@@ -232,6 +238,32 @@ pub(super) fn rms(law: &AnyLaw, set: &SeriesSet) -> f64 {
         weight += p.weight;
     }
     (sum / weight.max(f64::MIN_POSITIVE)).sqrt()
+}
+
+/// Steps of a run between which its slow wander has become another one, in ln tokens.
+const APART: f64 = 0.3;
+
+/// How far the loss of a run wanders about any smooth course, nats: more slowly than its lines show,
+/// faster than a law is wrong. Robust, from second differences of what the law leaves.
+pub(super) fn wander(law: &AnyLaw, set: &SeriesSet) -> f64 {
+    let mut all = Vec::new();
+    for run in &set.runs {
+        let points = &set.points[run.range.clone()];
+        let [first, .., last] = points else { continue };
+        let width = (last.ln_steps - first.ln_steps) / (points.len() - 1) as f64;
+        let far = ((APART / width).round() as usize).max(1);
+        let left = |i: usize| {
+            let p: &super::data::LawPoint = &points[i];
+            p.loss - law.loss(p.ln_steps.exp(), p.ln_batch.exp())
+        };
+        all.extend(
+            (far..points.len().saturating_sub(far))
+                .map(|i| (left(i - far) - 2.0 * left(i) + left(i + far)).abs() / 6f64.sqrt()),
+        );
+    }
+    all.retain(|x| x.is_finite());
+    all.sort_by(f64::total_cmp);
+    1.4826 * all.get(all.len() / 2).copied().unwrap_or(0.0)
 }
 
 fn prediction_error(law: &AnyLaw, set: &SeriesSet, size: usize, from: f64) -> f64 {
