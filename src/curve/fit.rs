@@ -18,7 +18,7 @@ use super::series::{ConstantSeries, Group, Observation};
 use super::threads;
 use super::trend;
 use super::uncertainty;
-use super::warm::{Draws, Folds, Spread, Spreads};
+use super::warm::{Draws, Spread, Spreads};
 use super::window::{Fitted, Window, Windows};
 use super::{GroupOptions, Law, Memory, group_runs};
 use crate::run::RunData;
@@ -97,7 +97,7 @@ impl<'a> Shared<'a> {
 /// Fits one group.
 pub fn fit_group(group: &Group, options: &FitOptions) -> GroupFit {
     let shared = Shared::new(group);
-    let windows = Windows::fit(&shared.series, &Folds::default());
+    let windows = Windows::fit(&shared.series);
     fit_with(&shared, &windows, options, Spread::Fresh).fit
 }
 

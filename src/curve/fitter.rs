@@ -1,10 +1,10 @@
 //! Fitting again and again as runs grow: a new line of one run does not refit the world.
 //!
 //! What did not change is not computed again, and what is kept is keyed by all that it depends on:
-//! the bins of a run by its rows, the fit of a group by its series and the options. What did change is
-//! fitted as from nothing, with one exception: the fits that leave a batch size out begin where the
-//! earlier ones ended. So the law, the curves, B_opt and their intervals are those of [`super::fit`], and the
-//! scores differ by the solver's tolerance.
+//! the bins of a run by its rows, the laws of a group by its series, its fit by those and the options.
+//! What did change is fitted as from nothing: to begin where an earlier fit ended would leave fits
+//! that the data hold loosely (a batch size left out of five) in another place than [`super::fit`],
+//! and the model that speaks could hang on what was fitted before.
 
 use super::FitOptions;
 use super::fit::{Made, Shared, describe, fit_with};
@@ -12,7 +12,7 @@ use super::groups::grouped;
 use super::kept::Kept;
 use super::report::{FitReport, GroupFit};
 use super::series::Group;
-use super::warm::{Draws, Folds, Spread};
+use super::warm::{Draws, Spread};
 use super::window::Windows;
 use crate::run::RunData;
 use std::collections::HashMap;
@@ -75,12 +75,11 @@ impl Fitter {
         earlier.whole.as_ref().filter(|(o, _)| o == options).map(|(_, fit)| fit)
     }
 
-    /// The windows of a group: kept where it is the same one, else from where the last ones ended.
+    /// The windows of a group: kept where it is the same one.
     fn windows(&self, shared: &Shared<'_>) -> Windows {
         match self.groups.get(&shared.group.id) {
             Some(earlier) if earlier.group == *shared.group => earlier.windows.clone(),
-            Some(earlier) => Windows::fit(&shared.series, &Folds::of(&earlier.windows)),
-            None => Windows::fit(&shared.series, &Folds::default()),
+            _ => Windows::fit(&shared.series),
         }
     }
 
@@ -156,7 +155,7 @@ mod tests {
         prop_assert!(near(a.b_opt.value, b.b_opt.value, 1e-9));
         prop_assert_eq!(a.b_opt.open, b.b_opt.open);
         for (x, y) in a.models.iter().zip(&b.models) {
-            prop_assert!(near(x.held_out_ln_e, y.held_out_ln_e, 0.02), "{:?} {:?}", x, y);
+            prop_assert!(near(x.held_out_ln_e, y.held_out_ln_e, 1e-9), "{:?} {:?}", x, y);
         }
         Ok(())
     }
@@ -167,7 +166,7 @@ mod tests {
             prop_assert_eq!(&a.runs, &b.runs);
             prop_assert_eq!(a.law.as_ref().map(|l| l.law), b.law.as_ref().map(|l| l.law));
             let held = |g: &GroupFit| g.law.as_ref().and_then(|l| l.held_out_nats);
-            prop_assert!(near(held(a), held(b), 0.02));
+            prop_assert!(near(held(a), held(b), 1e-9));
             prop_assert_eq!(a.levels.len(), b.levels.len());
             for (a, b) in a.levels.iter().zip(&b.levels) {
                 same_level(a, b)?;

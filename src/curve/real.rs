@@ -68,7 +68,7 @@ fn the_decays_of_the_first_sweep_are_described_in_intrinsic_time() {
 fn the_memory_does_not_move_with_the_window_of_the_law() {
     let group = group_runs(&fixture::sweep("mlp_sweep"), &GroupOptions::default()).remove(0);
     let series = super::data::usable(&group);
-    let windows = super::window::Windows::fit(&series, &super::warm::Folds::default());
+    let windows = super::window::Windows::fit(&series);
     let left: Vec<f64> = windows
         .all
         .iter()

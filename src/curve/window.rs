@@ -9,7 +9,6 @@ use super::data::SeriesSet;
 use super::model::{AnyLaw, LAWS, LossModel, Refusal};
 use super::series::ConstantSeries;
 use super::threads;
-use super::warm::Folds;
 
 /// Bins that each batch size must keep after the burn-in, and the factor of tokens they must span.
 const LEAST_BINS: usize = 8;
@@ -98,8 +97,7 @@ impl Windows {
         self.all.get(self.best)
     }
 
-    /// `folds`: where fits to left-out sizes may begin.
-    pub fn fit(series: &[&ConstantSeries], folds: &Folds) -> Windows {
+    pub fn fit(series: &[&ConstantSeries]) -> Windows {
         let burn_ins = burn_ins(series);
         // Every window is judged where all of them look.
         let scored_from = burn_ins.last().copied().unwrap_or(0.0);
@@ -107,10 +105,8 @@ impl Windows {
         for &burn_in in &burn_ins {
             let set = SeriesSet::new(series, burn_in);
             let before = all.last().map(|w: &Window| w.laws.clone()).unwrap_or_default();
-            let laws = LAWS
-                .iter()
-                .filter_map(|m| fit_law(*m, &set, [burn_in, scored_from], &before, folds))
-                .collect();
+            let laws =
+                LAWS.iter().filter_map(|m| fit_law(*m, &set, scored_from, &before)).collect();
             all.push(Window { burn_in, set, laws });
         }
         let mut windows = Windows { all, best: 0, comparable: Vec::new() };
@@ -198,9 +194,8 @@ fn burn_ins(series: &[&ConstantSeries]) -> Vec<f64> {
 fn fit_law(
     model: &'static dyn LossModel,
     set: &SeriesSet,
-    [burn_in, scored_from]: [f64; 2],
+    scored_from: f64,
     before: &[Fitted],
-    folds: &Folds,
 ) -> Option<Fitted> {
     if set.sizes.len() < model.sizes_needed() {
         return None;
@@ -219,8 +214,7 @@ fn fit_law(
     };
     if set.sizes.len() > model.sizes_needed() {
         let left_out = threads::map(&set.sizes, |size, &batch_size| {
-            let start = folds.start(model.name(), burn_in, &found.found, batch_size);
-            let law = model.minimum(&set.without(size), start.or(Some(&found.found)))?.found;
+            let law = model.minimum(&set.without(size), Some(&found.found))?.found;
             let rms_nats = prediction_error(&law, set, size, scored_from);
             Some(LeftOut { batch_size, law, rms_nats })
         });
