@@ -27,7 +27,7 @@ fn say(error: &Error) {
         cause = inner.source();
     }
     // File names and log lines are other people's words.
-    eprintln!("{}", cli::fit_for_terminal(&text));
+    cli::talk(&format!("{text}\n"));
 }
 
 const _: () = assert!(ExitCode::Interrupted as i32 == 130);

@@ -3,7 +3,7 @@
 
 pub use crate::advice::{
     Entry, Goal, GuardAnswer, GuardName, Now, Plan, Policy, PolicyOutcome, TrainerLimits, Verdict,
-    VerdictKind, minicpm_mark,
+    VerdictKind, megatron, minicpm_mark,
 };
 pub use crate::control::{ControlState, Forecast, LogLine};
 pub use crate::curve::{
@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub replay: Option<ReplayView>,
     /// Nothing can be written.
     pub read_only: bool,
+    /// Tokens of one sequence, where that was stated.
+    pub seq_len: Option<u64>,
     /// In the order in which they were found.
     pub runs: Vec<Arc<RunView>>,
     pub fit: Arc<FitView>,

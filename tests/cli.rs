@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use support::{boptop, command, fixtures, line, numbers};
+use support::{Said, boptop, command, fixtures, line, numbers};
 
 #[test]
 fn fit_uses_or_explains_every_run_of_the_sweep() {
@@ -321,4 +321,117 @@ fn a_plot_that_cannot_be_made_is_a_failure_that_says_so() {
     let said = boptop(["export", log.to_str().unwrap(), "--svg", "-", "--view", "run"]);
     assert_eq!(said.code, Some(0), "{said:#?}");
     assert!(said.out.starts_with("<svg"), "{said:#?}");
+}
+
+#[test]
+fn the_configuration_is_read_checked_and_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("boptop");
+    fs::create_dir(&place).unwrap();
+    let file = place.join("config.toml");
+    let run = dir.path().join("a.jsonl");
+    fs::write(&run, "{\"n\":1,\"cost\":2.5,\"loss\":9.0}\n{\"n\":2,\"cost\":2.4,\"loss\":9.0}\n")
+        .unwrap();
+    let inspect = |flags: &[&str]| {
+        let mut call = command();
+        call.env("XDG_CONFIG_HOME", dir.path()).arg("inspect").arg(&run).arg("--json").args(flags);
+        Said::from(call.output().unwrap())
+    };
+    let loss = |said: &Said| said.json(0)["files"][0]["fields"]["loss"].clone();
+    assert_eq!(loss(&inspect(&[])), "loss");
+    fs::write(&file, "[fields]\nloss = \"cost\"\nlr = \"no_such_key\"\n").unwrap();
+    assert_eq!(loss(&inspect(&[])), "cost");
+    assert_eq!(loss(&inspect(&["--field", "loss=loss"])), "loss");
+    assert_eq!(loss(&inspect(&["--no-config"])), "loss");
+    fs::write(&file, "[fit]\n\nsede = 3\n").unwrap();
+    let said = inspect(&[]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("config.toml:3") && said.err.contains("`seed`"), "{said:?}");
+    assert_eq!(inspect(&["--no-config"]).code, Some(0));
+    // What is there to mend it works all the same.
+    let mut call = command();
+    call.env("XDG_CONFIG_HOME", dir.path()).args(["config", "--print-default"]);
+    let said = Said::from(call.output().unwrap());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    fs::write(&file, said.out).unwrap();
+    assert_eq!(inspect(&[]).code, Some(0));
+    let said = boptop(["--config", "no/such/file.toml", "fit", "x"]);
+    assert!(said.code == Some(2) && said.err.contains("no/such/file.toml"), "{said:?}");
+}
+
+#[test]
+fn completions_and_man_pages_name_every_command() {
+    let commands = ["watch", "inspect", "fit", "plan", "control", "replay", "demo", "config"];
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let said = boptop(["completions", shell]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        for name in commands {
+            assert!(said.out.contains(name), "{shell}: {name}");
+        }
+        assert!(said.out.contains("assume-batch"), "{shell}");
+    }
+    let said = boptop(["man"]);
+    assert!(said.out.starts_with(".ie") && said.out.contains("Exit codes"), "{}", said.out);
+    for name in commands {
+        assert!(said.out.contains(&format!("boptop\\-{name}")), "{name}");
+    }
+    let said = boptop(["man", "plan"]);
+    assert!(
+        said.out.contains("boptop\\-plan") && said.out.contains("budget\\-tokens"),
+        "{}",
+        said.out
+    );
+    assert_eq!(boptop(["man", "brew"]).code, Some(2));
+}
+
+/// A command must end as it says, also where nobody takes its words.
+#[test]
+fn a_standard_error_that_is_gone_does_not_change_the_exit_code() {
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for args in [vec!["inspect", "no/such/file"], vec!["fit"], vec!["fit", "x", "--at-loss", "-"]] {
+        let status = command().args(args).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(2));
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = command().args(["inspect", "no/such/file"]).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
+fn a_report_is_one_page_and_leaves_nothing_else_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let sweep = fixtures().join("mlp2_sweep");
+    let mut call = command();
+    call.current_dir(dir.path()).args(["report", "--run", "b0512_lr2e-3_s21"]).arg(&sweep);
+    let said = Said::from(call.output().unwrap());
+    assert_eq!((said.code, said.out.trim()), (Some(0), "boptop-b0512_lr2e-3_s21.html"), "{said:?}");
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["boptop-b0512_lr2e-3_s21.html"]);
+    let page = fs::read_to_string(dir.path().join("boptop-b0512_lr2e-3_s21.html")).unwrap();
+    for part in [
+        "Verdict",
+        "Estimate",
+        "Curve at loss",
+        "B_opt by loss level",
+        "Schedule (goal",
+        "Forecast against outcome",
+        "Decisions",
+        "Files",
+    ] {
+        assert!(page.contains(&format!("<h2>{part}")), "{part}");
+    }
+    assert!(page.matches("<svg").count() >= 2, "the plots are part of the page");
+    let place = page.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "");
+    assert!(!place.contains("<script") && !place.contains("http") && !place.contains("NaN"));
+    // An old page stands until the new one is whole; where none can be written nothing is left.
+    let taken = dir.path().join("taken");
+    fs::create_dir_all(taken.join("inside")).unwrap();
+    let mut call = command();
+    call.args(["report", "--run", "b0512_lr2e-3_s21", "-o"]).arg(&taken).arg(&sweep);
+    let said = Said::from(call.output().unwrap());
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    let said = boptop(["report".into(), sweep, "--run".into(), "nobody".into()]);
+    assert_eq!(said.code, Some(2), "{said:?}");
 }

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test falls where it is wrong")]
 
+#[path = "tui/keys.rs"]
+mod keys;
+#[path = "tui/looks.rs"]
+mod looks;
 #[path = "support/pty.rs"]
 mod pty;
 #[path = "support/trainer.rs"]
@@ -19,6 +23,16 @@ use std::time::Duration;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// Some runs of a sweep in a place where anything may be written.
+fn sweep_copy() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["b0256_lr2e-3_s21", "b0512_lr2e-3_s21", "b1024_lr2e-3_s21", "b2048_lr2e-3_s21"] {
+        let name = format!("{name}.jsonl");
+        fs::copy(fixtures().join("mlp2_sweep").join(&name), dir.path().join(&name)).unwrap();
+    }
+    dir
 }
 
 /// An empty place: the screen starts at once and waits.
@@ -99,11 +113,7 @@ fn override_all(pty: &mut Pty) {
 
 #[test]
 fn a_change_is_proposed_approved_written_accepted_and_applied() {
-    let dir = tempfile::tempdir().unwrap();
-    for name in ["b0512_lr2e-3_s21", "b1024_lr2e-3_s21", "b2048_lr2e-3_s21", "b0256_lr2e-3_s21"] {
-        let name = format!("{name}.jsonl");
-        fs::copy(fixtures().join("mlp2_sweep").join(&name), dir.path().join(&name)).unwrap();
-    }
+    let dir = sweep_copy();
     let _training = Training::start(&dir.path().join("steered.jsonl"));
     let args = [Path::new("watch"), dir.path(), Path::new("--lead"), Path::new("0")];
     let mut pty = Pty::start(boptop(args), 120, 40);
@@ -237,6 +247,7 @@ fn panicking_process() {
         at: 0.0,
         replay: None,
         read_only: false,
+        seq_len: None,
         runs: Vec::new(),
         fit: std::sync::Arc::new(boptop::snapshot::FitView {
             report: boptop::snapshot::FitReport { groups: Vec::new() },
@@ -248,6 +259,7 @@ fn panicking_process() {
         messages: vec!["nothing yet".into()],
     };
     let (tx, rx) = tokio::sync::watch::channel(std::sync::Arc::new(snapshot.clone()));
+    let (_say, notices) = tokio::sync::mpsc::unbounded_channel();
     let (commands, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let monitor = std::thread::spawn(move || {
@@ -266,7 +278,8 @@ fn panicking_process() {
         runtime.block_on(async { signal(SignalKind::user_defined1()).unwrap().recv().await });
         cue.unpark();
     });
-    let ended = runtime.block_on(boptop::tui::run(rx, commands, boptop::tui::Settings::default()));
+    let ended =
+        runtime.block_on(boptop::tui::run(rx, commands, notices, boptop::tui::Settings::default()));
     let _ = monitor.join();
     assert!(ended.is_err() || matches!(ended, Ok(boptop::tui::Exit::Ended)), "{ended:?}");
     eprintln!("came back");

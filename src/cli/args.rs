@@ -1,7 +1,8 @@
-//! The command line, declared once with clap.
+//! The command line, declared once with clap: help, completions and the man page come from here.
 
-use crate::units;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use super::flags::{Consent, Fitting, Input, OneRun, Runs, Screen};
+use super::values::{PlanFormat, count, positive, seconds, speed};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// top for B_opt: watch live training, see the optimal batch size, approve changes by hand.
@@ -15,6 +16,12 @@ use std::path::PathBuf;
     by another person's revision, 130 interrupted."
 )]
 pub struct Cli {
+    /// Read the configuration from FILE; default: boptop/config.toml in the XDG place.
+    #[arg(long, value_name = "FILE", env = "BOPTOP_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    /// Read no configuration.
+    #[arg(long, global = true, conflicts_with = "config")]
+    pub no_config: bool,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -36,6 +43,8 @@ pub enum Command {
         #[command(subcommand)]
         action: Control,
     },
+    /// Write one self-contained page about a run, to be attached to a ticket.
+    Report(Report),
     /// Play finished runs through the same pipeline on their own clock.
     Replay(Replay),
     /// Start small real training jobs and watch them: the whole loop in a minute.
@@ -45,68 +54,39 @@ pub enum Command {
         /// One of the names that `boptop adapter` lists.
         name: Option<String>,
     },
+    /// Say where the configuration is looked for, and check it.
+    Config {
+        /// Print the configuration with every key at its default, to begin one with.
+        #[arg(long)]
+        print_default: bool,
+    },
+    /// Print the completions of a shell.
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page of boptop, or of one of its commands.
+    Man {
+        /// A command, such as plan.
+        command: Option<String>,
+    },
 }
 
-/// Where the runs are, and what their logs do not say.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Input {
-    /// Metrics files, directories, globs, - for standard input; A+B: files of one run, oldest first.
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<String>,
-    /// Take a field from this key of the log, e.g. loss=train/lm_loss. Repeatable.
-    #[arg(long = "field", value_name = "NAME=KEY", value_parser = field)]
-    pub fields: Vec<(String, String)>,
-    /// Tokens of one sequence, where the log counts in sequences.
-    #[arg(long, value_name = "TOKENS", value_parser = count)]
-    pub seq_len: Option<f64>,
-    /// Tokens of one optimizer step, where the log has no batch size at all.
-    #[arg(long = "assume-batch", value_name = "TOKENS", value_parser = count)]
-    pub assume_batch: Option<f64>,
-    /// The loss is logged in bits per token, not nats.
-    #[arg(long)]
-    pub loss_in_bits: bool,
-}
-
-/// How the curve is fitted.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Fitting {
-    /// Loss to fit; default: train, unless only validation is dense enough.
-    #[arg(long, value_enum)]
-    pub loss: Option<LossArg>,
-    /// Put the runs whose id matches PATTERN into group NAME. Repeatable.
-    #[arg(long = "group", value_name = "PATTERN=NAME", value_parser = field)]
-    pub groups: Vec<(String, String)>,
-    /// Leave the runs whose id matches out of the fits. Repeatable.
-    #[arg(long, value_name = "PATTERN")]
-    pub exclude: Vec<String>,
-    /// Seed of the resampling.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum LossArg {
-    Train,
-    Val,
-}
-
-/// Where the control files are.
-#[derive(Debug, Clone, Default, Args)]
-pub struct ControlArgs {
-    /// The control file; {run} in it stands for the name of the run. Default: beside the metrics.
-    #[arg(long, value_name = "PATH", env = "BOPTOP_CONTROL")]
-    pub control: Option<String>,
-    /// How long before a change takes effect it must be written, in seconds. Default: 180 on a
-    /// network file system, 20 on a local disk.
+#[derive(Debug, Args)]
+pub struct Watch {
+    #[command(flatten)]
+    pub runs: Runs,
+    #[command(flatten)]
+    pub control: super::flags::ControlArgs,
+    #[command(flatten)]
+    pub screen: Screen,
+    /// Ask for no notification: look at the files every SECONDS. Default: both, every second, every
+    /// 3 s on a network file system.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
-    pub lead: Option<f64>,
-    /// Nothing can be approved or written, the audit included.
+    pub poll: Option<f64>,
+    /// Stream changes as JSON lines (boptop.watch/1) instead of drawing.
     #[arg(long)]
-    pub read_only: bool,
-    /// Write through a symlink that leads out of the run's directory, or over a file of another
-    /// user that others may write.
-    #[arg(long)]
-    pub trust_target: bool,
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -138,83 +118,10 @@ pub struct Fit {
     pub json: bool,
 }
 
-/// The goal and the limits of a plan.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Planning {
-    /// What the plan is for.
-    #[arg(long, value_enum)]
-    pub goal: Option<GoalArg>,
-    /// Stable-phase loss to reach; with --goal interim too, which never lets the loss rise above
-    /// that of leaving the run on the way.
-    #[arg(long, value_name = "L", value_parser = positive, allow_negative_numbers = true)]
-    pub target_loss: Option<f64>,
-    /// Tokens that the run may consume in all, e.g. 2T.
-    #[arg(long, value_name = "N", value_parser = count)]
-    pub budget_tokens: Option<f64>,
-    /// Batch sizes must be multiples of this many tokens.
-    #[arg(long, value_name = "N", value_parser = whole)]
-    pub unit: Option<u64>,
-    /// Largest batch size in tokens.
-    #[arg(long, value_name = "N", value_parser = whole)]
-    pub max_batch: Option<u64>,
-    /// A schedule of your own to compare, e.g. "0:2M 250B:4M" (from tokens : batch size).
-    #[arg(long, value_name = "SCHEDULE")]
-    pub what_if: Option<String>,
-    /// What the trainer runs by itself, a file or the words: "0:768 250B:1536" as Megatron-LM takes
-    /// it (in sequences of --seq-len), or lines from_tokens,batch_size_tokens. The forecasts follow
-    /// it, and deviations are shown.
-    #[arg(long, value_name = "FILE|SCHEDULE")]
-    pub schedule: Option<String>,
-    /// Tokens of the decay at the end of the budget; the goal is then the loss after it, unless
-    /// another is named.
-    #[arg(long, value_name = "N", value_parser = count)]
-    pub decay_tokens: Option<f64>,
-    /// What happens to the learning rate when the batch size changes; default: unchanged.
-    #[arg(long, value_enum)]
-    pub lr_rule: Option<LrRuleArg>,
-    /// How fast the noise of a former batch size is forgotten.
-    #[arg(long, value_enum)]
-    pub memory: Option<MemoryArg>,
-    /// A law saved by `fit --save-law` from a sweep of a proxy, used where the runs cannot speak.
-    #[arg(long, value_name = "FILE")]
-    pub law: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum GoalArg {
-    Stable,
-    Decayed,
-    Interim,
-    Time,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum LrRuleArg {
-    Unchanged,
-    /// Times the square root of the batch ratio, where the trainer can scale it.
-    Sqrt,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum MemoryArg {
-    Measured,
-    Slow,
-    Fast,
-}
-
 #[derive(Debug, Args)]
 pub struct Plan {
     #[command(flatten)]
-    pub input: Input,
-    #[command(flatten)]
-    pub fitting: Fitting,
-    #[command(flatten)]
-    pub planning: Planning,
-    #[command(flatten)]
-    pub control: ControlArgs,
-    /// Run to plan for; may be left out where only one run is there.
-    #[arg(long, value_name = "ID")]
-    pub run: Option<String>,
+    pub on: OneRun,
     /// How to write the plan.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
@@ -223,14 +130,13 @@ pub struct Plan {
     pub json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PlanFormat {
-    Text,
-    Json,
-    /// The argument of Megatron-LM's --step-batch-size-schedule.
-    Megatron,
-    /// tokens,batch_size_tokens
-    Csv,
+#[derive(Debug, Args)]
+pub struct Report {
+    #[command(flatten)]
+    pub on: OneRun,
+    /// Where the page is written, - for the standard output; default: boptop-ID.html.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -250,16 +156,7 @@ pub enum Control {
 #[derive(Debug, Args)]
 pub struct ControlRun {
     #[command(flatten)]
-    pub input: Input,
-    #[command(flatten)]
-    pub fitting: Fitting,
-    #[command(flatten)]
-    pub planning: Planning,
-    #[command(flatten)]
-    pub control: ControlArgs,
-    /// Run to steer; may be left out where only one run is there.
-    #[arg(long, value_name = "ID")]
-    pub run: Option<String>,
+    pub one: OneRun,
     /// Write JSON (boptop.control/1).
     #[arg(long)]
     pub json: bool,
@@ -293,67 +190,10 @@ pub struct ControlApprove {
     pub consent: Consent,
 }
 
-/// The approval itself.
-#[derive(Debug, Clone, Args)]
-pub struct Consent {
-    /// Approve without being asked.
-    #[arg(long)]
-    pub yes: bool,
-    /// Override one guard by its name. Repeatable; recorded in the audit.
-    #[arg(long = "override", value_name = "GUARD", value_parser = guard)]
-    pub overrides: Vec<crate::advice::GuardName>,
-    /// Refuse where another revision than this one is the newest (0: none yet), as after
-    /// `control show --json`.
-    #[arg(long, value_name = "REVISION")]
-    pub if_revision: Option<u64>,
-}
-
-/// How the screen looks.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Screen {
-    /// Only ASCII characters.
-    #[arg(long)]
-    pub ascii: bool,
-    /// Plots of half blocks, where the font has no braille.
-    #[arg(long)]
-    pub half_blocks: bool,
-    /// No colour (also NO_COLOR).
-    #[arg(long)]
-    pub no_color: bool,
-    /// Leave the mouse to the terminal.
-    #[arg(long)]
-    pub no_mouse: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Watch {
-    #[command(flatten)]
-    pub input: Input,
-    #[command(flatten)]
-    pub fitting: Fitting,
-    #[command(flatten)]
-    pub planning: Planning,
-    #[command(flatten)]
-    pub control: ControlArgs,
-    #[command(flatten)]
-    pub screen: Screen,
-    /// Ask for no notification: look at the files every SECONDS. Default: both, every second, every
-    /// 3 s on a network file system.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
-    pub poll: Option<f64>,
-    /// Stream changes as JSON lines (boptop.watch/1) instead of drawing.
-    #[arg(long)]
-    pub json: bool,
-}
-
 #[derive(Debug, Args)]
 pub struct Replay {
     #[command(flatten)]
-    pub input: Input,
-    #[command(flatten)]
-    pub fitting: Fitting,
-    #[command(flatten)]
-    pub planning: Planning,
+    pub runs: Runs,
     #[command(flatten)]
     pub screen: Screen,
     /// Recorded seconds a second, e.g. 60x, or max.
@@ -385,66 +225,37 @@ pub struct Demo {
     pub screen: Screen,
 }
 
+/// The whole declaration.
+pub fn declared() -> clap::Command {
+    Cli::command()
+}
+
 /// The parsed command line; a first word that is no command is a path to watch.
 pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
     let mut args: Vec<_> = args.into_iter().collect();
-    let commands = <Cli as clap::CommandFactory>::command();
+    let commands = declared();
     let is_command =
         |word: &str| word == "help" || commands.get_subcommands().any(|c| c.get_name() == word);
     let own_flags = ["-h", "--help", "-V", "--version"];
-    let first = args.get(1).map(|a| a.to_string_lossy().into_owned());
+    let words: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
+    // The flags of every command may stand before the command.
+    let mut at = 1;
+    while let Some(word) = words.get(at) {
+        match word.as_ref() {
+            "--config" => at += 2,
+            "--no-config" => at += 1,
+            word if word.starts_with("--config=") => at += 1,
+            _ => break,
+        }
+    }
+    let first = words.get(at).map(ToString::to_string);
     if let Some(word) = first
         && !is_command(&word)
         && !own_flags.contains(&word.as_str())
     {
-        args.insert(1, "watch".into());
+        args.insert(at, "watch".into());
     }
     Cli::try_parse_from(args)
-}
-
-fn count(text: &str) -> Result<f64, String> {
-    let x = units::parse_count(text).filter(|x| *x > 0.0);
-    x.ok_or_else(|| "expected a number above 0 such as 4194304, 4.19M or 250B".into())
-}
-
-fn whole(text: &str) -> Result<u64, String> {
-    let x = count(text)?;
-    // Below 2^53 a whole number is itself.
-    let whole = (x.fract() == 0.0 && x < 9e15).then_some(x as u64);
-    whole.ok_or_else(|| "expected a whole number of tokens such as 65536 or 4.19M".into())
-}
-
-pub(super) fn positive(text: &str) -> Result<f64, String> {
-    let x = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
-    x.ok_or_else(|| "expected a number above 0".into())
-}
-
-/// 0 is a trainer that looks before every step.
-fn seconds(text: &str) -> Result<f64, String> {
-    let x = text.parse().ok().filter(|x: &f64| x.is_finite() && *x >= 0.0);
-    x.ok_or_else(|| "expected a number of seconds, 0 or more".into())
-}
-
-fn field(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok((a.into(), b.into())),
-        _ => Err("expected NAME=KEY".into()),
-    }
-}
-
-fn speed(text: &str) -> Result<f64, String> {
-    if text == "max" {
-        return Ok(f64::INFINITY);
-    }
-    let x = text.trim_end_matches('x').parse().ok().filter(|x: &f64| *x > 0.0);
-    x.ok_or_else(|| "expected a factor such as 60x, or max".into())
-}
-
-fn guard(text: &str) -> Result<crate::advice::GuardName, String> {
-    use serde::de::{IntoDeserializer, value::StrDeserializer};
-    let name: StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
-    serde::Deserialize::deserialize(name)
-        .map_err(|e| e.to_string().replace("unknown variant", "no guard is called"))
 }
 
 #[cfg(test)]
@@ -466,7 +277,7 @@ mod tests {
         else {
             panic!("not watch")
         };
-        assert_eq!(watch.input.paths, ["runs/a.jsonl"]);
+        assert_eq!(watch.runs.input.paths, ["runs/a.jsonl"]);
         assert!(watch.control.read_only);
     }
 
@@ -476,7 +287,17 @@ mod tests {
             panic!("not watch")
         };
         assert!(watch.json);
-        assert_eq!(watch.input.paths, ["-"]);
+        assert_eq!(watch.runs.input.paths, ["-"]);
+    }
+
+    #[test]
+    fn flags_of_every_command_may_stand_before_it() {
+        for line in ["--config c.toml", "--config=c.toml", "--no-config"] {
+            let cli = parsed(&format!("boptop {line} fit runs")).unwrap();
+            assert!(matches!(cli.command, Command::Fit(_)), "{line}");
+            let cli = parsed(&format!("boptop {line} runs")).unwrap();
+            assert!(matches!(cli.command, Command::Watch(_)), "{line}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `boptop control`: the same desk as on the screen, from the shell.
 
-use super::args::{Consent, ControlApprove, ControlChange, ControlRun, ControlUndo};
+use super::args::{ControlApprove, ControlChange, ControlRun, ControlUndo};
+use super::flags::Consent;
 use super::{headless, output, settings};
 use crate::clock;
 use crate::command::{Change, Command};
@@ -8,7 +9,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::monitor::Monitor;
 use crate::report::{json, text};
 use crate::snapshot::{Proposal, RunView};
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
 
 /// A monitor that has read everything, and the run that is asked for.
@@ -22,11 +23,12 @@ fn open_at(
     seen: Option<u64>,
     decide: Option<f64>,
 ) -> Result<(Monitor, String)> {
-    let mut settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
+    let one = &args.one;
+    let mut settings = settings::all(&one.runs, &one.control)?;
     settings.seen_revision = seen;
     settings.decide_seconds = decide;
-    let mut monitor = headless::read(&args.input.paths, settings)?;
-    let run = headless::choose(&mut monitor, args.run.as_deref())?;
+    let mut monitor = headless::read(&one.runs.input, settings)?;
+    let run = headless::choose(&mut monitor, one.run.as_deref())?;
     if fit {
         monitor.fit_now(clock::now());
         read_on(&mut monitor);
@@ -113,7 +115,7 @@ fn write(on: &ControlRun, change: Change, consent: &Consent) -> Result<ExitCode>
             output::text(&shown)?;
         } else if !consent.yes {
             // What is asked about must be seen; stdout belongs to the JSON.
-            eprint!("{}", output::fit_for_terminal(&shown));
+            output::talk(&shown);
         }
     }
     let outcome = match drawn {
@@ -157,8 +159,7 @@ fn approved(
 
 /// A typed yes at a terminal.
 fn asked() -> Result<bool> {
-    eprint!("Write this to the control file? Type yes: ");
-    std::io::stderr().flush().map_err(|e| Error::io("terminal", e))?;
+    output::talk("Write this to the control file? Type yes: ");
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(|e| Error::io("terminal", e))?;
     Ok(line.trim() == "yes")

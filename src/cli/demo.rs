@@ -141,7 +141,7 @@ impl Steering {
             let fresh = p.number > self.seen;
             self.seen = p.number;
             if fresh {
-                eprint!("{}", text::proposal(&view.id, p));
+                output::talk(&text::proposal(&view.id, p));
                 let blocked = p.guards.iter().any(|g| g.blocks);
                 return Some(if self.yes && !blocked {
                     let run = view.id.clone();
@@ -177,7 +177,8 @@ impl Steering {
             self.said = Some((revision, state));
             let tokens = units::count(view.tokens.unwrap_or(f64::NAN));
             let words = format!("{state:?}").to_lowercase();
-            eprintln!("{}: revision {revision} {words}, at {tokens} tokens", view.id);
+            let id = &view.id;
+            output::talk(&format!("{id}: revision {revision} {words}, at {tokens} tokens\n"));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `boptop export`: a plot as a picture.
 
-use super::args::{ControlArgs, Fitting, Input, Planning, positive};
+use super::flags::{ControlArgs, Runs};
+use super::values::positive;
 use super::{headless, output, settings};
 use crate::error::{Error, ExitCode, Result};
 use crate::monitor::Settings;
@@ -11,11 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 pub struct Export {
     #[command(flatten)]
-    pub input: Input,
-    #[command(flatten)]
-    pub fitting: Fitting,
-    #[command(flatten)]
-    pub planning: Planning,
+    pub runs: Runs,
     /// The file; - is standard output.
     #[arg(long, value_name = "FILE")]
     pub svg: PathBuf,
@@ -53,9 +50,9 @@ pub enum Plot {
 /// A run that is not there, a file that cannot be written.
 pub fn export(args: &Export) -> Result<ExitCode> {
     let control = ControlArgs::default();
-    let settings = settings::all(&args.input, &args.fitting, &args.planning, &control)?;
+    let settings = settings::all(&args.runs, &control)?;
     let settings = Settings { read_only: true, ..settings };
-    let mut monitor = headless::read(&args.input.paths, settings)?;
+    let mut monitor = headless::read(&args.runs.input, settings)?;
     let run = match &args.run {
         Some(id) => headless::choose(&mut monitor, Some(id))?,
         None => monitor.data().next().map(|(run, _)| run.id.clone()).unwrap_or_default(),
@@ -71,10 +68,10 @@ pub fn export(args: &Export) -> Result<ExitCode> {
         Plot::Schedule => tui::Shot::Schedule,
     };
     let Some(svg) = tui::picture(&snapshot, shot, &run, args.at_loss) else {
-        eprintln!(
+        output::talk(&format!(
             "boptop: there is nothing to plot of {run} in this view yet: `boptop fit` and `boptop \
-             plan` say what is missing"
-        );
+             plan` say what is missing\n"
+        ));
         return Ok(ExitCode::Detected);
     };
     if args.svg == Path::new("-") {

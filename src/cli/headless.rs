@@ -1,6 +1,8 @@
 //! Commands that read once, answer and end.
 
-use super::args::{Fit, Fitting, Inspect, Plan, PlanFormat};
+use super::args::{Fit, Inspect, Plan};
+use super::flags::{Fitting, Input as Runs};
+use super::values::PlanFormat;
 use super::{output, settings};
 use crate::error::{Error, ExitCode, Result};
 use crate::metrics::{Input, Source, SourceState};
@@ -17,8 +19,8 @@ const READ: usize = 8 << 20;
 const MOST_KEYS: usize = 200;
 
 /// Reads everything there is; a PATH that does not exist is an error here.
-pub fn read(paths: &[String], settings: Settings) -> Result<Monitor> {
-    let stated = settings.sources.fields.clone();
+pub fn read(input: &Runs, settings: Settings) -> Result<Monitor> {
+    let paths = &input.paths;
     let mut monitor = Monitor::new(paths, settings)?;
     if let Some(path) = monitor.missing().first() {
         return Err(Error::Input {
@@ -38,7 +40,7 @@ pub fn read(paths: &[String], settings: Settings) -> Result<Monitor> {
             paths.join(" ")
         )));
     }
-    has_fields(&monitor, &stated)?;
+    has_fields(&monitor, &input.fields)?;
     Ok(monitor)
 }
 
@@ -71,7 +73,7 @@ pub fn inspect(args: &Inspect) -> Result<ExitCode> {
         read_only: true,
         ..Settings::default()
     };
-    let monitor = read(&args.input.paths, settings.clone())?;
+    let monitor = read(&args.input, settings.clone())?;
     let files: Vec<Inspection> =
         monitor.data().flat_map(|(run, sources)| inspections(run, sources, &settings)).collect();
     if args.json {
@@ -135,7 +137,7 @@ pub fn fit(args: &Fit) -> Result<ExitCode> {
         ..Settings::default()
     };
     settings.fit.at_loss = args.at_loss.clone();
-    let mut monitor = read(&args.input.paths, settings)?;
+    let mut monitor = read(&args.input, settings)?;
     needs_loss(&monitor, None)?;
     say_unmatched(&monitor, &args.fitting);
     monitor.fit_now(clock::now());
@@ -187,7 +189,8 @@ fn say_unmatched(monitor: &Monitor, fitting: &Fitting) {
     let excluded = fitting.exclude.iter().map(|p| ("--exclude", p));
     for (flag, pattern) in excluded.chain(fitting.groups.iter().map(|(p, _)| ("--group", p))) {
         if !matches(pattern) {
-            eprintln!("boptop: {flag} {pattern} matches no run; there are: {}", ids.join(", "));
+            let ids = ids.join(", ");
+            output::talk(&format!("boptop: {flag} {pattern} matches no run; there are: {ids}\n"));
         }
     }
 }
@@ -199,12 +202,12 @@ fn save_law(report: &snapshot::FitReport, path: &Path, note: &str) -> Result<Exi
         report.groups.iter().filter_map(|g| curve::SavedLaw::from_group(g, note)).collect();
     match laws.as_slice() {
         [law] => {
-            std::fs::write(path, law.to_json()).map_err(|e| Error::io(path, e))?;
+            output::file(path, law.to_json().as_bytes())?;
             Ok(ExitCode::Answered)
         }
         [] => {
-            eprintln!(
-                "boptop: no law to save: the joint law needs 4 batch sizes of one learning rate"
+            output::talk(
+                "boptop: no law to save: the joint law needs 4 batch sizes of one learning rate\n",
             );
             Ok(ExitCode::Detected)
         }
@@ -215,11 +218,11 @@ fn save_law(report: &snapshot::FitReport, path: &Path, note: &str) -> Result<Exi
 }
 
 pub fn plan(args: &Plan) -> Result<ExitCode> {
-    let settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
-    let mut monitor = read(&args.input.paths, settings)?;
-    let run = choose(&mut monitor, args.run.as_deref())?;
+    let on = &args.on;
+    let mut monitor = read(&on.runs.input, settings::all(&on.runs, &on.control)?)?;
+    let run = choose(&mut monitor, on.run.as_deref())?;
     needs_loss(&monitor, Some(&run))?;
-    say_unmatched(&monitor, &args.fitting);
+    say_unmatched(&monitor, &on.runs.fitting);
     monitor.fit_now(clock::now());
     let snapshot = monitor.snapshot(clock::now());
     let plan = snapshot.runs.iter().find(|r| r.id == run).and_then(|r| r.plan.clone());
@@ -228,7 +231,7 @@ pub fn plan(args: &Plan) -> Result<ExitCode> {
         PlanFormat::Text => output::text(&text::plan(&plan)),
         PlanFormat::Json => output::json(&json::plan(&plan)),
         PlanFormat::Megatron => {
-            let seq_len = args.input.seq_len.ok_or_else(|| {
+            let seq_len = on.runs.input.seq_len.ok_or_else(|| {
                 Error::Usage("--format megatron counts in sequences: give --seq-len TOKENS".into())
             })? as u64;
             let text = advice::megatron(&plan.schedule, seq_len).map_err(Error::Refused)?;

@@ -3,7 +3,9 @@
 
 use crate::control::protocol::{plain, unfit};
 use crate::error::{Error, ExitCode, Result};
+use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 pub fn text(answer: &str) -> Result<ExitCode> {
     let newline = if answer.ends_with('\n') { "" } else { "\n" };
@@ -38,11 +40,38 @@ fn document(answer: &serde_json::Value) -> String {
 }
 
 fn write(answer: &str) -> Result<ExitCode> {
+    exact(answer.as_bytes())
+}
+
+/// Talk beside the answer. A standard error that nobody reads is no reason to fail.
+pub fn talk(words: &str) {
+    let mut out = std::io::stderr().lock();
+    let _ = out.write_all(fit_for_terminal(words).as_bytes()).and_then(|()| out.flush());
+}
+
+/// Bytes of our own that must arrive as they are.
+pub fn exact(answer: &[u8]) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(answer.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(answer).and_then(|()| out.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Error::io("standard output", e)),
         _ => Ok(ExitCode::Answered),
     }
+}
+
+/// Writes a file whole or not at all: a temporary one beside it takes its place.
+pub fn file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let fail = |e| Error::io(path, e);
+    let mut out = File::options().write(true).create_new(true).open(&beside).map_err(fail)?;
+    let written = out
+        .write_all(bytes)
+        .and_then(|()| out.sync_all())
+        .and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|e| {
+        let _ = std::fs::remove_file(&beside);
+        fail(e)
+    })
 }
 
 /// Writes one line of a stream. False: nobody reads any more.

@@ -1,6 +1,7 @@
 //! Flags to the settings of the monitor.
 
-use super::args::{ControlArgs, Fitting, GoalArg, Input, LossArg, LrRuleArg, MemoryArg, Planning};
+use super::flags::{ControlArgs, Fitting, Input, Planning, Runs};
+use super::values::{GoalArg, LossArg, LrRuleArg, MemoryArg};
 use crate::advice::{self, Entry, Goal, LrRule, MemoryChoice, PlanOptions};
 use crate::curve::{FitOptions, LossKind, SavedLaw};
 use crate::error::{Error, Result};
@@ -9,9 +10,12 @@ use crate::monitor::Settings;
 use crate::run::Assumptions;
 use std::path::Path;
 
+/// Of the resampling, where none is given.
+const SEED: u64 = 1;
+
 pub fn sources(input: &Input) -> Result<metrics::Options> {
     let options = metrics::Options {
-        fields: input.fields.clone(),
+        fields: input.fields.iter().chain(&input.usual_fields).cloned().collect(),
         loss_in_bits: input.loss_in_bits,
         // What a person says goes before a file that nobody named.
         log_only: input.seq_len.is_some(),
@@ -25,12 +29,8 @@ pub fn assumptions(input: &Input) -> Assumptions {
 }
 
 /// Everything that a monitor is told at its start.
-pub fn all(
-    input: &Input,
-    fitting: &Fitting,
-    planning: &Planning,
-    control: &ControlArgs,
-) -> Result<Settings> {
+pub fn all(runs: &Runs, control: &ControlArgs) -> Result<Settings> {
+    let Runs { input, fitting, planning } = runs;
     Ok(Settings {
         sources: sources(input)?,
         assumptions: assumptions(input),
@@ -46,7 +46,7 @@ pub fn all(
 }
 
 pub fn fit(args: &Fitting) -> FitOptions {
-    let mut options = FitOptions { seed: args.seed, ..FitOptions::default() };
+    let mut options = FitOptions { seed: args.seed.unwrap_or(SEED), ..FitOptions::default() };
     options.group.on = args.loss.map(|l| match l {
         LossArg::Train => LossKind::Train,
         LossArg::Val => LossKind::Val,

@@ -1,7 +1,9 @@
 //! `boptop watch` and `boptop replay`: a screen or a JSON stream over snapshots.
 
-use super::args::{Input, Replay, Screen, Watch};
-use super::{output, settings};
+use super::args::{Replay, Watch};
+use super::flags::{ControlArgs, Input, Screen};
+use super::values::{ColorsArg, ThemeArg};
+use super::{notify, output, settings};
 use crate::command::Command;
 use crate::error::{Error, ExitCode, Result};
 use crate::monitor::{self, Handle};
@@ -20,22 +22,21 @@ const STREAM_EVERY: Duration = Duration::from_millis(100);
 
 pub fn watch(args: &Watch) -> Result<ExitCode> {
     if !args.json {
-        terminal("watch", &args.input)?;
+        terminal("watch", &args.runs.input)?;
     }
-    let mut settings = settings::all(&args.input, &args.fitting, &args.planning, &args.control)?;
+    let mut settings = settings::all(&args.runs, &args.control)?;
     settings.poll = args.poll.map(|s| Duration::from_secs_f64(s.clamp(0.01, 3600.0)));
-    let handle = monitor::spawn(&args.input.paths, settings)?;
+    let handle = monitor::spawn(&args.runs.input.paths, settings)?;
     if args.json { stream_live(handle) } else { screen(handle, &args.screen) }
 }
 
 pub fn replay(args: &Replay) -> Result<ExitCode> {
     if !args.json {
-        terminal("replay", &args.input)?;
+        terminal("replay", &args.runs.input)?;
     }
-    let control = super::args::ControlArgs::default();
-    let settings = settings::all(&args.input, &args.fitting, &args.planning, &control)?;
+    let settings = settings::all(&args.runs, &ControlArgs::default())?;
     let options = player::Options { speed: args.speed, from_tokens: args.from };
-    let recording = player::Recording::load(&args.input.paths, settings)?;
+    let recording = player::Recording::load(&args.runs.input.paths, settings)?;
     if args.json {
         // At full speed there is no clock to wait for; otherwise the stream is paced as the screen.
         if args.speed.is_infinite() {
@@ -74,8 +75,20 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 pub fn screen(handle: Handle, args: &Screen) -> Result<ExitCode> {
     let settings = tui_settings(args);
     let Handle { snapshots, commands, .. } = &handle;
-    let shown = show(snapshots.clone(), commands.clone(), settings);
-    let exit = runtime()?.block_on(shown)?;
+    let program = match &args.notify {
+        Some(program) => vec![program.clone()],
+        None => args.usual_notify.clone(),
+    };
+    let (say, notices) = mpsc::unbounded_channel();
+    let told = notify::notify(program, snapshots.clone(), say);
+    let shown = show(snapshots.clone(), commands.clone(), notices, settings);
+    let exit = runtime()?.block_on(async {
+        tokio::select! {
+            exit = shown => exit,
+            // Runs as long as the screen does.
+            never = told => match never {},
+        }
+    })?;
     Ok(match exit {
         tui::Exit::Quit | tui::Exit::Ended => ExitCode::Answered,
         tui::Exit::Signal(_) => ExitCode::Interrupted,
@@ -85,17 +98,37 @@ pub fn screen(handle: Handle, args: &Screen) -> Result<ExitCode> {
 async fn show(
     snapshots: watch::Receiver<Arc<Snapshot>>,
     commands: mpsc::UnboundedSender<Command>,
+    notices: mpsc::UnboundedReceiver<String>,
     settings: tui::Settings,
 ) -> Result<tui::Exit> {
-    tui::run(snapshots, commands, settings).await.map_err(|e| Error::io("terminal", e))
+    tui::run(snapshots, commands, notices, settings).await.map_err(|e| Error::io("terminal", e))
 }
 
 fn tui_settings(args: &Screen) -> tui::Settings {
     let mut settings = tui::Settings::from_env();
     settings.ascii |= args.ascii;
     settings.half_blocks |= args.half_blocks;
-    settings.no_color |= args.no_color;
     settings.mouse &= !args.no_mouse;
+    settings.no_color |= args.no_color;
+    settings.bell = args.bell;
+    settings.sync_output = args.sync_output;
+    settings.pinned.clone_from(&args.pinned);
+    if let Some(theme) = args.theme {
+        settings.theme = match theme {
+            ThemeArg::Dark => tui::ThemeName::Dark,
+            ThemeArg::Light => tui::ThemeName::Light,
+            ThemeArg::HighContrast => tui::ThemeName::HighContrast,
+        };
+    }
+    if let Some(colors) = args.colors {
+        settings.no_color = false;
+        settings.depth = match colors {
+            ColorsArg::None => tui::ColorDepth::None,
+            ColorsArg::Ansi16 => tui::ColorDepth::Ansi16,
+            ColorsArg::Ansi256 => tui::ColorDepth::Ansi256,
+            ColorsArg::Rgb => tui::ColorDepth::Rgb,
+        };
+    }
     settings
 }
 

@@ -377,6 +377,7 @@ impl Monitor {
             at,
             replay: self.replay.clone(),
             read_only: self.settings.read_only,
+            seq_len: self.settings.assumptions.seq_len.map(|s| s as u64),
             runs: self.shown().filter_map(|r| r.view.clone()).collect(),
             fit: Arc::clone(&self.fit),
             sources: self.shown().flat_map(|r| r.statuses(self.clock)).map(Arc::new).collect(),

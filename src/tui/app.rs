@@ -1,6 +1,7 @@
 //! What is looked at: small structs, one per view. No run data.
 
 use super::plot::Lens;
+use super::settings::{Settings, ThemeName};
 use crate::snapshot::GuardName;
 
 /// A screen.
@@ -87,6 +88,10 @@ pub(crate) struct OverviewState {
     pub filter: String,
     /// The filter is being typed.
     pub typing: bool,
+    /// Runs that stand on top, in whatever order.
+    pub pinned: Vec<String>,
+    /// Runs of one fit group stand together, under its name.
+    pub grouped: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -162,6 +167,9 @@ pub(crate) struct Approval {
     pub scroll: u16,
 }
 
+/// Notices that the problems screen keeps.
+const MOST_TROUBLES: usize = 8;
+
 /// The state of the screen.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct App {
@@ -180,6 +188,9 @@ pub struct App {
     pub(crate) control_scroll: u16,
     pub(crate) problems_scroll: u16,
     pub(crate) popup: Option<Popup>,
+    pub(crate) theme: ThemeName,
+    /// What went wrong beside the monitor (a notification that failed), the newest last.
+    pub(crate) troubles: Vec<String>,
     /// The last thing that was said to the person; gone at the next key.
     pub(crate) said: Option<String>,
     /// To be written to a file.
@@ -222,6 +233,22 @@ impl App {
             }),
             View::Overview | View::Control | View::Problems => None,
         }
+    }
+
+    /// A screen as the settings want it to begin.
+    pub(crate) fn starting(settings: &Settings) -> Self {
+        let pinned = settings.pinned.clone();
+        let overview = OverviewState { pinned, ..OverviewState::default() };
+        App { overview, theme: settings.theme, ..App::default() }
+    }
+
+    /// Says what went wrong beside the monitor; the problems screen keeps the last few.
+    pub(crate) fn trouble(&mut self, words: String) {
+        self.said = Some(words.clone());
+        self.troubles.retain(|t| *t != words);
+        self.troubles.push(words);
+        let over = self.troubles.len().saturating_sub(MOST_TROUBLES);
+        self.troubles.drain(..over);
     }
 
     pub fn view(&self) -> View {

@@ -6,6 +6,7 @@ use super::keymap::{self, Action, Key};
 use super::settings::Settings;
 use super::terminal::Screen;
 use super::theme::{Scene, Theme};
+use super::verdicts::Verdicts;
 use super::{mouse, update, views, words};
 use crate::command::Command;
 use crate::snapshot::Snapshot;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 use tokio_stream::{Stream, StreamExt};
@@ -77,7 +78,7 @@ enum Signalled {
     Resumed,
 }
 
-/// Shows the snapshots and sends commands until the person quits or a signal ends it. The terminal
+/// Shows the snapshots, and the notices of what went wrong beside the monitor, and sends commands until the person quits or a signal ends it. The terminal
 /// is left as it was found on every way out.
 ///
 /// # Errors
@@ -85,9 +86,10 @@ enum Signalled {
 pub async fn run(
     snapshots: watch::Receiver<Arc<Snapshot>>,
     commands: UnboundedSender<Command>,
+    notices: UnboundedReceiver<String>,
     settings: Settings,
 ) -> io::Result<Exit> {
-    match show(snapshots, commands, settings).await {
+    match show(snapshots, commands, notices, settings).await {
         // The terminal was closed, and its signal comes after the failed write, or never.
         Err(error) if hung_up(&error) => Ok(Exit::Signal(Signal::HUP.as_raw())),
         other => other,
@@ -102,14 +104,17 @@ fn hung_up(error: &io::Error) -> bool {
 async fn show(
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
     commands: UnboundedSender<Command>,
+    mut notices: UnboundedReceiver<String>,
     settings: Settings,
 ) -> io::Result<Exit> {
     let mut signals = Signals::new()?;
     let mut screen = Screen::enter(&settings)?;
-    let theme = Theme::new(&settings);
+    let mut theme = Theme::new(&settings);
     let mut events = EventStream::new();
-    let mut app = App::default();
+    let mut app = App::starting(&settings);
     let mut snapshot = snapshots.borrow_and_update().clone();
+    let mut verdicts = settings.bell.then(Verdicts::default);
+    verdicts.iter_mut().for_each(|v| drop(v.changes(&snapshot)));
     // Runs after each drawing of new data; what comes meanwhile waits for its end.
     let mut pause: Option<Pin<Box<Sleep>>> = None;
     let mut waiting = false;
@@ -127,6 +132,7 @@ async fn show(
         if let Some(picture) = app.picture.take() {
             picture.write_in_background(pictures.clone());
         }
+        theme.name = app.theme;
         draw(&mut screen, &mut app, &snapshot, &theme)?;
         // Goes round until something is to be drawn.
         loop {
@@ -148,6 +154,7 @@ async fn show(
                     }
                 }
                 Some(words) = written.recv() => app.said = Some(words),
+                Some(trouble) = notices.recv() => app.trouble(trouble),
                 () = over(&mut pause), if pause.is_some() => {
                     pause = None;
                     if !std::mem::take(&mut waiting) {
@@ -162,6 +169,9 @@ async fn show(
                     let next = snapshots.borrow_and_update().clone();
                     let same = looks_the_same(&snapshot, &next);
                     snapshot = next;
+                    if verdicts.as_mut().is_some_and(|v| !v.changes(&snapshot).is_empty()) {
+                        screen.ring()?;
+                    }
                     if same {
                         continue;
                     }

@@ -252,6 +252,7 @@ pub(crate) fn sweep() -> Snapshot {
         at: AT,
         replay: None,
         read_only: false,
+        seq_len: Some(4096),
         runs,
         fit: Arc::new(FitView {
             report: FitReport { groups: vec![group(), open_group()] },

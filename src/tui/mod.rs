@@ -25,6 +25,7 @@ mod terminal;
 mod text;
 mod theme;
 mod update;
+mod verdicts;
 mod views;
 mod widgets;
 mod words;
@@ -45,6 +46,7 @@ pub use event_loop::{Exit, run};
 pub use keymap::keys_markdown;
 pub use picture::{Shot, picture, write_picture};
 pub use settings::{ColorDepth, Settings, SyncOutput, ThemeName};
+pub use verdicts::{VerdictChange, Verdicts, verdict_word};
 
 use crate::command::Command;
 use crate::snapshot::Snapshot;

@@ -9,6 +9,10 @@ use rand_pcg::Pcg32;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use std::sync::Arc;
 
+/// Snapshots, and random events on each: 100,200 in all.
+const ROUNDS: usize = 334;
+const EVENTS: usize = 300;
+
 fn below(rng: &mut Pcg32, n: usize) -> usize {
     rng.next_u32() as usize % n.max(1)
 }
@@ -118,7 +122,7 @@ fn random_action(app: &App, s: &Snapshot, rng: &mut Pcg32) -> Option<Action> {
 #[test]
 fn a_monkey_breaks_nothing() {
     let mut rng = Pcg32::seed_from_u64(7);
-    for round in 0..60 {
+    for round in 0..ROUNDS {
         let mut s = match round % 4 {
             0 => fixture::sweep(),
             1 => fixture::proposed(),
@@ -129,7 +133,7 @@ fn a_monkey_breaks_nothing() {
             spoil(&mut s, &mut rng);
         }
         let mut app = App::showing(View::ALL[below(&mut rng, 6)], None);
-        for step in 0..300 {
+        for step in 0..EVENTS {
             if let Some(action) = random_action(&app, &s, &mut rng) {
                 update::update(&mut app, action, &s);
             }
@@ -144,6 +148,8 @@ fn a_monkey_breaks_nothing() {
                 let text = draw_to_text(&s, &app, w, h);
                 assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
                 assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'));
+                let columns = |l: &str| unicode_width::UnicodeWidthStr::width(l);
+                assert!(text.lines().all(|l| columns(l) <= usize::from(w)), "{w}: {text}");
             }
         }
     }

@@ -16,7 +16,16 @@ pub(crate) fn rows<'a>(state: &OverviewState, snapshot: &'a Snapshot) -> Vec<&'a
     } else if state.reversed {
         rows.reverse();
     }
+    let group = |r: &RunView| state.grouped.then(|| group_place(r, snapshot));
+    rows.sort_by_cached_key(|r| (!state.pinned.contains(&r.id), group(r)));
     rows
+}
+
+/// Where a run's group stands among the groups; the runs of none stand last.
+fn group_place(run: &RunView, snapshot: &Snapshot) -> usize {
+    let groups = &snapshot.fit.report.groups;
+    let found = groups.iter().position(|g| Some(&g.id) == run.group.as_ref());
+    found.unwrap_or(groups.len())
 }
 
 /// Every word of the filter is found in the run's id, group, state, phase or verdict.

@@ -21,6 +21,24 @@ pub enum ThemeName {
     HighContrast,
 }
 
+impl ThemeName {
+    pub(crate) fn next(self) -> ThemeName {
+        match self {
+            ThemeName::Dark => ThemeName::Light,
+            ThemeName::Light => ThemeName::HighContrast,
+            ThemeName::HighContrast => ThemeName::Dark,
+        }
+    }
+
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            ThemeName::Dark => "dark",
+            ThemeName::Light => "light",
+            ThemeName::HighContrast => "high contrast",
+        }
+    }
+}
+
 /// When a frame is wrapped in synchronized output (mode 2026).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SyncOutput {
@@ -44,6 +62,10 @@ pub struct Settings {
     pub theme: ThemeName,
     pub mouse: bool,
     pub sync_output: SyncOutput,
+    /// The bell rings when a verdict changes.
+    pub bell: bool,
+    /// Ids of runs that stand on top of the overview.
+    pub pinned: Vec<String>,
 }
 
 impl Default for Settings {
@@ -56,6 +78,8 @@ impl Default for Settings {
             theme: ThemeName::default(),
             mouse: true,
             sync_output: SyncOutput::default(),
+            bell: false,
+            pinned: Vec::new(),
         }
     }
 }

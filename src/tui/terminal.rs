@@ -75,6 +75,12 @@ impl Screen {
         execute!(self.backend, CopyToClipboard::to_clipboard_from(text))
     }
 
+    /// Rings the bell.
+    pub fn ring(&mut self) -> io::Result<()> {
+        Write::write_all(&mut self.backend, b"\x07")?;
+        Write::flush(&mut self.backend)
+    }
+
     /// The next frame is sent whole.
     pub fn redraw(&mut self) {
         self.whole = true;

@@ -1,7 +1,7 @@
 //! Roles to styles, and characters to what the terminal can show. No colour is named elsewhere.
 //!
-//! The hues are those of Okabe and Ito (2008), which stay apart under deuteranopia and protanopia;
-//! no meaning rests on a colour alone: a word or a mark always says the same.
+//! The hues are near those of Okabe and Ito (2008); any two of them stay apart under deuteranopia
+//! and protanopia in every theme, which a test computes. No meaning rests on a colour alone: a word or a mark always says the same.
 
 use super::settings::{ColorDepth, Settings, ThemeName};
 use super::{App, Snapshot};
@@ -221,6 +221,7 @@ fn ascii(c: char) -> &'static str {
         '◐' => "~",
         '◌' => ".",
         '■' => "#",
+        '◆' => "+",
         '↻' => "@",
         '✓' => "+",
         '✗' => "x",
@@ -252,27 +253,27 @@ fn ansi(hue: Hue) -> Color {
 fn indexed(hue: Hue, name: ThemeName) -> u8 {
     match (name, hue) {
         (ThemeName::Dark, Hue::Orange) => 214,
-        (ThemeName::Dark, Hue::Sky) => 74,
-        (ThemeName::Dark, Hue::Green) => 36,
+        (ThemeName::Dark, Hue::Sky) => 117,
+        (ThemeName::Dark, Hue::Green) => 115,
         (ThemeName::Dark, Hue::Blue) => 68,
-        (ThemeName::Dark, Hue::Vermillion) => 166,
+        (ThemeName::Dark, Hue::Vermillion) => 209,
         (ThemeName::Dark, Hue::Purple) => 175,
         (ThemeName::Dark, Hue::Grey) => 246,
-        (ThemeName::Dark, Hue::Faint) => 241,
+        (ThemeName::Dark, Hue::Faint) => 242,
         (ThemeName::Light, Hue::Orange) => 130,
         (ThemeName::Light, Hue::Sky) => 25,
         (ThemeName::Light, Hue::Green) => 29,
-        (ThemeName::Light, Hue::Blue) => 62,
-        (ThemeName::Light, Hue::Vermillion) => 160,
-        (ThemeName::Light, Hue::Purple) => 133,
+        (ThemeName::Light, Hue::Blue) => 26,
+        (ThemeName::Light, Hue::Vermillion) => 88,
+        (ThemeName::Light, Hue::Purple) => 96,
         (ThemeName::Light, Hue::Grey) => 241,
-        (ThemeName::Light, Hue::Faint) => 247,
+        (ThemeName::Light, Hue::Faint) => 245,
         (ThemeName::HighContrast, Hue::Orange) => 220,
-        (ThemeName::HighContrast, Hue::Sky) => 51,
+        (ThemeName::HighContrast, Hue::Sky) => 45,
         (ThemeName::HighContrast, Hue::Green) => 48,
-        (ThemeName::HighContrast, Hue::Blue) => 117,
-        (ThemeName::HighContrast, Hue::Vermillion) => 203,
-        (ThemeName::HighContrast, Hue::Purple) => 219,
+        (ThemeName::HighContrast, Hue::Blue) => 75,
+        (ThemeName::HighContrast, Hue::Vermillion) => 210,
+        (ThemeName::HighContrast, Hue::Purple) => 212,
         (ThemeName::HighContrast, Hue::Grey) => 252,
         (ThemeName::HighContrast, Hue::Faint) => 248,
     }
@@ -281,27 +282,27 @@ fn indexed(hue: Hue, name: ThemeName) -> u8 {
 fn rgb(hue: Hue, name: ThemeName) -> [u8; 3] {
     match (name, hue) {
         (ThemeName::Dark, Hue::Orange) => [0xe6, 0x9f, 0x00],
-        (ThemeName::Dark, Hue::Sky) => [0x56, 0xb4, 0xe9],
+        (ThemeName::Dark, Hue::Sky) => [0x6c, 0xc2, 0xf5],
         (ThemeName::Dark, Hue::Green) => [0x00, 0xb0, 0x80],
-        (ThemeName::Dark, Hue::Blue) => [0x5a, 0x8f, 0xd0],
+        (ThemeName::Dark, Hue::Blue) => [0x58, 0x8f, 0xd0],
         (ThemeName::Dark, Hue::Vermillion) => [0xe0, 0x60, 0x20],
         (ThemeName::Dark, Hue::Purple) => [0xcc, 0x79, 0xa7],
         (ThemeName::Dark, Hue::Grey) => [0x94, 0x9a, 0xa2],
-        (ThemeName::Dark, Hue::Faint) => [0x62, 0x68, 0x70],
-        (ThemeName::Light, Hue::Orange) => [0xa8, 0x60, 0x00],
+        (ThemeName::Dark, Hue::Faint) => [0x66, 0x6c, 0x74],
+        (ThemeName::Light, Hue::Orange) => [0xac, 0x63, 0x00],
         (ThemeName::Light, Hue::Sky) => [0x00, 0x62, 0xa0],
-        (ThemeName::Light, Hue::Green) => [0x00, 0x76, 0x56],
+        (ThemeName::Light, Hue::Green) => [0x12, 0x7a, 0x57],
         (ThemeName::Light, Hue::Blue) => [0x40, 0x50, 0xc0],
-        (ThemeName::Light, Hue::Vermillion) => [0xc0, 0x30, 0x00],
+        (ThemeName::Light, Hue::Vermillion) => [0xa1, 0x11, 0x00],
         (ThemeName::Light, Hue::Purple) => [0x9c, 0x40, 0x78],
         (ThemeName::Light, Hue::Grey) => [0x5a, 0x60, 0x68],
-        (ThemeName::Light, Hue::Faint) => [0x98, 0x9e, 0xa6],
+        (ThemeName::Light, Hue::Faint) => [0x8a, 0x90, 0x98],
         (ThemeName::HighContrast, Hue::Orange) => [0xff, 0xc8, 0x00],
-        (ThemeName::HighContrast, Hue::Sky) => [0x40, 0xe0, 0xff],
+        (ThemeName::HighContrast, Hue::Sky) => [0x4a, 0xe1, 0xff],
         (ThemeName::HighContrast, Hue::Green) => [0x00, 0xff, 0x90],
-        (ThemeName::HighContrast, Hue::Blue) => [0x90, 0xc8, 0xff],
-        (ThemeName::HighContrast, Hue::Vermillion) => [0xff, 0x60, 0x50],
-        (ThemeName::HighContrast, Hue::Purple) => [0xff, 0xb0, 0xe0],
+        (ThemeName::HighContrast, Hue::Blue) => [0x6e, 0xb1, 0xf5],
+        (ThemeName::HighContrast, Hue::Vermillion) => [0xff, 0x87, 0x61],
+        (ThemeName::HighContrast, Hue::Purple) => [0xeb, 0x9b, 0xc7],
         (ThemeName::HighContrast, Hue::Grey) => [0xd8, 0xd8, 0xd8],
         (ThemeName::HighContrast, Hue::Faint) => [0xa8, 0xa8, 0xa8],
     }
@@ -328,39 +329,111 @@ mod tests {
         }
     }
 
-    /// Linear RGB, then Machado, Oliveira and Fernandes (2009), severity 1.
-    fn seen_by(matrix: [[f64; 3]; 3], [r, g, b]: [u8; 3]) -> [f64; 3] {
-        let lin = [r, g, b].map(|v| (f64::from(v) / 255.0).powf(2.2));
-        matrix.map(|row| {
-            row.iter().zip(lin).map(|(m, v)| m * v).sum::<f64>().clamp(0.0, 1.0).powf(1.0 / 2.2)
+    const NAMES: [ThemeName; 3] = [ThemeName::Dark, ThemeName::Light, ThemeName::HighContrast];
+    const HUES: [Hue; 6] =
+        [Hue::Orange, Hue::Sky, Hue::Green, Hue::Blue, Hue::Vermillion, Hue::Purple];
+
+    /// Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
+    const EYES: [(&str, [[f64; 3]; 3]); 3] = [
+        ("usual", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+        (
+            "deuteranopia",
+            [
+                [0.367_322, 0.860_646, -0.227_968],
+                [0.280_085, 0.672_501, 0.047_413],
+                [-0.011_820, 0.042_940, 0.968_881],
+            ],
+        ),
+        (
+            "protanopia",
+            [
+                [0.152_286, 1.052_583, -0.204_868],
+                [0.114_503, 0.786_281, 0.099_216],
+                [-0.003_882, -0.048_116, 1.051_998],
+            ],
+        ),
+    ];
+
+    fn linear(rgb: [u8; 3]) -> [f64; 3] {
+        rgb.map(|v| match f64::from(v) / 255.0 {
+            v if v <= 0.04045 => v / 12.92,
+            v => ((v + 0.055) / 1.055).powf(2.4),
         })
     }
 
+    fn times(matrix: [[f64; 3]; 3], v: [f64; 3]) -> [f64; 3] {
+        matrix.map(|row| row.iter().zip(v).map(|(m, x)| m * x).sum())
+    }
+
+    /// CIE L*a*b* under D65, in which a distance of 2.3 is just seen.
+    fn lab(rgb: [f64; 3]) -> [f64; 3] {
+        let to_xyz = [
+            [0.412_456, 0.357_576, 0.180_437],
+            [0.212_673, 0.715_152, 0.072_175],
+            [0.019_334, 0.119_192, 0.950_304],
+        ];
+        let [x, y, z] = times(to_xyz, rgb.map(|v| v.clamp(0.0, 1.0)));
+        let f = |t: f64| match t > 216.0 / 24389.0 {
+            true => t.cbrt(),
+            false => (24389.0 / 27.0 * t + 16.0) / 116.0,
+        };
+        let [x, y, z] = [f(x / 0.950_47), f(y), f(z / 1.088_83)];
+        [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+    }
+
+    /// A colour of the cube or the ramp of the 256.
+    fn of_256(i: u8) -> [u8; 3] {
+        if i >= 232 {
+            return [8 + 10 * (i - 232); 3];
+        }
+        let step = |n: u8| [0, 95, 135, 175, 215, 255][usize::from(n)];
+        let i = i - 16;
+        [step(i / 36), step(i / 6 % 6), step(i % 6)]
+    }
+
+    fn both(hue: Hue, name: ThemeName) -> [(&'static str, [u8; 3]); 2] {
+        [("rgb", rgb(hue, name)), ("256", of_256(indexed(hue, name)))]
+    }
+
     #[test]
-    fn hues_that_are_told_apart_stay_apart_for_colour_blind_eyes() {
-        let deutan = [
-            [0.367_322, 0.860_646, -0.227_968],
-            [0.280_085, 0.672_501, 0.047_413],
-            [-0.011_820, 0.042_940, 0.968_881],
-        ];
-        let protan = [
-            [0.152_286, 1.052_583, -0.204_868],
-            [0.114_503, 0.786_281, 0.099_216],
-            [-0.003_882, -0.048_116, 1.051_998],
-        ];
-        let pairs = [
-            (Hue::Orange, Hue::Sky),
-            (Hue::Orange, Hue::Green),
-            (Hue::Sky, Hue::Vermillion),
-            (Hue::Sky, Hue::Purple),
-            (Hue::Green, Hue::Vermillion),
-        ];
-        for name in [ThemeName::Dark, ThemeName::Light, ThemeName::HighContrast] {
-            for (a, b) in pairs {
-                for m in [deutan, protan] {
-                    let (p, q) = (seen_by(m, rgb(a, name)), seen_by(m, rgb(b, name)));
-                    let d = p.iter().zip(q).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt();
-                    assert!(d > 0.12, "{name:?}: {a:?} and {b:?} are {d:.3} apart");
+    fn any_two_hues_stay_apart_for_colour_blind_eyes() {
+        for name in NAMES {
+            for (eye, matrix) in EYES {
+                for (i, a) in HUES.into_iter().enumerate() {
+                    for b in HUES.into_iter().skip(i + 1) {
+                        for ((depth, p), (_, q)) in both(a, name).into_iter().zip(both(b, name)) {
+                            let seen = |c| lab(times(matrix, linear(c)));
+                            let (p, q) = (seen(p), seen(q));
+                            let apart = (0..3).map(|i| (p[i] - q[i]).powi(2)).sum::<f64>().sqrt();
+                            assert!(
+                                apart > 12.0,
+                                "{name:?} {depth} {eye}: {a:?} and {b:?} are {apart:.1} apart"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// WCAG 2: 4.5 for text, 3 for lines; 6 where contrast was asked for.
+    #[test]
+    fn everything_stands_out_from_the_background() {
+        let bright = |c| {
+            0.2126f64.mul_add(linear(c)[0], 0.7152f64.mul_add(linear(c)[1], 0.0722 * linear(c)[2]))
+        };
+        for name in NAMES {
+            let ground = if name == ThemeName::Light { [255; 3] } else { [0x1e; 3] };
+            for hue in HUES.into_iter().chain([Hue::Grey, Hue::Faint]) {
+                for (depth, c) in both(hue, name) {
+                    let (a, b) = (bright(c) + 0.05, bright(ground) + 0.05);
+                    let contrast = (a / b).max(b / a);
+                    let least = match (name, hue) {
+                        (ThemeName::HighContrast, _) => 6.0,
+                        (_, Hue::Faint) => 3.0,
+                        _ => 4.5,
+                    };
+                    assert!(contrast >= least, "{name:?} {depth} {hue:?}: {contrast:.2}");
                 }
             }
         }

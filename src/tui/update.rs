@@ -4,7 +4,7 @@ use super::app::{App, PlotKind, Popup, SortKey, View};
 use super::keymap::Action;
 use super::{approve, plots, rows, words};
 use crate::command::{Command, ReplayCommand};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Entry, RunView, Snapshot, megatron};
 
 /// Does what an action asks: changes what is looked at, or returns what the monitor is to do.
 pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) -> Option<Command> {
@@ -14,6 +14,7 @@ pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) -> Opti
         Action::Suspend => app.suspend = true,
         Action::Redraw => app.redraw = true,
         Action::Copy => copy(app, snapshot),
+        Action::CopyMegatron => copy_megatron(app, snapshot),
         Action::Help => app.popup = Some(Popup::Help { scroll: 0 }),
         Action::Back => back(app),
         Action::Show(view) => app.view = view,
@@ -29,6 +30,10 @@ pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) -> Opti
         Action::SelectRow(row) => select(app, snapshot, row),
         Action::NextRun => scroll_runs(app, snapshot, 1),
         Action::PrevRun => scroll_runs(app, snapshot, -1),
+        Action::NextTheme => {
+            app.theme = app.theme.next();
+            app.said = Some(format!("colours: {}", app.theme.words()));
+        }
         _ => return update_view(app, action, snapshot),
     }
     None
@@ -55,6 +60,8 @@ fn update_view(app: &mut App, action: Action, snapshot: &Snapshot) -> Option<Com
             let run = rows::selected(app, snapshot)?;
             return Some(Command::Exclude { run: run.id.clone(), excluded: !run.excluded });
         }
+        Action::Pin => pin(app, snapshot),
+        Action::Group => app.overview.grouped = !app.overview.grouped,
         Action::LowerLevel => step_level(app, snapshot, 1),
         Action::HigherLevel => step_level(app, snapshot, -1),
         Action::NextGroup => step_group(app, snapshot, true),
@@ -135,8 +142,7 @@ fn back(app: &mut App) {
 /// Puts what the view is about into the terminal's clipboard.
 fn copy(app: &mut App, snapshot: &Snapshot) {
     let Some(run) = rows::selected(app, snapshot) else { return };
-    let chosen = || rows::policy(app, rows::policies(run)).map(|p| p.schedule.as_slice());
-    let schedule = run.control.proposal.as_ref().map(|p| p.schedule.as_slice()).or_else(chosen);
+    let schedule = looked_at(app, run);
     app.copy = Some(match schedule.filter(|_| app.view == View::Schedule) {
         Some(schedule) => words::what_if(schedule),
         None => format!("{}: {}", run.id, run.verdict.text),
@@ -144,6 +150,28 @@ fn copy(app: &mut App, snapshot: &Snapshot) {
     app.said = Some(match (app.view, schedule) {
         (View::Schedule, Some(_)) => "copied the schedule, as --what-if takes it".into(),
         _ => "copied the verdict".into(),
+    });
+}
+
+/// The proposed schedule, else that of the chosen policy.
+fn looked_at<'a>(app: &App, run: &'a RunView) -> Option<&'a [Entry]> {
+    let chosen = || rows::policy(app, rows::policies(run)).map(|p| p.schedule.as_slice());
+    run.control.proposal.as_ref().map(|p| p.schedule.as_slice()).or_else(chosen)
+}
+
+/// The same schedule as the argument of Megatron-LM's flag, which counts in sequences.
+fn copy_megatron(app: &mut App, snapshot: &Snapshot) {
+    let Some(run) = rows::selected(app, snapshot) else { return };
+    let Some(seq_len) = snapshot.seq_len else {
+        app.said = Some("Megatron-LM counts in sequences: start boptop with --seq-len".into());
+        return;
+    };
+    app.said = Some(match megatron(looked_at(app, run).unwrap_or_default(), seq_len) {
+        Ok(text) => {
+            app.copy = Some(format!("--step-batch-size-schedule \"{text}\""));
+            "copied Megatron-LM's --step-batch-size-schedule".into()
+        }
+        Err(why) => why,
     });
 }
 
@@ -211,6 +239,16 @@ fn select(app: &mut App, snapshot: &Snapshot, row: usize) {
             }
         }
         app.selected = Some(run.id.clone());
+    }
+}
+
+/// Pins the selected run, or lets it go.
+fn pin(app: &mut App, snapshot: &Snapshot) {
+    let Some(run) = rows::selected(app, snapshot) else { return };
+    let pinned = &mut app.overview.pinned;
+    match pinned.iter().position(|id| *id == run.id) {
+        Some(at) => drop(pinned.remove(at)),
+        None => pinned.push(run.id.clone()),
     }
 }
 

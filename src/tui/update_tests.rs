@@ -313,3 +313,82 @@ fn a_plot_is_zoomed_read_and_pictured() {
     press(&mut app, "5 e", &s);
     assert!(app.picture.is_none() && app.said.unwrap().contains("no plot"));
 }
+
+#[test]
+fn pinned_runs_stand_on_top_in_every_order_and_groups_stand_together() {
+    let mut s = fixture::sweep();
+    let some = s.fit.report.groups[0].id.clone();
+    // Every other run in another group than the fixture says.
+    for (i, run) in s.runs.iter_mut().enumerate() {
+        Arc::make_mut(run).group = (i % 2 == 0).then(|| some.clone());
+    }
+    let mut app = App::showing(View::Overview, None);
+    keys(&mut app, &s, "G p g t");
+    let last = s.runs.last().unwrap().id.clone();
+    assert_eq!(app.overview.pinned, [last.as_str()]);
+    for order in ["", "s", "s S", "s s S"] {
+        keys(&mut app, &s, order);
+        let shown = rows::rows(&app.overview, &s);
+        assert_eq!(shown[0].id, last);
+        let groups: Vec<_> = shown[1..].iter().map(|r| r.group.is_none()).collect();
+        assert!(groups.is_sorted(), "{groups:?}");
+    }
+    let text = super::super::draw_to_text(&s, &app, 100, 40);
+    for heading in ["pinned", "in no group", &format!("group {some}")] {
+        assert!(text.contains(&format!("─ {heading} ─")), "{heading}: {text}");
+    }
+    assert!(text.contains('◆'), "{text}");
+    // A heading is no run: a click on it selects nothing, the line below it the run that is there.
+    app.size = (100, 40);
+    let line = |words: &str| text.lines().position(|l| l.contains(words)).unwrap() as u16;
+    let click = |row| crossterm::event::MouseEvent {
+        kind: crossterm::event::MouseEventKind::Down(crossterm::event::MouseButton::Left),
+        column: 10,
+        row,
+        modifiers: crossterm::event::KeyModifiers::NONE,
+    };
+    let heading = line("in no group");
+    assert_eq!(super::super::mouse::action(&click(heading), &app, &s), None);
+    let action = super::super::mouse::action(&click(heading + 1), &app, &s).unwrap();
+    update(&mut app, action, &s);
+    let first = rows::rows(&app.overview, &s).into_iter().skip(1).find(|r| r.group.is_none());
+    assert_eq!(selected(&app), first.unwrap().id);
+    keys(&mut app, &s, "g p t");
+    assert!(app.overview.pinned.is_empty() && !app.overview.grouped);
+}
+
+#[test]
+fn the_megatron_flag_is_copied_in_sequences() {
+    let mut s = fixture::proposed();
+    let mut app = App::showing(View::Schedule, Some("main-7b"));
+    let run = s.runs.iter().find(|r| r.id == "main-7b").unwrap();
+    let seq_len = run.control.proposal.as_ref().unwrap().schedule[0].batch_size_tokens / 4;
+    s.seq_len = Some(seq_len);
+    keys(&mut app, &s, "M");
+    let copied = app.copy.take().unwrap();
+    assert!(copied.starts_with("--step-batch-size-schedule \"0:4"), "{copied}");
+    s.seq_len = Some(7);
+    keys(&mut app, &s, "M");
+    assert!(app.copy.is_none() && app.said.as_ref().unwrap().contains("whole number of sequences"));
+    s.seq_len = None;
+    keys(&mut app, &s, "M");
+    assert!(app.copy.is_none() && app.said.as_ref().unwrap().contains("--seq-len"));
+}
+
+#[test]
+fn colours_change_by_a_key_and_troubles_are_kept_on_the_problems_screen() {
+    let s = fixture::sweep();
+    let mut app = App::showing(View::Overview, None);
+    keys(&mut app, &s, "T");
+    assert_eq!(app.theme, super::super::ThemeName::Light);
+    keys(&mut app, &s, "T T");
+    assert_eq!(app.theme, super::super::ThemeName::Dark);
+    for i in 0..20 {
+        app.trouble(format!("notify x: failed {i}"));
+    }
+    app.trouble("notify x: failed 19".into());
+    assert_eq!(app.troubles.len(), 8);
+    keys(&mut app, &s, "6");
+    let text = super::super::draw_to_text(&s, &app, 80, 24);
+    assert!(text.contains("notify x: failed 19") && !text.contains("failed 3"), "{text}");
+}

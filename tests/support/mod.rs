@@ -38,7 +38,9 @@ impl Said {
 
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_boptop"));
-    command.env_remove("BOPTOP_CONTROL").stdin(Stdio::null());
+    // Whatever the person who runs the tests has configured.
+    command.env_remove("BOPTOP_CONTROL").env_remove("BOPTOP_CONFIG");
+    command.env("XDG_CONFIG_HOME", "/nonexistent").stdin(Stdio::null());
     command
 }
 

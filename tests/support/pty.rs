@@ -40,9 +40,18 @@ fn lock(shared: &Shared) -> MutexGuard<'_, State> {
 /// What a terminal is told to be: the same for every test, whatever surrounds it.
 pub fn command(program: &str) -> CommandBuilder {
     let mut command = CommandBuilder::new(program);
-    for gone in ["NO_COLOR", "COLORTERM", "COLORFGBG", "LC_ALL", "LC_CTYPE", "BOPTOP_CONTROL"] {
+    for gone in [
+        "NO_COLOR",
+        "COLORTERM",
+        "COLORFGBG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "BOPTOP_CONTROL",
+        "BOPTOP_CONFIG",
+    ] {
         command.env_remove(gone);
     }
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     command.env("TERM", "xterm-256color");
     command.env("LANG", "en_US.UTF-8");
     command.cwd(env!("CARGO_MANIFEST_DIR"));
@@ -130,6 +139,18 @@ impl Pty {
     pub fn until(&self, what: &str, seen: impl Fn(&str) -> bool) -> String {
         let state = self.wait(what, |s| seen(&s.parser.screen().contents()));
         state.parser.screen().contents()
+    }
+
+    /// Waits until the screen satisfies `seen`.
+    #[track_caller]
+    pub fn until_screen(&self, what: &str, seen: impl Fn(&vt100::Screen) -> bool) {
+        drop(self.wait(what, |s| seen(s.parser.screen())));
+    }
+
+    /// Waits until the bytes that came out satisfy `seen`.
+    #[track_caller]
+    pub fn until_raw(&self, what: &str, seen: impl Fn(&[u8]) -> bool) {
+        drop(self.wait(what, |s| seen(&s.raw)));
     }
 
     #[track_caller]
@@ -255,6 +276,16 @@ pub fn foreign(raw: &[u8]) -> Vec<String> {
         }
     }
     out
+}
+
+/// The same, where copies to the clipboard are expected.
+pub fn foreign_but_copies(raw: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(raw);
+    let mut rest = String::new();
+    for (i, part) in text.split("\x1b]52;c;").enumerate() {
+        rest.push_str(if i == 0 { part } else { part.split_once("\x1b\\").unwrap_or_default().1 });
+    }
+    foreign(rest.as_bytes())
 }
 
 /// Feeds the emulator. It panics on text for a larger screen that arrives after it was made smaller

@@ -73,7 +73,7 @@ pub fn schedule(entries: &[Entry]) -> String {
     entries.iter().map(|e| format!("  {}\n", entry(e))).collect()
 }
 
-fn entry(e: &Entry) -> String {
+pub fn entry(e: &Entry) -> String {
     let scale = e.lr_scale.map_or_else(String::new, |x| format!(", learning rate x {x}"));
     format!(
         "from {} tokens: {} tokens a step{scale}",

@@ -5,6 +5,7 @@ mod fit;
 mod inspect;
 mod plan;
 
+pub(super) use control::entry;
 pub use control::{control, proposal, schedule};
 pub use fit::{fit, fit_summary};
 pub use inspect::inspect;
@@ -30,16 +31,16 @@ pub fn interval(iv: &Interval, write: impl Fn(f64) -> String) -> String {
     }
 }
 
-fn counts(iv: &Interval) -> String {
+pub(super) fn counts(iv: &Interval) -> String {
     interval(iv, units::count)
 }
 
-fn maybe(x: Option<f64>, write: impl Fn(f64) -> String) -> String {
+pub(super) fn maybe(x: Option<f64>, write: impl Fn(f64) -> String) -> String {
     x.filter(|x| x.is_finite()).map_or_else(|| "?".into(), write)
 }
 
 /// The serialized name of a unit variant: `three_stage`.
-fn name(of: &impl serde::Serialize) -> String {
+pub(super) fn name(of: &impl serde::Serialize) -> String {
     match serde_json::to_value(of) {
         Ok(serde_json::Value::String(s)) => s,
         _ => "?".into(),

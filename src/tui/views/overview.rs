@@ -71,25 +71,67 @@ fn places(table: Rect, shown: &[&RunView]) -> Vec<(usize, u16, u16)> {
     table::layout(&columns, table.x + 3, table.width.saturating_sub(4))
 }
 
+/// What stands in one line of the list.
+#[derive(Debug)]
+enum Line {
+    Heading(String),
+    /// A run, by its place among those shown.
+    Run(usize),
+}
+
+/// The list from top to bottom: the runs, with a heading for each group where that is wanted.
+fn lines(app: &App, shown: &[&RunView]) -> Vec<Line> {
+    let mut out = Vec::with_capacity(shown.len());
+    let mut before = None;
+    for (i, run) in shown.iter().enumerate() {
+        let pinned = app.overview.pinned.contains(&run.id);
+        let part = (!pinned).then_some(run.group.as_deref());
+        if app.overview.grouped && before.replace(part) != Some(part) {
+            out.push(Line::Heading(match part {
+                None => "pinned".into(),
+                Some(Some(group)) => format!("group {group}"),
+                Some(None) => "in no group".into(),
+            }));
+        }
+        out.push(Line::Run(i));
+    }
+    out
+}
+
+/// The lines that are seen, the selected run's among them.
+fn seen(lines: &[Line], selected: usize, list: Rect) -> std::ops::Range<usize> {
+    let at = lines.iter().position(|l| matches!(l, Line::Run(i) if *i == selected));
+    table::window(lines.len(), at.unwrap_or(0), list.height.saturating_sub(2))
+}
+
 impl Widget for Overview<'_> {
     fn render(self, area: Rect, buf: &mut Buffer) {
         let Scene { snapshot, app, theme } = self.0;
         let shown = rows::rows(&app.overview, snapshot);
-        let (list, strip) = areas(area, shown.len());
+        let lines = lines(app, &shown);
+        let (list, strip) = areas(area, lines.len());
         let places = places(list, &shown);
         let marked = SORT_COLUMN
             .iter()
             .find(|s| s.0 == app.overview.sort)
             .map(|s| (s.1, app.overview.reversed));
         table::header(buf, theme, &COLUMNS, &places, list.y, marked);
-        let height = list.height.saturating_sub(2);
         let selected = rows::selected_row(app, &shown);
-        let seen = table::window(shown.len(), selected, height);
-        for (i, index) in seen.clone().enumerate() {
-            let y = list.y + 1 + i as u16;
-            self.row(shown[index], &places, y, index == selected, list, buf);
+        let seen = seen(&lines, selected, list);
+        for (y, line) in (list.y + 1..).zip(&lines[seen.clone()]) {
+            match line {
+                Line::Heading(words) => {
+                    let row = Rect { x: list.x + 1, y, width: list.width - 1, height: 1 };
+                    text::rule(buf, theme, row, words);
+                }
+                Line::Run(i) => self.row(shown[*i], &places, y, *i == selected, list, buf),
+            }
         }
-        self.counts(&shown, seen, list, buf);
+        let seen = lines[seen].iter().filter_map(|l| match l {
+            Line::Run(i) => Some(*i),
+            Line::Heading(_) => None,
+        });
+        self.counts(&shown, seen.collect(), list, buf);
         if let Some(run) = shown.get(selected).filter(|_| strip.height > 0) {
             detail::Detail(self.0, run).render(strip, buf);
         }
@@ -106,7 +148,7 @@ impl Overview<'_> {
         list: Rect,
         buf: &mut Buffer,
     ) {
-        let Scene { snapshot, theme, .. } = self.0;
+        let Scene { snapshot, app, theme } = self.0;
         let (mark, state, state_role) = words::state(run.state);
         let text_role = if run.excluded { Role::Dim } else { Role::Text };
         let style = |role: Role| theme.style(role);
@@ -115,6 +157,9 @@ impl Overview<'_> {
             text::put(buf, theme, (list.x, y), 1, "▸", style(Role::Strong));
         }
         text::put(buf, theme, (list.x + 1, y), 1, mark, style(state_role));
+        if app.overview.pinned.contains(&run.id) {
+            text::put(buf, theme, (list.x + 2, y), 1, "◆", style(Role::Dim));
+        }
         let iv = run.b_opt.as_ref();
         let unfitted = format!("{} (left out)", run.id);
         let id = if run.excluded { &unfitted } else { &run.id };
@@ -147,17 +192,13 @@ impl Overview<'_> {
     }
 
     /// How much of the list is seen, on the line between table and strip.
-    fn counts(
-        &self,
-        shown: &[&RunView],
-        seen: std::ops::Range<usize>,
-        list: Rect,
-        buf: &mut Buffer,
-    ) {
+    fn counts(&self, shown: &[&RunView], seen: Vec<usize>, list: Rect, buf: &mut Buffer) {
         let Scene { snapshot, app, theme } = self.0;
         let mut parts = Vec::new();
-        if seen.len() < shown.len() {
-            parts.push(format!("{}–{} of {}", seen.start + 1, seen.end, shown.len()));
+        if let (Some(first), Some(last)) = (seen.first(), seen.last())
+            && seen.len() < shown.len()
+        {
+            parts.push(format!("{}–{} of {}", first + 1, last + 1, shown.len()));
         }
         if !app.overview.filter.is_empty() {
             let all = snapshot.runs.len();
@@ -186,7 +227,8 @@ fn lost_role(lost: Option<f64>) -> Role {
 /// What a click means.
 pub(crate) fn hit(area: Rect, at: Position, app: &App, snapshot: &Snapshot) -> Option<Action> {
     let shown = rows::rows(&app.overview, snapshot);
-    let (list, _) = areas(area, shown.len());
+    let lines = lines(app, &shown);
+    let (list, _) = areas(area, lines.len());
     if at.y == list.y {
         let column =
             places(list, &shown).into_iter().find(|(_, x, w)| (*x..x + w).contains(&at.x))?.0;
@@ -194,12 +236,11 @@ pub(crate) fn hit(area: Rect, at: Position, app: &App, snapshot: &Snapshot) -> O
         return Some(Action::SortBy(*key));
     }
     let selected = rows::selected_row(app, &shown);
-    let seen = table::window(shown.len(), selected, list.height.saturating_sub(2));
     let row = usize::from(at.y.checked_sub(list.y + 1)?);
-    let index = seen.start + row;
-    if !seen.contains(&index) {
-        return None;
+    match lines[seen(&lines, selected, list)].get(row)? {
+        Line::Heading(_) => None,
+        // A click on what is selected already opens it.
+        Line::Run(i) if *i == selected => Some(Action::Open),
+        Line::Run(i) => Some(Action::SelectRow(*i)),
     }
-    // A click on what is selected already opens it.
-    Some(if index == selected { Action::Open } else { Action::SelectRow(index) })
 }

@@ -27,7 +27,7 @@ impl Widget for Problems<'_> {
             units::exact(bad)
         );
         pen.text(&title, Role::Strong);
-        for message in &snapshot.messages {
+        for message in snapshot.messages.iter().chain(&app.troubles) {
             pen.wrapped("· ", message, Role::Warn);
         }
         // Those with a problem first.
