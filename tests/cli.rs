@@ -315,7 +315,7 @@ fn a_plot_that_cannot_be_made_is_a_failure_that_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("alone.jsonl");
     fs::write(&log, run_text(64)).unwrap();
-    let said = boptop(["export", log.to_str().unwrap(), "--svg", "-"]);
+    let said = boptop(["export", log.to_str().unwrap(), "--svg", "-", "--view", "b-opt-loss"]);
     assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:#?}");
     assert!(said.err.contains("nothing to plot"), "{said:#?}");
     let said = boptop(["export", log.to_str().unwrap(), "--svg", "-", "--view", "run"]);
