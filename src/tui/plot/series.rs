@@ -81,25 +81,33 @@ pub(crate) fn smoothing(steps: i8) -> (i8, f64) {
 }
 
 /// Means over windows in proportion to the tokens (`ratio` on both sides), cut to the same length
-/// on both sides at the ends; 1 leaves the means of the points.
+/// on both sides at the beginning, where a loss falls steeply; 1 leaves the means of the points.
+/// Towards the end, where the newest points have nothing behind them, a straight line through the
+/// window: one noisy point at the end must not look like a jump.
 pub(crate) fn smoothed(points: &[PlotPoint], ratio: f64) -> Vec<[f64; 2]> {
     let drawn = |p: &&PlotPoint| p.mean.is_finite() && p.tokens.is_finite();
     let known: Vec<&PlotPoint> = points.iter().filter(drawn).collect();
     if ratio <= 1.0 {
         return known.iter().map(|p| [p.tokens, p.mean]).collect();
     }
-    let mut sums = vec![0.0];
-    for p in &known {
-        sums.push(sums[sums.len() - 1] + p.mean);
+    let mut sums = vec![[0.0, 0.0]];
+    for (i, p) in known.iter().enumerate() {
+        let [s, weighted] = sums[i];
+        sums.push([s + p.mean, weighted + i as f64 * p.mean]);
     }
+    let last = known.len().saturating_sub(1);
     let one = |i: usize| {
         let t = known[i].tokens;
         let from = known.partition_point(|p| p.tokens < t / ratio);
         let to = known.partition_point(|p| p.tokens <= t * ratio);
-        let reach = i.saturating_sub(from).max(to.saturating_sub(i + 1)).max(LEAST);
-        let reach = reach.min(i).min(known.len() - 1 - i);
-        let n = 2 * reach + 1;
-        [t, (sums[i + reach + 1] - sums[i - reach]) / n as f64]
+        let reach = i.saturating_sub(from).max(to.saturating_sub(i + 1)).max(LEAST).min(i);
+        let (from, to) = (i - reach, (i + reach).min(last));
+        let n = (to - from + 1) as f64;
+        let middle = (from + to) as f64 / 2.0;
+        let [sum, weighted] = [0, 1].map(|k| sums[to + 1][k] - sums[from][k]);
+        let spread = n * (n * n - 1.0) / 12.0;
+        let slope = if spread > 0.0 { (weighted - middle * sum) / spread } else { 0.0 };
+        [t, sum / n + slope * (i as f64 - middle)]
     };
     (0..known.len()).map(one).collect()
 }
@@ -127,6 +135,11 @@ mod tests {
         let noisy: Vec<PlotPoint> = (1..200).map(|i| point(i, (i % 2) as f64)).collect();
         assert!(smoothed(&noisy, 1.06)[20..180].iter().all(|q| (q[1] - 0.5).abs() < 0.1));
         assert_eq!(smoothed(&noisy, 1.0)[2][1], 1.0);
+        let mut jumpy = straight.clone();
+        let end = jumpy.len() - 1;
+        jumpy[end].mean += 1.0;
+        let seen = smoothed(&jumpy, 1.06)[end][1] - straight[end].mean;
+        assert!(seen < 0.35, "one point at the end is no jump: {seen}");
         assert!(smoothed(&[], 1.5).is_empty());
         assert_eq!([smoothing(0), smoothing(-9), smoothing(9)], [(0, 1.06), (-2, 1.0), (3, 1.5)]);
     }

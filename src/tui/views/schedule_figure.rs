@@ -4,7 +4,7 @@
 use super::run_figure::{coming, loss_label, nearest};
 use crate::snapshot::*;
 use crate::tui::app::App;
-use crate::tui::plot::{Axis, Chart, Dash, Figure, Lens, Mark, Panel, Scale};
+use crate::tui::plot::{Axis, Chart, Dash, Figure, Lens, Mark, Panel, Scale, smoothed, smoothing};
 use crate::tui::theme::Role;
 use crate::tui::{rows, words};
 use crate::units;
@@ -53,7 +53,8 @@ fn loss(
     lens: &Lens,
 ) -> Option<(Panel, Axis)> {
     let late = |t: f64| t >= x.low.max(now * 0.5) && t <= x.high;
-    let past = run.plots.smooth.iter().filter(|p| late(p[0])).map(|p| p[1]);
+    let smooth = smoothed(&run.plots.loss, smoothing(0).1);
+    let past = smooth.iter().filter(|p| late(p[0])).map(|p| p[1]);
     let ways = || policies.iter().flat_map(|p| &p.path);
     ways().next()?;
     let coming = ways().filter(|p| late(p[0])).map(|p| p[1]);
@@ -72,7 +73,7 @@ fn loss(
             marks.push(Mark::Label { at, text, role: Role::Other });
         }
     }
-    marks.push(line(run.plots.smooth.clone(), Role::Curve, Dash::Solid, 3));
+    marks.push(line(smooth, Role::Curve, Dash::Solid, 3));
     marks.push(line(chosen.path.clone(), Role::Planned, Dash::Solid, 4));
     marks.push(Mark::Flag { x: now, text: "now".into(), role: Role::Dim });
     marks.extend(lens.cursor_mark());
