@@ -10,7 +10,7 @@ use super::verdicts::Verdicts;
 use super::{mouse, update, views, words};
 use crate::command::Command;
 use crate::snapshot::Snapshot;
-use crossterm::event::{Event, EventStream, KeyEventKind};
+use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::buffer::Buffer;
 use rustix::io::Errno;
 use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
@@ -219,6 +219,18 @@ fn draw(screen: &mut Screen, app: &mut App, snapshot: &Snapshot, theme: &Theme) 
 }
 
 fn handle(event: Event, app: &mut App, snapshot: &Snapshot, commands: &UnboundedSender<Command>) {
+    // Alt is an Esc before the key: on a slow line both come together, and an Esc that cancels must
+    // not become part of the key after it.
+    if let Event::Key(key) = &event
+        && key.modifiers.contains(KeyModifiers::ALT)
+    {
+        let plain = key.modifiers.difference(KeyModifiers::ALT);
+        let esc = KeyEvent::new_with_kind(KeyCode::Esc, KeyModifiers::NONE, key.kind);
+        for key in [esc, KeyEvent { modifiers: plain, ..*key }] {
+            handle(Event::Key(key), app, snapshot, commands);
+        }
+        return;
+    }
     let actions: Vec<Action> = match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => {
             keymap::action(Key::from_event(&key), app, snapshot).into_iter().collect()
@@ -317,6 +329,21 @@ mod tests {
         let mut c = a.clone();
         Arc::make_mut(&mut c.runs[0]).loss = Some(1.0);
         assert!(!looks_the_same(&a, &c));
+    }
+
+    #[test]
+    fn an_escape_that_comes_with_the_next_key_cancels_all_the_same() {
+        let s = fixture::proposed();
+        let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
+        let alt = |c| Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::ALT));
+        let mut app = App::showing(super::super::View::Schedule, Some("main-7b"));
+        // Every guard is overridden: Y alone would write.
+        super::super::press(&mut app, "a 1", &s);
+        handle(alt('Y'), &mut app, &s, &tx);
+        assert!(app.popup.is_none() && rx.try_recv().is_err());
+        super::super::press(&mut app, "?", &s);
+        handle(alt('5'), &mut app, &s, &tx);
+        assert_eq!((app.popup.is_none(), app.view), (true, super::super::View::Control));
     }
 
     #[test]

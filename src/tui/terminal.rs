@@ -43,6 +43,8 @@ impl std::fmt::Debug for Screen {
 impl Screen {
     pub fn enter(settings: &Settings) -> io::Result<Self> {
         HOOK.call_once(restore_on_panic);
+        // The theme alone decides: a flag stands above NO_COLOR, which crossterm asks for as well.
+        crossterm::style::force_color_output(true);
         MOUSE.store(settings.mouse, Ordering::SeqCst);
         let screen = Screen {
             backend: CrosstermBackend::new(BufWriter::with_capacity(1 << 16, stdout())),

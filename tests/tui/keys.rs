@@ -102,6 +102,15 @@ fn press_everything(pty: &mut Pty, keys: &[String]) {
     }
 }
 
+/// Pictures are written into the working directory.
+fn watching(dir: &Path) -> Pty {
+    let mut command = boptop([Path::new("watch"), dir]);
+    command.cwd(dir);
+    let pty = Pty::start(command, 100, 30);
+    pty.until("a fit", |s| s.contains("b0512") && s.contains("fit ") && s.contains("q quit"));
+    pty
+}
+
 fn end(mut pty: Pty) {
     show(&mut pty, "1 overview");
     pty.press("q");
@@ -113,9 +122,7 @@ fn end(mut pty: Pty) {
 #[test]
 fn every_key_is_survived_on_every_screen() {
     let dir = sweep_copy();
-    let mut pty = Pty::start(boptop([Path::new("watch"), dir.path()]), 100, 30);
-    pty.see("b0512_lr2e-3_s21");
-    pty.until("a fit", |s| s.contains("fit ") && s.contains("q quit"));
+    let mut pty = watching(dir.path());
     press_everything(&mut pty, &all_keys());
     end(pty);
 }
@@ -123,9 +130,7 @@ fn every_key_is_survived_on_every_screen() {
 #[test]
 fn every_key_is_survived_in_the_popups_and_in_the_filter() {
     let dir = sweep_copy();
-    let mut pty = Pty::start(boptop([Path::new("watch"), dir.path()]), 100, 30);
-    pty.see("b0512_lr2e-3_s21");
-    pty.until("a fit", |s| s.contains("fit ") && s.contains("q quit"));
+    let mut pty = watching(dir.path());
     for open in ["?", "/"] {
         for key in all_keys() {
             show(&mut pty, "1 overview");
@@ -151,7 +156,10 @@ fn every_key_is_survived_in_the_popups_and_in_the_filter() {
 #[test]
 fn every_key_is_survived_in_a_replay() {
     let run = fixtures().join("mlp2_sweep/b0512_lr2e-3_s21.jsonl");
-    let mut pty = Pty::start(boptop([Path::new("replay"), &run]), 100, 30);
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = boptop([Path::new("replay"), &run]);
+    command.cwd(dir.path());
+    let mut pty = Pty::start(command, 100, 30);
     pty.see("replay");
     let keys = map().into_iter().filter(|(c, _)| c == "replay").map(|(_, k)| k);
     press_everything(&mut pty, &keys.collect::<Vec<_>>());

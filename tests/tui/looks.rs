@@ -17,7 +17,7 @@ fn watching(flags: &[&str], env: &[(&str, &str)]) -> CommandBuilder {
 /// Every SGR parameter list that is sent until the first fit is drawn.
 fn colours(flags: &[&str], env: &[(&str, &str)]) -> Vec<String> {
     let mut pty = Pty::start(watching(flags, env), 100, 30);
-    pty.see("b0512_lr2e-3_s21");
+    pty.see("b0512");
     pty.press("?");
     pty.see("everywhere");
     pty.press("\x1b");
@@ -68,18 +68,15 @@ fn the_terminal_gets_the_colours_that_it_has() {
     // Of sixteen colours the terminal's own are used.
     let of_16 = colours(&[], &[("TERM", "xterm")]);
     assert!(any_colour(&of_16) && !sets(&of_16, "38;2;"), "{of_16:?}");
-    assert!(
-        of_16
-            .iter()
-            .filter(|p| p.starts_with("38;5;"))
-            .all(|p| { p["38;5;".len()..].parse::<u8>().is_ok_and(|n| n < 16) })
-    );
+    assert!(of_16.iter().filter(|p| p.starts_with("38;5;")).all(|p| {
+        p["38;5;".len()..].split(';').next().unwrap_or_default().parse::<u8>().is_ok_and(|n| n < 16)
+    }));
 }
 
 #[test]
 fn clicks_and_the_wheel_work_until_they_are_turned_off() {
     let mut pty = Pty::start(watching(&[], &[]), 100, 30);
-    pty.see("b0512_lr2e-3_s21");
+    pty.see("b0512");
     assert!(String::from_utf8_lossy(&pty.raw()).contains("\x1b[?1000h"));
     let tab = pty.screen().contents().find("6 problems").unwrap() + 1;
     pty.press(&format!("\x1b[<0;{tab};1M\x1b[<0;{tab};1m"));
@@ -93,7 +90,7 @@ fn clicks_and_the_wheel_work_until_they_are_turned_off() {
     assert_eq!(pty.end(), Ok(0));
     pty.assert_restored();
     let mut pty = Pty::start(watching(&["--no-mouse"], &[]), 100, 30);
-    pty.see_and_press("b0512_lr2e-3_s21", "q");
+    pty.see_and_press("b0512", "q");
     assert_eq!(pty.end(), Ok(0));
     assert!(!String::from_utf8_lossy(&pty.raw()).contains("\x1b[?1000h"));
 }
@@ -102,7 +99,7 @@ fn clicks_and_the_wheel_work_until_they_are_turned_off() {
 fn a_paste_is_text_and_never_keys() {
     let dir = sweep_copy();
     let mut pty = Pty::start(boptop([Path::new("watch"), dir.path()]), 100, 30);
-    pty.see("b0512_lr2e-3_s21");
+    pty.see("b0512");
     // As keys these would quit.
     pty.press("\x1b[200~q\x03Y\x1b[201~");
     pty.press("/\x1b[200~b0512\x1b[201~");

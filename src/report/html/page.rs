@@ -32,6 +32,7 @@ fn reorders(c: char) -> bool {
 pub struct Html {
     out: String,
     open: bool,
+    pictures: usize,
 }
 
 impl Html {
@@ -52,9 +53,13 @@ impl Html {
         let _ = writeln!(self.out, "<p>{}</p>", escape(text));
     }
 
-    /// A plot: markup of our own, set in as it is.
+    /// A plot: markup of our own. Its clip paths get names that no other plot of the page has.
     pub fn picture(&mut self, title: &str, svg: &str) {
         self.section(title);
+        self.pictures += 1;
+        let own = format!("f{}p", self.pictures);
+        let svg = svg.replace("<clipPath id=\"p", &format!("<clipPath id=\"{own}"));
+        let svg = svg.replace("clip-path=\"url(#p", &format!("clip-path=\"url(#{own}"));
         let _ = writeln!(self.out, "<figure>{svg}</figure>");
     }
 

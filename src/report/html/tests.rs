@@ -156,6 +156,17 @@ fn the_decisions_and_what_came_of_them_are_told() {
 }
 
 #[test]
+fn plots_share_no_names() {
+    let svg = "<svg><clipPath id=\"p0\"/><g clip-path=\"url(#p0)\"/></svg>".to_string();
+    let pictures = [("a", svg.clone()), ("b", svg)];
+    let page = report(&snapshot("run"), "run", "0", &pictures).unwrap();
+    for name in ["f1p0", "f2p0"] {
+        assert_eq!(page.matches(&format!("id=\"{name}\"")).count(), 1, "{page}");
+        assert_eq!(page.matches(&format!("url(#{name})")).count(), 1, "{page}");
+    }
+}
+
+#[test]
 fn a_run_that_is_not_there_has_no_page() {
     assert_eq!(report(&snapshot("run"), "other", "0", &[]), None);
 }
