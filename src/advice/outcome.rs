@@ -5,11 +5,16 @@ use super::constraints::{Constraints, Throughput};
 use super::forecast::{Course, Stair};
 use super::own_past::OwnPast;
 use super::{Entry, Policy, PolicyOutcome};
-use crate::curve::{Interval, LawFit, Memory, MemorySource, Open, Stretch};
+use crate::curve::{Interval, Law, LawFit, Memory, MemorySource, Open, Stretch};
 use crate::units;
 
 const MOST_DRAWS: usize = 48;
 const PATH_POINTS: usize = 64;
+/// Share of the law's own error that the anchor at the run's latest losses may carry on.
+const ANCHOR: f64 = 0.7;
+/// Spread of a measured memory; both by the coverage of forecasts in `benches/closed_loop`.
+const SD_LN_TAU: f64 = 0.8;
+const SD_LN_P: f64 = 0.3;
 
 /// A run's future under every law that is to be asked.
 #[derive(Debug)]
@@ -36,10 +41,17 @@ impl Futures {
         own: &OwnPast,
         throughput: Throughput,
     ) -> Option<Futures> {
-        let anchored = |law, memory: Memory| {
-            let offset = own.offset_of(&law, &memory);
+        let moved = |law, memory: Memory, by: f64| {
+            let offset = own.offset_of(&law, &memory) + by;
             let course = Course::new(law, memory, past, tokens)?.shifted(offset);
             offset.is_finite().then_some(course)
+        };
+        let anchored = |law, memory: Memory| moved(law, memory, 0.0);
+        // What the anchor may be off by: noise of the losses, and some of what the law misses.
+        let unsure = own.offset_se.hypot(ANCHOR * fit.rms_nats);
+        let drawn = |(i, law): (usize, &Law)| {
+            let [x, y, z] = spread3(i);
+            moved(*law, around(memory, x, y), unsure * z)
         };
         let other = if memory.source != MemorySource::Assumed {
             None
@@ -56,12 +68,7 @@ impl Futures {
             course: anchored(fit.law, memory)?,
             other,
             never,
-            draws: fit
-                .draws
-                .iter()
-                .step_by(every)
-                .filter_map(|law| anchored(*law, memory))
-                .collect(),
+            draws: fit.draws.iter().step_by(every).enumerate().filter_map(drawn).collect(),
             memory,
             throughput,
             target: f64::NAN,
@@ -146,6 +153,25 @@ impl Futures {
             })
             .filter(|p| p[0].is_finite() && p[1].is_finite())
             .collect()
+    }
+}
+
+/// Three numbers of mean 0 and standard deviation 1, evenly spread over the draws (multiples of
+/// three irrationals).
+fn spread3(i: usize) -> [f64; 3] {
+    [0.819_172_5, 0.671_043_6, 0.549_700_5]
+        .map(|step| (((i + 1) as f64 * step).fract() - 0.5) * 12f64.sqrt())
+}
+
+/// A measured memory as it may also be: a short look at few switches leaves it this unsure.
+fn around(memory: Memory, x: f64, y: f64) -> Memory {
+    if memory.source == MemorySource::Assumed {
+        return memory;
+    }
+    Memory {
+        tau_steps: memory.tau_steps * (SD_LN_TAU * x).exp(),
+        p: memory.p * (SD_LN_P * y).exp(),
+        ..memory
     }
 }
 

@@ -67,7 +67,9 @@ pub struct OwnPast {
     pub miss: f64,
     /// Mean of observed - law over the second half, nats: what the forecast is anchored by.
     pub offset: f64,
-    points: Vec<(Vec<Stretch>, f64)>,
+    /// Standard error of that mean by the noise of the losses, nats.
+    pub offset_se: f64,
+    points: Vec<Seen>,
 }
 
 impl OwnPast {
@@ -84,7 +86,10 @@ impl OwnPast {
         if !(miss.is_finite() && offset.is_finite()) {
             return Err("the law has no value along this run's past".into());
         }
-        Ok(OwnPast { miss, offset, points })
+        let late = &points[points.len() / 2..];
+        let squares: f64 = late.iter().map(|(_, _, se)| se * se).sum();
+        let offset_se = squares.sqrt() / late.len() as f64;
+        Ok(OwnPast { miss, offset, offset_se, points })
     }
 
     /// The same points under another law.
@@ -104,10 +109,13 @@ impl OwnPast {
     }
 }
 
-fn compare(points: &[(Vec<Stretch>, f64)], law: &Law, memory: &Memory) -> (f64, f64) {
+/// The past up to a moment, the mean loss there, and its standard error.
+type Seen = (Vec<Stretch>, f64, f64);
+
+fn compare(points: &[Seen], law: &Law, memory: &Memory) -> (f64, f64) {
     let (mut miss, mut offset) = (0.0, 0.0);
     let late = points.len() / 2;
-    for (i, (past, observed)) in points.iter().enumerate() {
+    for (i, (past, observed, _)) in points.iter().enumerate() {
         let predicted = law.loss_along(past, memory);
         miss += (observed - predicted).abs() / (predicted - law.l_inf);
         if i >= late {
@@ -118,11 +126,7 @@ fn compare(points: &[(Vec<Stretch>, f64)], law: &Law, memory: &Memory) -> (f64, 
 }
 
 /// Mean stable-phase losses in bins equal in log steps.
-fn observed(
-    run: &RunData,
-    on: LossKind,
-    burn_in_steps: f64,
-) -> Result<Vec<(Vec<Stretch>, f64)>, String> {
+fn observed(run: &RunData, on: LossKind, burn_in_steps: f64) -> Result<Vec<Seen>, String> {
     let columns = match on {
         LossKind::Train => &run.train,
         LossKind::Val => &run.validation,
@@ -139,10 +143,10 @@ fn observed(
     let mut points = Vec::new();
     for bin in 0..BINS {
         let edge = |k: usize| from * (now / from).powf(k as f64 / BINS as f64);
-        if let Some((step, loss, _)) = window(columns, edge(bin), edge(bin + 1)) {
+        if let Some((step, loss, se)) = window(columns, edge(bin), edge(bin + 1)) {
             let past = stretches_until(run, step);
             if !past.is_empty() {
-                points.push((past, loss));
+                points.push((past, loss, se));
             }
         }
     }

@@ -224,6 +224,17 @@ fn hold_text(
     if leave_has_changes {
         return "the accepted schedule stands".into();
     }
+    let own = c.own as f64;
+    let within = |e: &Estimate| e.within_2_percent.is_some_and(|[lo, hi]| (lo..=hi).contains(&own));
+    let above = |e: &&Estimate| e.b_opt.high.is_some_and(|h| own > h) && !within(e);
+    if let Some(e) = estimate.filter(above).filter(|_| c.up_only) {
+        return format!(
+            "{} is too large ({} than at the best); only lowering would help, and this trainer can \
+             only raise",
+            exact(c.own),
+            e.excess(own).map_or("more tokens".into(), more)
+        );
+    }
     if let Some(why) = &d.none_allowed {
         return format!("no change is allowed: {why}");
     }
@@ -235,19 +246,8 @@ fn hold_text(
         );
     }
     let Some(e) = estimate else { return "no change is worth making".into() };
-    let own = c.own as f64;
-    let excess = e.excess(own);
-    let within = e.within_2_percent.is_some_and(|[lo, hi]| (lo..=hi).contains(&own));
-    let too_large = e.b_opt.high.is_some_and(|h| own > h) && !within;
-    if within {
+    if within(e) {
         format!("{} is within 2 % of the fewest tokens at loss {}", exact(c.own), loss(e.loss))
-    } else if too_large && c.up_only {
-        format!(
-            "{} is too large ({} than at the best); only lowering would help, and this trainer can \
-             only raise",
-            exact(c.own),
-            excess.map_or("more tokens".into(), more)
-        )
     } else if d.planned.is_empty() {
         format!("no change that is allowed gets there with fewer tokens than {}", exact(c.own))
     } else {
