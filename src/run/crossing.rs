@@ -136,9 +136,13 @@ impl Falling {
         let i = self.pools.partition_point(|p| p.loss > loss);
         let (Some(b), Some(a)) = (self.pools.get(i), i.checked_sub(1).map(|j| self.pools[j]))
         else {
-            return self.pools.get(i).map_or(Crossing::Never, |p| Crossing::At {
-                x: p.centre,
-                se: (p.to - p.from).max(p.se),
+            // At the height of the first pool.
+            return self.pools.get(i).map_or(Crossing::Never, |p| {
+                let total = match self.slopes.first() {
+                    Some(slope) if *slope < 0.0 => (p.se / slope).hypot(p.to - p.from),
+                    _ => MAX_SE,
+                };
+                Crossing::At { x: p.centre, se: total.min(MAX_SE) }
             });
         };
         let x = self.inverse(i - 1, loss);
@@ -168,7 +172,8 @@ fn pool(points: &[Point], wander: f64) -> Vec<Pool> {
             let joined = Pool {
                 from: a.from,
                 to: b.to,
-                centre: mean(a.centre, b.centre),
+                // Within, whatever rounding says.
+                centre: mean(a.centre, b.centre).max(a.from).min(b.to),
                 loss: mean(a.loss, b.loss),
                 weight: w,
                 se: if a.se > 0.0 && b.se > 0.0 { w.recip().sqrt() } else { 0.0 },
@@ -297,6 +302,13 @@ mod tests {
         assert_eq!(rising.crossing(2.1), Crossing::Never);
     }
 
+    #[test]
+    fn a_curve_of_one_pool_is_crossed_where_its_points_are() {
+        let x = 0.796_231_979_683_655_2;
+        let p = [0.0, 158.7].map(|se| Point { x, loss: 0.0, se });
+        assert_eq!(Falling::new(&p).crossing(0.0), Crossing::At { x, se: MAX_SE });
+    }
+
     fn anything() -> impl Strategy<Value = f64> {
         prop_oneof![
             6 => -1e3f64..1e3,
@@ -331,7 +343,7 @@ mod tests {
             }
             for level in [-10.0, 0.0, 10.0] {
                 if let Crossing::At { x: at, se } = f.crossing(level) {
-                    prop_assert!(at >= 0.0 && at <= x && se >= 0.0, "{} {}", at, se);
+                    prop_assert!(at >= 0.0 && at <= x && (0.0..=MAX_SE).contains(&se), "{} {}", at, se);
                 }
             }
         }
