@@ -224,7 +224,7 @@ impl World for Lying {
         self.append(b"");
     }
 
-    fn fault(&mut self, kind: u8) {
+    fn fault(&mut self, kind: u8) -> bool {
         let here = self.here();
         let mut s = self.client.0.borrow_mut();
         let times = kind / 8 % 3 + 1;
@@ -238,6 +238,7 @@ impl World for Lying {
             (6, _) => s.reuse_next = true,
             _ => s.clock -= 1000.0,
         }
+        matches!(kind % 8, 3 | 4)
     }
 
     fn keeps_what_is_held(&self) -> bool {

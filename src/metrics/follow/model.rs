@@ -81,7 +81,9 @@ pub trait World {
     /// Makes the path another file by one rename.
     fn switch(&mut self);
     /// The system fails at a next call, in a way that passes.
-    fn fault(&mut self, kind: u8);
+    /// Something fails or lies; true: what is written to this content from now on may never be seen
+    /// once the path names another.
+    fn fault(&mut self, kind: u8) -> bool;
     /// A deleted file that is held open can be read to its end, a renamed one be found.
     fn keeps_what_is_held(&self) -> bool;
 }
@@ -101,6 +103,8 @@ struct Truth {
     now: String,
     /// The follower has caught up with the present content at least once.
     held: bool,
+    /// Old sizes of the present content were told.
+    hidden: bool,
     /// The newest of the past was renamed, and its follower may still be reading it.
     renamed: bool,
     serial: u32,
@@ -109,8 +113,9 @@ struct Truth {
 impl Truth {
     fn over(&mut self, whole: bool) {
         let text = std::mem::take(&mut self.now);
-        self.past.push_back(Content { text, whole });
+        self.past.push_back(Content { text, whole: whole && !self.hidden });
         self.held = false;
+        self.hidden = false;
         self.renamed = false;
     }
 
@@ -217,7 +222,7 @@ impl<W: World> Run<W> {
                 self.world.switch();
                 self.truth.over(whole);
             }
-            Act::Fault(kind) => self.world.fault(kind),
+            Act::Fault(kind) => self.truth.hidden |= self.world.fault(kind),
             Act::Look => {
                 self.look();
             }

@@ -2,6 +2,7 @@ use super::lying::Lying;
 use super::model::{self, World};
 use super::*;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use std::fs;
 use std::io::Write;
 
@@ -331,7 +332,9 @@ impl World for Real {
         std::fs::rename(link, self.path()).unwrap();
     }
 
-    fn fault(&mut self, _: u8) {}
+    fn fault(&mut self, _: u8) -> bool {
+        false
+    }
 
     fn keeps_what_is_held(&self) -> bool {
         self.disk.many > 0
@@ -339,7 +342,8 @@ impl World for Real {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(32) })]
+    // The same histories each time; the fuzzer looks for others.
     /// Whatever happens to the file: what is read is, content for content, what was written; only
     /// what a truncation took before a look may be missing, and that is told.
     #[test]
@@ -352,7 +356,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(96) })]
     #[test]
     fn any_history_on_a_file_system_that_lies(
         program in prop::collection::vec(any::<u8>(), 0..120), budget in 1usize..60,
