@@ -272,12 +272,18 @@ fn panicking_process() {
         panic!("a part of it broke");
     });
     let cue = monitor.thread().clone();
+    let (listens, listening) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         use tokio::signal::unix::{SignalKind, signal};
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { signal(SignalKind::user_defined1()).unwrap().recv().await });
+        runtime.block_on(async {
+            let mut cued = signal(SignalKind::user_defined1()).unwrap();
+            listens.send(()).unwrap();
+            cued.recv().await
+        });
         cue.unpark();
     });
+    listening.recv().unwrap();
     let ended =
         runtime.block_on(boptop::tui::run(rx, commands, notices, boptop::tui::Settings::default()));
     let _ = monitor.join();

@@ -45,6 +45,7 @@ struct Signals {
     hang_up: SignalStream,
     terminate: SignalStream,
     interrupt: SignalStream,
+    resized: SignalStream,
 }
 
 impl Signals {
@@ -55,6 +56,7 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            resized: signal(SignalKind::window_change())?,
         })
     }
 
@@ -68,6 +70,7 @@ impl Signals {
             _ = self.interrupt.recv() => end(Signal::INT),
             _ = self.stop.recv() => Signalled::Stop,
             _ = self.resumed.recv() => Signalled::Resumed,
+            _ = self.resized.recv() => Signalled::Resized,
         }
     }
 }
@@ -76,6 +79,7 @@ enum Signalled {
     End(Exit),
     Stop,
     Resumed,
+    Resized,
 }
 
 /// Shows the snapshots, and the notices of what went wrong beside the monitor, and sends commands until the person quits or a signal ends it. The terminal
@@ -144,6 +148,9 @@ async fn show(
                         suspend(&mut app, &mut screen, &mut signals, false).await?;
                     }
                     Signalled::Resumed => screen.resume()?,
+                    // A terminal that shrank and grew again has lost cells, though its size is
+                    // what it was. The event of it may wait for the next key (crossterm 0.29).
+                    Signalled::Resized => app.redraw = true,
                 },
                 event = events.next() => {
                     let Some(event) = event else { return Ok(Exit::Signal(Signal::HUP.as_raw())) };
@@ -239,11 +246,6 @@ fn handle(event: Event, app: &mut App, snapshot: &Snapshot, commands: &Unbounded
         // Pasted text is text, never keys: it may only be typed into the filter.
         Event::Paste(text) if app.overview.typing => {
             text.chars().filter(|c| !c.is_control()).map(Action::Type).collect()
-        }
-        // A terminal that shrank and grew again has lost cells, though its size is what it was.
-        Event::Resize(..) => {
-            app.redraw = true;
-            Vec::new()
         }
         _ => Vec::new(),
     };

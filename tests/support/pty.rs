@@ -141,16 +141,26 @@ impl Pty {
         state.parser.screen().contents()
     }
 
-    /// Waits until the screen satisfies `seen`.
+    /// Waits until the screen and the bytes that came out satisfy `seen`. Where nothing comes, an
+    /// empty paste makes the reader of the terminal look again: crossterm 0.29 leaves a key that
+    /// comes together with a new size for the next input.
     #[track_caller]
-    pub fn until_screen(&self, what: &str, seen: impl Fn(&vt100::Screen) -> bool) {
-        drop(self.wait(what, |s| seen(s.parser.screen())));
-    }
-
-    /// Waits until the bytes that came out satisfy `seen`.
-    #[track_caller]
-    pub fn until_raw(&self, what: &str, seen: impl Fn(&[u8]) -> bool) {
-        drop(self.wait(what, |s| seen(&s.raw)));
+    pub fn until_nudged(&mut self, what: &str, seen: impl Fn(&vt100::Screen, &[u8]) -> bool) {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let state = lock(&self.shared);
+            let unseen = |s: &mut State| !seen(s.parser.screen(), &s.raw);
+            let look_again = std::time::Duration::from_millis(500);
+            let woken = self.shared.1.wait_timeout_while(state, look_again, unseen);
+            let (state, late) = woken.unwrap_or_else(PoisonError::into_inner);
+            if !late.timed_out() {
+                return;
+            }
+            let screen = state.parser.screen().contents();
+            assert!(Instant::now() < until, "waited for {what}; on the screen:\n{screen}");
+            drop(state);
+            self.press("\x1b[200~\x1b[201~");
+        }
     }
 
     #[track_caller]

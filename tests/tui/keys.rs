@@ -68,21 +68,23 @@ fn redrawn(pty: &mut Pty) {
     let before = clears(&pty.raw());
     let (rows, columns) = pty.screen().size();
     pty.resize(if columns == 100 { 101 } else { 100 }, rows);
-    pty.until_raw("a whole frame", |raw| clears(raw) > before);
+    pty.until_nudged("a whole frame", |_, raw| clears(raw) > before);
 }
 
 /// Out of every popup and of the filter: their footers do not offer to quit.
 fn escaped(pty: &mut Pty) {
     redrawn(pty);
     pty.press("\x1b");
-    pty.until("no popup", |s| s.lines().last().is_some_and(|l| l.contains("q quit")));
+    pty.until_nudged("no popup", |screen, _| {
+        screen.contents().lines().last().is_some_and(|l| l.contains("q quit"))
+    });
 }
 
 /// The tab of a view is marked.
 fn show(pty: &mut Pty, view: &str) {
     let number = view.chars().next().unwrap().to_string();
     pty.press(&number);
-    pty.until_screen(view, |screen| {
+    pty.until_nudged(view, |screen, _| {
         let header = screen.rows(0, 101).next().unwrap_or_default();
         let at = header.find(view).and_then(|at| u16::try_from(at).ok());
         at.is_some_and(|at| screen.cell(0, at).is_some_and(|c| c.inverse()))
