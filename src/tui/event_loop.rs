@@ -10,20 +10,18 @@ use super::verdicts::Verdicts;
 use super::{mouse, update, views, words};
 use crate::command::Command;
 use crate::snapshot::Snapshot;
-use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::buffer::Buffer;
 use rustix::io::Errno;
 use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
-use tokio_stream::{Stream, StreamExt};
 
 /// Data is drawn at most this often.
 const DATA_EVERY: Duration = Duration::from_millis(500);
@@ -82,8 +80,9 @@ enum Signalled {
     Resized,
 }
 
-/// Shows the snapshots, and the notices of what went wrong beside the monitor, and sends commands until the person quits or a signal ends it. The terminal
-/// is left as it was found on every way out.
+/// Shows the snapshots, and the notices of what went wrong beside the monitor, and sends commands
+/// until the person quits or a signal ends it. The terminal is left as it was found on every way
+/// out.
 ///
 /// # Errors
 /// The terminal cannot be set up, read or written.
@@ -114,7 +113,7 @@ async fn show(
     let mut signals = Signals::new()?;
     let mut screen = Screen::enter(&settings)?;
     let mut theme = Theme::new(&settings);
-    let mut events = EventStream::new();
+    let mut events = events()?;
     let mut app = App::starting(&settings);
     let mut snapshot = snapshots.borrow_and_update().clone();
     let mut verdicts = settings.bell.then(Verdicts::default);
@@ -122,7 +121,7 @@ async fn show(
     // Runs after each drawing of new data; what comes meanwhile waits for its end.
     let mut pause: Option<Pin<Box<Sleep>>> = None;
     let mut waiting = false;
-    let (pictures, mut written) = tokio::sync::mpsc::unbounded_channel();
+    let (pictures, mut written) = unbounded_channel();
     loop {
         if !screen.is_ours() {
             return Err(io::Error::other("a part of boptop panicked; its words stand above"));
@@ -152,11 +151,11 @@ async fn show(
                     // what it was. The event of it may wait for the next key (crossterm 0.29).
                     Signalled::Resized => app.redraw = true,
                 },
-                event = events.next() => {
+                event = events.recv() => {
                     let Some(event) = event else { return Ok(Exit::Signal(Signal::HUP.as_raw())) };
                     handle(event?, &mut app, &snapshot, &commands);
                     // A burst (the wheel, a resize) is drawn once.
-                    while let Some(event) = at_hand(&mut events).await {
+                    while let Ok(event) = events.try_recv() {
                         handle(event?, &mut app, &snapshot, &commands);
                     }
                 }
@@ -194,14 +193,21 @@ async fn show(
     }
 }
 
-/// An event that is there already. It is looked for with the loop's own waker: the stream keeps the
-/// first one that it is given, and would never wake the loop through another.
-async fn at_hand(events: &mut EventStream) -> Option<io::Result<Event>> {
-    std::future::poll_fn(|context| match Pin::new(&mut *events).poll_next(context) {
-        Poll::Ready(event) => Poll::Ready(event),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
+/// Keys, the mouse, pasted text. They are read in a thread of their own: at a terminal that was
+/// closed crossterm 0.29 reads in a circle and never returns, and the loop must see the signal.
+fn events() -> io::Result<UnboundedReceiver<io::Result<Event>>> {
+    let (events, read) = unbounded_channel();
+    let forward = move || {
+        loop {
+            let event = event::read();
+            let failed = event.is_err();
+            if events.send(event).is_err() || failed {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("keys".into()).spawn(forward)?;
+    Ok(read)
 }
 
 async fn over(pause: &mut Option<Pin<Box<Sleep>>>) {
@@ -336,7 +342,7 @@ mod tests {
     #[test]
     fn an_escape_that_comes_with_the_next_key_cancels_all_the_same() {
         let s = fixture::proposed();
-        let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
+        let (tx, mut rx) = unbounded_channel();
         let alt = |c| Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::ALT));
         let mut app = App::showing(super::super::View::Schedule, Some("main-7b"));
         // Every guard is overridden: Y alone would write.
@@ -353,7 +359,7 @@ mod tests {
         let s = fixture::proposed();
         let mut app = App::showing(super::super::View::Schedule, Some("main-7b"));
         super::super::press(&mut app, "a 1", &s);
-        let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
+        let (tx, mut rx) = unbounded_channel();
         handle(Event::Paste("Y\n".into()), &mut app, &s, &tx);
         assert!(rx.try_recv().is_err());
         app.popup = None;
