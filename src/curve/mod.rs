@@ -148,6 +148,8 @@
 
 mod anchor;
 mod binning;
+#[cfg(test)]
+mod bounded_tests;
 mod classical;
 mod copies;
 mod data;

@@ -22,7 +22,7 @@ mod series;
 mod smoothing;
 mod store;
 #[cfg(test)]
-mod store_tests;
+pub(crate) mod store_tests;
 mod stream;
 mod timeline;
 mod tokens;

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 
 /// A training run, as its trainer logs it.
 #[derive(Debug, Clone)]
-struct Training {
+pub(crate) struct Training {
     lines: usize,
     every: f64,
     batch: f64,
@@ -18,6 +18,7 @@ struct Training {
     /// Lag-1 autocorrelation of the noise.
     memory: f64,
     decay: bool,
+    /// (place as a fraction, lines, height).
     spikes: Vec<(f64, usize, f64)>,
     /// (line of the restart, line that it goes back to), as fractions.
     restarts: Vec<(f64, f64)>,
@@ -69,16 +70,31 @@ impl Training {
         logged
     }
 
+    /// A calm one at one batch size.
+    pub(crate) fn calm(lines: usize, noise: f64, seed: u64) -> Training {
+        Training { lines, noise, seed, ..Training::default() }
+    }
+
+    /// Height of the highest spike, nats.
+    pub(crate) fn tallest_spike(&self) -> f64 {
+        self.spikes.iter().map(|s| s.2).fold(0.0, f64::max)
+    }
+
+    /// Whether a long one is a spike or belongs to the curve is decided at its edges.
+    pub(crate) fn has_an_excursion(&self) -> bool {
+        self.spikes.iter().any(|s| s.1 > 12)
+    }
+
     fn told(&self, mut recorder: Recorder) -> RunData {
         self.records().iter().for_each(|r| recorder.push(0, r));
         recorder.data()
     }
 
-    fn bounded(&self) -> RunData {
+    pub(crate) fn bounded(&self) -> RunData {
         self.told(Recorder::new("r", Assumptions::default()))
     }
 
-    fn whole(&self) -> RunData {
+    pub(crate) fn whole(&self) -> RunData {
         self.told(Recorder::whole("r"))
     }
 }
@@ -199,7 +215,7 @@ fn whatever_wanders_from_line_to_line_the_rows_are_few() {
     }
 }
 
-fn training() -> impl Strategy<Value = Training> {
+pub(crate) fn training() -> impl Strategy<Value = Training> {
     let shape = (12_000usize..40_000, 0.005f64..0.08, 0.0f64..0.8, any::<u64>());
     let events = (
         prop::collection::vec((0.1f64..0.9, prop_oneof![Just(2.0), Just(1.5), Just(0.5)]), 0..3),
@@ -260,8 +276,7 @@ proptest! {
         let high = w.train.loss.iter().copied().fold(0.0, f64::max);
         let highest = b.train.high.iter().copied().fold(0.0, f64::max);
         prop_assert_eq!(high, highest);
-        // Whether a long excursion is a spike or belongs to the curve is decided at its edges.
-        if t.spikes.iter().any(|s| s.1 > 12) {
+        if t.has_an_excursion() {
             return Ok(());
         }
         let (sb, sw) = (smoothed(&b), smoothed(&w));
