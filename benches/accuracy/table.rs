@@ -54,11 +54,11 @@ impl Outcome {
         let (b, said) = (level.b_opt, said(&level.b_opt));
         let (low, high) = (b.low.unwrap_or(0.0), b.high.unwrap_or(f64::INFINITY));
         let known = sweep.best.batch_size;
-        let reached = || level.observed.iter().filter(|o| !o.censored).map(|o| o.batch_size_tokens);
-        // Who is told "at or below the smallest" takes the smallest.
+        let reached = level.observed.iter().filter(|o| !o.censored);
+        let measured = reached.min_by(|a, b| a.tokens.total_cmp(&b.tokens));
+        // Who is told one side takes what was measured best ("at or below the smallest": that one).
         let taken = b.value.or(match said {
-            Said::Low => reached().min_by(f64::total_cmp),
-            Said::High => reached().max_by(f64::total_cmp),
+            Said::Low | Said::High => measured.map(|o| o.batch_size_tokens.clamp(low, high)),
             Said::Nothing | Said::Inside => None,
         });
         let tokens = |b: f64| sweep.truth.tokens(sweep.loss(), b).unwrap_or(f64::INFINITY);
@@ -160,6 +160,11 @@ fn coverage(cell: &Cell, outcomes: &[Outcome], which: impl Fn(Said) -> bool) -> 
     Share::of(outcomes.iter().filter(|o| which(o.said)).map(|o| holds(cell, o)))
 }
 
+/// Of answers with two sides: how many hold the optimum itself, whatever is asked of the cell.
+fn itself(outcomes: &[Outcome]) -> Share {
+    Share::of(outcomes.iter().filter(|o| o.said == Said::Inside).map(|o| o.covered))
+}
+
 fn right_side(cell: &Cell, o: &Outcome) -> bool {
     match cell.place {
         Place::Inside => o.said == Said::Inside,
@@ -173,8 +178,8 @@ fn number(x: f64, digits: usize) -> String {
 }
 
 pub const HEAD: &str = "\
-                                      |     said, %     | ln(B/true)  | 90 % holds,  % |   lost, %     | speaks, %
-truth, batch sizes, noise             |   ?  in  <=  >= |   med   p95 | all  in  1-side|    med    p95 |";
+                                      |     said, %     | ln(B/true)  | 90 % holds,       % |   lost, %     | speaks, %
+truth, batch sizes, noise             |   ?  in  <=  >= |   med   p95 | all  in 1-side B_opt|    med    p95 |";
 
 pub fn row(cell: &Cell, outcomes: &[Outcome]) -> String {
     let share = |s: Said| Share::of(outcomes.iter().map(|o| o.said == s)).percent();
@@ -197,7 +202,7 @@ pub fn row(cell: &Cell, outcomes: &[Outcome]) -> String {
         }
     }
     format!(
-        "{:<38}| {:>3} {:>3} {:>3} {:>3} | {:>5} {:>5} | {:>3} {:>3} {:>7}| {:>6} {:>6} |{who}",
+        "{:<38}| {:>3} {:>3} {:>3} {:>3} | {:>5} {:>5} | {:>3} {:>3} {:>6} {:>5}| {:>6} {:>6} |{who}",
         cell.name(),
         share(Said::Nothing),
         share(Said::Inside),
@@ -208,6 +213,7 @@ pub fn row(cell: &Cell, outcomes: &[Outcome]) -> String {
         coverage(cell, outcomes, |s| s != Said::Nothing).percent(),
         coverage(cell, outcomes, |s| s == Said::Inside).percent(),
         coverage(cell, outcomes, one_sided).percent(),
+        itself(outcomes).percent(),
         number(lost(0.5), 2),
         number(lost(0.95), 2),
     )
@@ -284,6 +290,15 @@ fn honesty(text: &mut String, rows: &Rows) {
     bar(text, "coverage of nominal 90 %, pooled, 0.85 to 0.95", x, (0.85..=0.95).contains(&x));
     let x = inner.value();
     bar(text, "the same of answers with two sides", x, (0.85..=0.95).contains(&x));
+    let mut own = Share::default();
+    rows.iter().for_each(|r| own.add(itself(&r.1)));
+    let x = own.value();
+    bar(
+        text,
+        "the same, asked of the optimum itself on foreign truths too",
+        x,
+        (0.85..=0.95).contains(&x),
+    );
     let x = sides.value();
     bar(text, "the same of answers with one side, which may be right more often", x, x >= 0.85);
     let x = outside.len() as f64;

@@ -98,13 +98,24 @@ impl Evidence {
     /// Words for what the interval rests on.
     pub fn words(&self, interval: &Interval) -> Option<String> {
         use crate::units::count;
+        let near = |a: Option<f64>, b: f64| a.is_some_and(|a| (a / b - 1.0).abs() < 1e-9);
         match interval.open {
-            Open::Low => Some(format!(
+            Open::Low if near(interval.high, self.smallest) => Some(format!(
                 "the optimum is at or below {}, the smallest batch size that reached this loss",
                 count(self.smallest)
             )),
-            Open::High => Some(format!(
+            Open::Low => Some(format!(
+                "nothing bounds the optimum from below: {} is the smallest batch size that reached \
+                 this loss",
+                count(self.smallest)
+            )),
+            Open::High if near(interval.low, self.largest) => Some(format!(
                 "the optimum is at or above {}, the largest batch size that reached this loss",
+                count(self.largest)
+            )),
+            Open::High => Some(format!(
+                "nothing bounds the optimum from above: {} is the largest batch size that reached \
+                 this loss",
                 count(self.largest)
             )),
             Open::Both => Some("the batch sizes tested do not bracket the optimum".into()),
@@ -172,6 +183,10 @@ mod tests {
                 .unwrap();
         let i = e.b_opt(Some(90.0), [40.0, f64::INFINITY]);
         assert_eq!((i.value, i.low, i.high, i.open), (None, Some(40.0), None, Open::High));
+        // The interval begins below 64: the words may not claim more.
+        assert!(e.words(&i).unwrap().starts_with("nothing bounds the optimum from above"));
+        let i = e.b_opt(Some(90.0), [64.0, f64::INFINITY]);
+        assert!(e.words(&i).unwrap().starts_with("the optimum is at or above 64"));
     }
 
     #[test]

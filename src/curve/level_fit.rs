@@ -12,6 +12,7 @@ use super::report::{
 };
 use super::select::{self, Candidate, Choice, Score};
 use super::series::Observation;
+use super::three_stage;
 use super::uncertainty::{self, of, span};
 use super::warm::{Spread, Spreads};
 use super::window::Fitted;
@@ -318,6 +319,7 @@ impl Level {
             // The law as all levels made it too, where this level moved it.
             others.extend(windows.filter_map(|w| w.fitted.law.curve(self.loss)));
         }
+        others.extend(self.other_shapes(choice.best));
         let spread = span(&curve, &draws, &others);
         level.b_opt = evidence.b_opt(curve.b_opt().or(Some(0.0)), spread);
         level.why = choice.why;
@@ -359,6 +361,18 @@ impl Level {
         level.curve = Some(curve);
         level.draws = draws;
         level
+    }
+
+    /// A one-level curve of few parameters is a shape taken on trust. Where the general form of it
+    /// has too few points to be scored, nothing shows it worse: what it makes of them belongs to the
+    /// spread.
+    fn other_shapes(&self, speaks: ModelKind) -> Vec<Curve> {
+        let scored = |k| self.scores.iter().any(|s| s.kind == k && s.rms().is_some());
+        if speaks == ModelKind::Smooth && !scored(ModelKind::ThreeStage) {
+            three_stage::extremes(&self.points)
+        } else {
+            Vec::new()
+        }
     }
 
     fn silence(&self, laws: &Laws<'_>) -> String {

@@ -111,7 +111,10 @@
 //! Nominal 90 %. Draws resample the residual curves of whole runs with random signs and a
 //! small-sample factor (Student's t over the normal quantile, times `sqrt(n/(n - 2.5))` for n batch
 //! sizes), and never drop a batch size. Windows and models that cannot be told from the best one (one
-//! standard error, paired by batch size) widen the interval. The points themselves bound it, since
+//! standard error, paired by batch size) widen the interval. Where the smooth curve speaks and the
+//! three stages, the general form of it, have too few points to be scored, the interval reaches as far
+//! as curves of three stages through the same points do (profile likelihood): a shape of three
+//! parameters is taken on trust there, and covers 66 % alone. The points themselves bound it, since
 //! E(B) has one minimum: a size that clearly needed more tokens than the best one, or trained longer
 //! and never arrived, lies outside. An optimum at the smallest or largest tested size is answered
 //! with one side open ([`Open`]), never with a number from beyond.

@@ -215,3 +215,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn three_stages_through_few_points_span_the_truth_and_through_many_are_held() {
+    let truth = truths()[2];
+    let b_opt = truth.b_opt().unwrap();
+    let width = |n: usize| {
+        let around: Vec<f64> =
+            (0..n).map(|i| b_opt * 1.8f64.powf(i as f64 - n as f64 / 2.0 + 0.3)).collect();
+        let ends = three_stage::extremes(&points_of(&truth, &around));
+        let [low, high] = [0, 1].map(|i: usize| ends[i].b_opt().unwrap());
+        assert!(low < b_opt && b_opt < high, "{n}: {low} {b_opt} {high}");
+        (high / low).ln()
+    };
+    let (few, many) = (width(4), width(12));
+    assert!(few > 0.3 && many < 0.6 * few, "{few} {many}");
+    assert!(three_stage::extremes(&Points::default()).is_empty());
+}

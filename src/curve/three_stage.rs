@@ -13,7 +13,7 @@
 use super::level::Points;
 use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
-use super::solve::{COLD, Residuals, Settings, WARM, multistart};
+use super::solve::{COLD, Residuals, Settings, WARM, minimise, multistart};
 
 /// Steps, tokens, and k without unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -210,6 +210,78 @@ impl Residuals<6> for Fit<'_> {
         };
         self.0.residuals(along, r, j)
     }
+}
+
+/// The same with its optimum on a given ray: `ln S_opt = ln E_min - ln B_opt`.
+struct Held<'a> {
+    points: &'a Points,
+    ln_b_opt: f64,
+}
+
+impl Held<'_> {
+    fn whole(&self, p: &[f64; 5]) -> [f64; 6] {
+        [p[0] - self.ln_b_opt, p[0], p[1], p[2], p[3], p[4]]
+    }
+}
+
+impl Residuals<5> for Held<'_> {
+    fn count(&self) -> usize {
+        self.points.len()
+    }
+
+    fn evaluate(&mut self, p: &[f64; 5], r: &mut [f64], j: &mut [[f64; 5]]) -> bool {
+        let curve = ThreeStage::from_free(&self.whole(p));
+        let along = |b: f64| {
+            let s = curve.steps(b)?;
+            let d = curve.d_ln_steps(s, b);
+            Some((s.ln(), [d[0] + d[1], d[2], d[3], d[4], d[5]]))
+        };
+        self.points.residuals(along, r, j)
+    }
+}
+
+/// Half of the 90 % quantile of chi square with one degree of freedom.
+const LIKELY: f64 = 1.353;
+/// Step along the profile, in ln B_opt, and how far it goes.
+const STRIDE: f64 = 0.05;
+const FARTHEST: usize = 40;
+
+/// The curves of three stages with the smallest and the largest B_opt that lie as near to the points
+/// as a curve of this form can be told to (profile likelihood, 90 %), however few the points are.
+pub(super) fn extremes(points: &Points) -> Vec<Curve> {
+    let Some(Minimum { found: Curve::ThreeStage(best), .. }) =
+        ThreeStageModel.minimum(points, None)
+    else {
+        return Vec::new();
+    };
+    let free = best.to_free();
+    let start = [free[1], free[2], free[3], free[4], free[5]];
+    let settings = Settings {
+        lower: [free[1] - 1.5, -9.0, -9.0, -7.0, -9.0],
+        upper: [free[1] + 0.5, 9.0, 9.0, 5.0, 9.0],
+        huber: points.huber(),
+        max_iterations: 60,
+        tolerance: WARM,
+    };
+    let cost = |b: f64, from| {
+        minimise(&mut Held { points, ln_b_opt: b }, from, &settings).map(|m| (m.cost, m.p))
+    };
+    let ln_b = best.b_opt().ln();
+    let Some((least, at)) = cost(ln_b, start) else { return Vec::new() };
+    let along = |sign: f64| {
+        let (mut p, mut last) = (at, best);
+        for k in 1..=FARTHEST {
+            let b = ln_b + sign * STRIDE * k as f64;
+            let Some((cost, there)) = cost(b, p) else { break };
+            if cost - least > LIKELY {
+                break;
+            }
+            p = there;
+            last = ThreeStage::from_free(&Held { points, ln_b_opt: b }.whole(&p));
+        }
+        Curve::ThreeStage(last)
+    };
+    vec![along(-1.0), along(1.0)]
 }
 
 #[derive(Debug)]
