@@ -338,8 +338,7 @@ fn fit_levels(
     }
     at.sort_by(|a, b| b.total_cmp(a));
     at.dedup();
-    let observed: Vec<Vec<Observation>> =
-        at.iter().map(|&l| curves.observe(l, laws.wander)).collect();
+    let observed: Vec<Vec<Observation>> = threads::map(&at, |_, &l| curves.observe(l, laws.wander));
     let points: Vec<Points> = observed.iter().map(|o| Points::pool(o)).collect();
     let windows = windows_at(&at, &points, &laws.windows);
     let fitted: Vec<Level> = threads::map(&at, |i, &loss| {
@@ -352,12 +351,9 @@ fn fit_levels(
     let (choices, scores) = (choose(&fitted), scores(&fitted));
     let whole = spreads.iter().all(|(_, whole)| *whole);
     let draws = fitted.iter().zip(&spreads).map(|(l, (s, _))| l.keep(s)).collect();
-    let levels = fitted
-        .into_iter()
-        .zip(choices)
-        .zip(spreads)
-        .map(|((level, choice), (spread, _))| level.finish(choice, spread, laws, shared.group.on))
-        .collect();
+    let levels = threads::map(&fitted, |i, level| {
+        level.finish(choices[i].as_ref(), &spreads[i].0, laws, shared.group.on)
+    });
     Leveled { levels, scores, draws, whole }
 }
 

@@ -26,8 +26,12 @@ struct Floor {
 }
 
 impl<const N: usize> Columns<N> for Floor {
-    fn at(&self, p: &LawPoint, theta: &[f64; N]) -> ([f64; 2], [[f64; N]; 2]) {
-        let (alpha, gamma) = (theta[0].exp(), theta[1].exp());
+    fn at(
+        &self,
+        p: &LawPoint,
+        theta: &[f64; N],
+        [alpha, gamma]: [f64; 2],
+    ) -> ([f64; 2], [[f64; N]; 2]) {
         let q = theta.get(2).copied().unwrap_or(0.0);
         // Centred, so that the columns stay near 1.
         let s = p.ln_steps - self.ln_steps + q * (p.ln_batch - self.ln_batch);

@@ -27,10 +27,15 @@ impl Point {
     /// Jacobian; `model` is ln S of the curve and its derivatives, `None` where the curve never gets
     /// there. A run that has not reached the level counts only where the curve says that it should
     /// have.
+    #[inline]
     fn residual<const N: usize>(&self, model: Option<(f64, [f64; N])>) -> (f64, [f64; N]) {
         match model {
-            Some((ln_s, d)) if !self.censored || ln_s < self.ln_steps => {
-                ((ln_s - self.ln_steps) / self.se, d.map(|x| x / self.se))
+            Some((ln_s, mut d)) if !self.censored || ln_s < self.ln_steps => {
+                let per_se = 1.0 / self.se;
+                for x in &mut d {
+                    *x *= per_se;
+                }
+                ((ln_s - self.ln_steps) * per_se, d)
             }
             _ => (0.0, [0.0; N]),
         }

@@ -204,21 +204,17 @@ impl Level {
 
     /// The finished level where `choice` speaks.
     pub fn finish(
-        self,
-        choice: Option<Choice>,
-        spreads: Vec<Vec<Curve>>,
+        &self,
+        choice: Option<&Choice>,
+        spreads: &[Vec<Curve>],
         laws: &Laws<'_>,
         on: LossKind,
     ) -> LevelFit {
-        let mut models = Vec::new();
-        let mut speaking: Vec<Curve> = Vec::new();
-        for (entry, spread) in self.entries.iter().zip(spreads) {
-            models.push(self.model_fit(entry, &spread));
-            if choice.as_ref().is_some_and(|c| c.best == entry.kind) {
-                speaking = spread;
-            }
-        }
-        self.assemble(choice, speaking, models, laws, on)
+        let of = self.entries.iter().zip(spreads);
+        let models = of.clone().map(|(entry, spread)| self.model_fit(entry, spread)).collect();
+        let mut speaking = of.filter(|(e, _)| choice.is_some_and(|c| c.best == e.kind));
+        let draws = speaking.next().map(|(_, spread)| spread.clone()).unwrap_or_default();
+        self.assemble(choice, draws, models, laws, on)
     }
 
     /// Resampled laws of the windows that hold here.
@@ -280,8 +276,8 @@ impl Level {
     }
 
     fn assemble(
-        self,
-        choice: Option<Choice>,
+        &self,
+        choice: Option<&Choice>,
         mut draws: Vec<Curve>,
         models: Vec<ModelFit>,
         laws: &Laws<'_>,
@@ -322,7 +318,7 @@ impl Level {
         others.extend(self.other_shapes(choice.best));
         let spread = span(&curve, &draws, &others);
         level.b_opt = evidence.b_opt(curve.b_opt().or(Some(0.0)), spread);
-        level.why = choice.why;
+        level.why.clone_from(&choice.why);
         if choice.comparable.len() > 1 {
             let names: Vec<&str> = choice
                 .comparable

@@ -1,6 +1,6 @@
 //! Loss levels worth looking at, and what each run observed there.
 
-use super::{ConstantSeries, Group, Observation};
+use super::{ConstantSeries, Group, Observation, threads};
 use crate::run::{Crossing, Falling, Point};
 
 /// Steps between levels that a person reads easily, nats.
@@ -13,7 +13,8 @@ pub(super) struct Curves<'a>(Vec<(&'a ConstantSeries, Falling)>);
 impl<'a> Curves<'a> {
     pub fn of(group: &'a Group) -> Curves<'a> {
         let fitted = group.constant.iter().filter(|s| !s.drifts_upward && s.bins.len() >= 2);
-        Curves(fitted.map(|s| (s, falling(s))).collect())
+        let fitted: Vec<&ConstantSeries> = fitted.collect();
+        Curves(threads::map(&fitted, |_, s| (*s, falling(s))))
     }
 
     /// `wander`: how far a run wanders about its course, nats.
@@ -59,10 +60,10 @@ impl<'a> Curves<'a> {
     /// nothing near today's), at numbers that a person reads easily.
     fn spaced(&self, high: f64, low: f64, count: usize) -> Vec<f64> {
         const FINE: usize = 400;
-        let fine: Vec<(f64, f64)> = (0..=FINE)
-            .map(|i| high + (low - high) * i as f64 / FINE as f64)
-            .filter_map(|loss| Some((loss, self.fastest(loss)?)))
-            .collect();
+        let all: Vec<f64> =
+            (0..=FINE).map(|i| high + (low - high) * i as f64 / FINE as f64).collect();
+        let fine = threads::map(&all, |_, &loss| Some((loss, self.fastest(loss)?)));
+        let fine: Vec<(f64, f64)> = fine.into_iter().flatten().collect();
         let (Some(first), Some(last)) = (fine.first(), fine.last()) else { return Vec::new() };
         let gap = (last.1 - first.1) / count.saturating_sub(1).max(1) as f64;
         let wanted: Vec<f64> = (0..count)

@@ -77,8 +77,7 @@ struct TwoPowers {
 }
 
 impl Columns<2> for TwoPowers {
-    fn at(&self, p: &LawPoint, theta: &[f64; 2]) -> ([f64; 2], [[f64; 2]; 2]) {
-        let (alpha, beta) = (theta[0].exp(), theta[1].exp());
+    fn at(&self, p: &LawPoint, _: &[f64; 2], [alpha, beta]: [f64; 2]) -> ([f64; 2], [[f64; 2]; 2]) {
         let s = p.ln_steps - self.ln_steps;
         let e = p.ln_steps + p.ln_batch - self.ln_tokens;
         let (x, y) = ((-alpha * s).exp(), (-beta * e).exp());

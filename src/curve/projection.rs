@@ -10,7 +10,13 @@ use super::solve::{Residuals, cholesky_solve, hold, huber_weight};
 
 /// The two columns of a law and their derivatives by the `N` shape parameters.
 pub(super) trait Columns<const N: usize> {
-    fn at(&self, point: &LawPoint, theta: &[f64; N]) -> ([f64; 2], [[f64; N]; 2]);
+    /// `exponents` are `e^theta_0` and `e^theta_1`, the same for every point.
+    fn at(
+        &self,
+        point: &LawPoint,
+        theta: &[f64; N],
+        exponents: [f64; 2],
+    ) -> ([f64; 2], [[f64; N]; 2]);
 }
 
 /// A law on a set, reduced to its shape parameters.
@@ -45,8 +51,9 @@ impl<'a, C: Columns<N>, const N: usize> Projected<'a, C, N> {
     }
 
     fn fill(&mut self, theta: &[f64; N]) {
+        let exponents = [theta[0].exp(), theta[1].exp()];
         for (i, point) in self.set.points.iter().enumerate() {
-            let (x, d) = self.columns.at(point, theta);
+            let (x, d) = self.columns.at(point, theta, exponents);
             self.x[i] = [1.0, x[0], x[1]];
             self.dx[i] = d;
         }
@@ -59,35 +66,109 @@ impl<'a, C: Columns<N>, const N: usize> Projected<'a, C, N> {
 
     /// Huber minimum over the linear parameters, and which of them are free there.
     fn reweighted(&self) -> Option<([f64; 3], [bool; 3])> {
-        let start = self.linear.iter().any(|c| *c != 0.0).then_some(self.linear);
-        let (mut c, mut free) = self.weighted(start.as_ref())?;
+        let start = match self.linear.iter().any(|c| *c != 0.0) {
+            true => self.linear,
+            false => self.weighted(None)?.0,
+        };
+        if let Some(found) = self.newton(start) {
+            return Some(found);
+        }
+        let (mut c, mut free) = self.weighted(Some(&start))?;
         for _ in 0..40 {
             let (next, next_free) = self.weighted(Some(&c))?;
-            let moved = (0..3).map(|k| (next[k] - c[k]).abs() / (1e-9 + c[k].abs()));
-            let moved = moved.fold(0.0, f64::max);
+            let still = moved(&c, &next) < NEAR;
             (c, free) = (next, next_free);
-            // At a minimum the cost is off by the square of this.
-            if moved < 1e-5 {
+            if still {
                 break;
             }
         }
         Some((c, free))
     }
 
-    /// Least squares with the Huber weights of the residuals under `c`, none negative.
-    fn weighted(&self, c: Option<&[f64; 3]>) -> Option<([f64; 3], [bool; 3])> {
-        let (mut a, mut b) = ([[0.0; 3]; 3], [0.0; 3]);
-        for (i, point) in self.set.points.iter().enumerate() {
-            let h = c.map_or(1.0, |c| huber_weight(self.residual(i, c), self.huber));
-            let (w, x) = (point.weight * h, &self.x[i]);
-            for k in 0..3 {
-                b[k] += w * x[k] * point.loss;
-                for l in 0..=k {
-                    a[k][l] += w * x[k] * x[l];
-                }
+    /// The same by Newton's method: the cost is quadratic between changes of which residuals count
+    /// linearly, so a few steps end it. `None` where a step does not lower the cost.
+    fn newton(&self, mut c: [f64; 3]) -> Option<([f64; 3], [bool; 3])> {
+        let mut last = f64::INFINITY;
+        for _ in 0..MOST_NEWTON {
+            let (cost, sums) = self.quadratic(&c);
+            if cost.is_nan() || cost > last * (1.0 + 1e-9) {
+                return None;
+            }
+            let (next, free) = sums.minimum()?;
+            if moved(&c, &next) < NEAR {
+                return Some((next, free));
+            }
+            (c, last) = (next, cost);
+        }
+        None
+    }
+
+    /// The Huber cost at `c`, and its quadratic form there.
+    fn quadratic(&self, c: &[f64; 3]) -> (f64, Sums) {
+        let (mut cost, mut sums, delta) = (0.0, Sums::default(), self.huber);
+        for (x, point) in self.x.iter().zip(&self.set.points) {
+            let r = c[0] + c[1] * x[1] + c[2] * x[2] - point.loss;
+            if r.abs() <= delta {
+                cost += point.weight * 0.5 * r * r;
+                sums.add(point.weight, x, point.loss);
+            } else {
+                cost += point.weight * delta * (r.abs() - 0.5 * delta);
+                sums.pull(point.weight * delta.copysign(-r), x);
             }
         }
-        non_negative(&a, &b)
+        (cost, sums)
+    }
+
+    /// Least squares with the Huber weights of the residuals under `c`, none negative.
+    fn weighted(&self, c: Option<&[f64; 3]>) -> Option<([f64; 3], [bool; 3])> {
+        let mut sums = Sums::default();
+        for (i, point) in self.set.points.iter().enumerate() {
+            let h = c.map_or(1.0, |c| huber_weight(self.residual(i, c), self.huber));
+            sums.add(point.weight * h, &self.x[i], point.loss);
+        }
+        sums.minimum()
+    }
+}
+
+/// Linear parameters that move by less than this part are there: the cost is off by its square.
+const NEAR: f64 = 1e-5;
+const MOST_NEWTON: usize = 12;
+
+fn moved(from: &[f64; 3], to: &[f64; 3]) -> f64 {
+    (0..3).map(|k| (to[k] - from[k]).abs() / (1e-9 + from[k].abs())).fold(0.0, f64::max)
+}
+
+/// `x^T A x / 2 - b^T x`, the first column being 1.
+#[derive(Debug, Default)]
+struct Sums {
+    a: [f64; 6],
+    b: [f64; 3],
+}
+
+impl Sums {
+    #[inline]
+    fn add(&mut self, w: f64, x: &[f64; 3], y: f64) {
+        let (u, v) = (w * x[1], w * x[2]);
+        self.a[0] += w;
+        self.a[1] += u;
+        self.a[2] += u * x[1];
+        self.a[3] += v;
+        self.a[4] += v * x[1];
+        self.a[5] += v * x[2];
+        self.pull(w * y, x);
+    }
+
+    /// A force along `x`, whatever `c` is.
+    #[inline]
+    fn pull(&mut self, f: f64, x: &[f64; 3]) {
+        self.b[0] += f;
+        self.b[1] += f * x[1];
+        self.b[2] += f * x[2];
+    }
+
+    fn minimum(&self) -> Option<([f64; 3], [bool; 3])> {
+        let a = &self.a;
+        non_negative(&[[a[0], 0.0, 0.0], [a[1], a[2], 0.0], [a[3], a[4], a[5]]], &self.b)
     }
 }
 
@@ -173,7 +254,7 @@ mod tests {
     struct Exponentials;
 
     impl Columns<2> for Exponentials {
-        fn at(&self, p: &LawPoint, t: &[f64; 2]) -> ([f64; 2], [[f64; 2]; 2]) {
+        fn at(&self, p: &LawPoint, t: &[f64; 2], _: [f64; 2]) -> ([f64; 2], [[f64; 2]; 2]) {
             let (x, y) = ((-t[0] * p.ln_steps).exp(), (-t[1] * p.ln_batch).exp());
             ([x, y], [[-p.ln_steps * x, 0.0], [0.0, -p.ln_batch * y]])
         }

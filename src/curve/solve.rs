@@ -73,12 +73,14 @@ impl<const N: usize> Solution<N> {
 }
 
 /// The Huber loss.
+#[inline]
 pub fn huber(r: f64, delta: f64) -> f64 {
     let a = r.abs();
     if a <= delta { 0.5 * r * r } else { delta * (a - 0.5 * delta) }
 }
 
 /// Its weight `psi(r)/r`.
+#[inline]
 pub fn huber_weight(r: f64, delta: f64) -> f64 {
     let a = r.abs();
     if a <= delta { 1.0 } else { delta / a }
@@ -119,21 +121,26 @@ pub fn minimise<const N: usize, P: Residuals<N>>(
     Some(Solution { p, cost, stop, at_bound })
 }
 
-/// The best of the minima found from several starts.
+/// The best of the minima found from several starts; only that one is followed to its end.
 pub fn multistart<const N: usize, P: Residuals<N>>(
     problem: &mut P,
     starts: impl IntoIterator<Item = [f64; N]>,
     settings: &Settings<N>,
 ) -> Option<Solution<N>> {
+    let near = Settings { tolerance: settings.tolerance.max(WARM), ..*settings };
     let mut best: Option<Solution<N>> = None;
     for start in starts {
-        if let Some(found) = minimise(problem, start, settings)
+        if let Some(found) = minimise(problem, start, &near)
             && best.as_ref().is_none_or(|b| found.better_than(b))
         {
             best = Some(found);
         }
     }
-    best
+    let best = best?;
+    if settings.tolerance >= near.tolerance {
+        return Some(best);
+    }
+    minimise(problem, best.p, settings).or(Some(best))
 }
 
 /// The residuals, derivatives and normal equations at one point.
@@ -242,7 +249,10 @@ pub fn cholesky_solve<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> 
     for i in 0..N {
         for j in 0..=i {
             let mut sum = a[i][j];
-            sum -= a[i][..j].iter().zip(&a[j][..j]).map(|(x, y)| x * y).sum::<f64>();
+            let rows = (a[i], a[j]);
+            for (x, y) in rows.0[..j].iter().zip(&rows.1[..j]) {
+                sum -= x * y;
+            }
             if i == j {
                 if sum.is_nan() || sum <= 0.0 {
                     return None;

@@ -13,7 +13,7 @@
 use super::level::Points;
 use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
-use super::solve::{COLD, Residuals, Settings, WARM, minimise, multistart};
+use super::solve::{COLD, Residuals, Settings, WARM, multistart};
 
 /// Steps, tokens, and k without unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,15 +66,6 @@ impl ThreeStage {
         self.k * self.e_min / (self.s_2 * self.s_2 - self.s_opt * self.s_opt)
     }
 
-    fn b_minus_1(&self) -> f64 {
-        2.0 * self.c() * (self.s_opt - self.s_1) * (self.s_1 - self.s_min).powi(2)
-    }
-
-    fn b_0(&self) -> f64 {
-        self.c() * (self.s_1 - self.s_opt).powi(2) + self.e_min
-            - self.b_minus_1() / (self.s_1 - self.s_min)
-    }
-
     /// Slope of the linear stage: below this batch size the level is never reached.
     pub fn b_min(&self) -> f64 {
         2.0 * self.c() * (self.s_2 - self.s_opt)
@@ -89,82 +80,119 @@ impl ThreeStage {
         if s.is_nan() || s <= self.s_min {
             return None;
         }
+        let all = Stages::of(self);
         Some(if s < self.s_1 {
-            self.b_minus_1() / (s - self.s_min) + self.b_0()
+            all.b_minus_1 / (s - self.s_min) + all.b_0
         } else if s < self.s_2 {
-            self.c() * (s - self.s_opt).powi(2) + self.e_min
+            all.c * (s - self.s_opt).powi(2) + self.e_min
         } else {
-            self.b_min() * s + (1.0 - self.k) * self.e_min
+            all.b_min * s + (1.0 - self.k) * self.e_min
         })
+    }
+
+    /// dE/dS at `s`.
+    #[cfg(test)]
+    pub(super) fn slope(&self, s: f64) -> f64 {
+        Stages::of(self).slope(s)
     }
 
     /// Steps along the ray of batch size `b`, closed form in each stage; `None` at or below B_min.
     pub fn steps(&self, b: f64) -> Option<f64> {
-        if b.is_nan() || b <= self.b_min() {
+        Stages::of(self).steps(b)
+    }
+}
+
+/// A curve with what all its rays share.
+struct Stages {
+    at: ThreeStage,
+    c: f64,
+    b_min: f64,
+    b_minus_1: f64,
+    b_0: f64,
+    /// Rays through the joints.
+    joints: [f64; 2],
+    /// dC by S_opt, S_2, E_min, k.
+    dc: [f64; 4],
+}
+
+impl Stages {
+    fn of(at: &ThreeStage) -> Stages {
+        let (c, width) = (at.c(), at.s_2 * at.s_2 - at.s_opt * at.s_opt);
+        let quadratic = |s: f64| c * (s - at.s_opt).powi(2) + at.e_min;
+        let b_minus_1 = 2.0 * c * (at.s_opt - at.s_1) * (at.s_1 - at.s_min).powi(2);
+        Stages {
+            at: *at,
+            c,
+            b_min: 2.0 * c * (at.s_2 - at.s_opt),
+            b_minus_1,
+            b_0: quadratic(at.s_1) - b_minus_1 / (at.s_1 - at.s_min),
+            joints: [quadratic(at.s_1) / at.s_1, quadratic(at.s_2) / at.s_2],
+            dc: [2.0 * c * at.s_opt / width, -2.0 * c * at.s_2 / width, c / at.e_min, c / at.k],
+        }
+    }
+
+    fn steps(&self, b: f64) -> Option<f64> {
+        if b.is_nan() || b <= self.b_min {
             return None;
         }
-        let c = self.c();
-        let at = |s: f64| c * (s - self.s_opt).powi(2) + self.e_min;
-        let s = if b < at(self.s_2) / self.s_2 {
-            (1.0 - self.k) * self.e_min / (b - self.b_min())
-        } else if b <= at(self.s_1) / self.s_1 {
+        let (at, c) = (&self.at, self.c);
+        let s = if b < self.joints[1] {
+            (1.0 - at.k) * at.e_min / (b - self.b_min)
+        } else if b <= self.joints[0] {
             // Smaller root of C S^2 - (2 C S_opt + B) S + C S_opt^2 + E_min, without cancellation.
-            let h = 2.0 * c * self.s_opt + b;
-            let rest = c * self.s_opt * self.s_opt + self.e_min;
+            let h = 2.0 * c * at.s_opt + b;
+            let rest = c * at.s_opt * at.s_opt + at.e_min;
             2.0 * rest / (h + (h * h - 4.0 * c * rest).max(0.0).sqrt())
         } else {
             // x = S - S_min: B x^2 + (B S_min - B_0) x - B_-1 = 0, its positive root.
-            let h = self.b_0() - b * self.s_min;
-            let root = (h * h + 4.0 * b * self.b_minus_1()).sqrt();
+            let h = self.b_0 - b * at.s_min;
+            let root = (h * h + 4.0 * b * self.b_minus_1).sqrt();
             let x =
-                if h >= 0.0 { (h + root) / (2.0 * b) } else { 2.0 * self.b_minus_1() / (root - h) };
-            self.s_min + x
+                if h >= 0.0 { (h + root) / (2.0 * b) } else { 2.0 * self.b_minus_1 / (root - h) };
+            at.s_min + x
         };
         (s.is_finite() && s > 0.0).then_some(s)
     }
 
     /// dE/dS at `s`.
-    pub(super) fn slope(&self, s: f64) -> f64 {
-        if s < self.s_1 {
-            -self.b_minus_1() / (s - self.s_min).powi(2)
-        } else if s < self.s_2 {
-            2.0 * self.c() * (s - self.s_opt)
+    fn slope(&self, s: f64) -> f64 {
+        if s < self.at.s_1 {
+            -self.b_minus_1 / (s - self.at.s_min).powi(2)
+        } else if s < self.at.s_2 {
+            2.0 * self.c * (s - self.at.s_opt)
         } else {
-            self.b_min()
+            self.b_min
         }
     }
 
     /// dE at fixed `s` by (S_min, S_1, S_opt, S_2, E_min, k).
     fn partials(&self, s: f64) -> [f64; 6] {
-        let (c, width) = (self.c(), self.s_2 * self.s_2 - self.s_opt * self.s_opt);
-        // dC by S_opt, S_2, E_min, k.
-        let dc =
-            [2.0 * c * self.s_opt / width, -2.0 * c * self.s_2 / width, c / self.e_min, c / self.k];
-        if s >= self.s_2 {
-            let by_c = 2.0 * (self.s_2 - self.s_opt) * s;
+        let (at, c, dc) = (&self.at, self.c, &self.dc);
+        if s >= at.s_2 {
+            let by_c = 2.0 * (at.s_2 - at.s_opt) * s;
             return [
                 0.0,
                 0.0,
                 dc[0] * by_c - 2.0 * c * s,
                 dc[1] * by_c + 2.0 * c * s,
-                dc[2] * by_c + 1.0 - self.k,
-                dc[3] * by_c - self.e_min,
+                dc[2] * by_c + 1.0 - at.k,
+                dc[3] * by_c - at.e_min,
             ];
         }
-        if s >= self.s_1 {
-            let by_c = (s - self.s_opt).powi(2);
+        if s >= at.s_1 {
+            let by_c = (s - at.s_opt).powi(2);
             return [
                 0.0,
                 0.0,
-                dc[0] * by_c - 2.0 * c * (s - self.s_opt),
+                dc[0] * by_c - 2.0 * c * (s - at.s_opt),
                 dc[1] * by_c,
                 dc[2] * by_c + 1.0,
                 dc[3] * by_c,
             ];
         }
         // E = D h + C (S_1 - S_opt)^2 + E_min with D = B_-1, h = 1/(S - S_min) - 1/(S_1 - S_min).
-        let (d, u, v) = (self.b_minus_1(), s - self.s_min, self.s_1 - self.s_min);
-        let gap = self.s_opt - self.s_1;
+        let (d, u, v) = (self.b_minus_1, s - at.s_min, at.s_1 - at.s_min);
+        let gap = at.s_opt - at.s_1;
         let h = 1.0 / u - 1.0 / v;
         let by_c = d / c * h + gap * gap;
         [
@@ -179,16 +207,16 @@ impl ThreeStage {
 
     /// d ln S by the free parameters, at `s` on the ray of `b`: E(S) - B S = 0 differentiated.
     fn d_ln_steps(&self, s: f64, b: f64) -> [f64; 6] {
-        let e = self.partials(s);
-        let (f1, f2) = (self.s_1 / self.s_opt, self.s_min / self.s_1);
-        let by_s_1 = e[1] * self.s_1 + e[0] * self.s_min;
+        let (at, e) = (&self.at, self.partials(s));
+        let (f1, f2) = (at.s_1 / at.s_opt, at.s_min / at.s_1);
+        let by_s_1 = e[1] * at.s_1 + e[0] * at.s_min;
         let free = [
-            e[2] * self.s_opt + e[3] * self.s_2 + by_s_1,
-            e[4] * self.e_min,
+            e[2] * at.s_opt + e[3] * at.s_2 + by_s_1,
+            e[4] * at.e_min,
             by_s_1 * (1.0 - f1),
-            e[0] * self.s_min * (1.0 - f2),
-            e[3] * (self.s_2 - self.s_opt),
-            e[5] * self.k * (1.0 - self.k),
+            e[0] * at.s_min * (1.0 - f2),
+            e[3] * (at.s_2 - at.s_opt),
+            e[5] * at.k * (1.0 - at.k),
         ];
         let by = -1.0 / ((self.slope(s) - b) * s);
         free.map(|x| x * by)
@@ -203,7 +231,7 @@ impl Residuals<6> for Fit<'_> {
     }
 
     fn evaluate(&mut self, p: &[f64; 6], r: &mut [f64], j: &mut [[f64; 6]]) -> bool {
-        let curve = ThreeStage::from_free(p);
+        let curve = Stages::of(&ThreeStage::from_free(p));
         let along = |b: f64| {
             let s = curve.steps(b)?;
             Some((s.ln(), curve.d_ln_steps(s, b)))
@@ -230,7 +258,7 @@ impl Residuals<5> for Held<'_> {
     }
 
     fn evaluate(&mut self, p: &[f64; 5], r: &mut [f64], j: &mut [[f64; 5]]) -> bool {
-        let curve = ThreeStage::from_free(&self.whole(p));
+        let curve = Stages::of(&ThreeStage::from_free(&self.whole(p)));
         let along = |b: f64| {
             let s = curve.steps(b)?;
             let d = curve.d_ln_steps(s, b);
@@ -263,8 +291,12 @@ pub(super) fn extremes(points: &Points) -> Vec<Curve> {
         max_iterations: 60,
         tolerance: WARM,
     };
-    let cost = |b: f64, from| {
-        minimise(&mut Held { points, ln_b_opt: b }, from, &settings).map(|m| (m.cost, m.p))
+    // The shape beside may be none here: B_min must stay below the sizes that arrived.
+    let far_below = [[free[1], 0.5, 1.0, 2.0, -2.0], [free[1], 0.8, 0.0, 1.0, -1.0]];
+    let cost = |b: f64, beside: [f64; 5]| {
+        let starts = std::iter::once(beside).chain(far_below);
+        let found = multistart(&mut Held { points, ln_b_opt: b }, starts, &settings);
+        found.map(|m| (m.cost, m.p))
     };
     let ln_b = best.b_opt().ln();
     let Some((least, at)) = cost(ln_b, start) else { return Vec::new() };

@@ -6,7 +6,7 @@
 //! best one is shown, and those that cannot be told from it widen the interval.
 
 use super::data::SeriesSet;
-use super::model::{AnyLaw, LAWS, LossModel, Refusal};
+use super::model::{AnyLaw, LAWS, LossModel, Minimum, Refusal};
 use super::series::ConstantSeries;
 use super::threads;
 
@@ -105,8 +105,9 @@ impl Windows {
         for &burn_in in &burn_ins {
             let set = SeriesSet::new(series, burn_in);
             let before = all.last().map(|w: &Window| w.laws.clone()).unwrap_or_default();
-            let laws =
-                LAWS.iter().filter_map(|m| fit_law(*m, &set, scored_from, &before)).collect();
+            let found = threads::map(&LAWS, |_, m| minimum(*m, &set, &before));
+            let found = LAWS.iter().zip(found).filter_map(|(m, f)| Some((*m, f?)));
+            let laws = found.map(|(m, f)| scored(m, f, &set, scored_from)).collect();
             all.push(Window { burn_in, set, laws });
         }
         let mut windows = Windows { all, best: 0, comparable: Vec::new() };
@@ -191,20 +192,28 @@ fn burn_ins(series: &[&ConstantSeries]) -> Vec<f64> {
     grid
 }
 
-fn fit_law(
+/// A law on the whole set, from where the window before ended if that holds.
+fn minimum(
     model: &'static dyn LossModel,
     set: &SeriesSet,
-    scored_from: f64,
     before: &[Fitted],
-) -> Option<Fitted> {
+) -> Option<Minimum<AnyLaw>> {
     if set.sizes.len() < model.sizes_needed() {
         return None;
     }
     let near = before.iter().find(|f| f.model.name() == model.name()).map(|f| &f.law);
-    let found = near
-        .and_then(|law| model.minimum(set, Some(law)))
+    near.and_then(|law| model.minimum(set, Some(law)))
         .filter(|m| m.refusal.is_none())
-        .or_else(|| model.minimum(set, None))?;
+        .or_else(|| model.minimum(set, None))
+}
+
+/// With its errors on batch sizes left out.
+fn scored(
+    model: &'static dyn LossModel,
+    found: Minimum<AnyLaw>,
+    set: &SeriesSet,
+    scored_from: f64,
+) -> Fitted {
     let mut fitted = Fitted {
         model,
         law: found.found,
@@ -220,7 +229,7 @@ fn fit_law(
         });
         fitted.left_out = left_out.into_iter().flatten().collect();
     }
-    Some(fitted)
+    fitted
 }
 
 /// Weighted rms of a law on a set, nats.
