@@ -64,19 +64,8 @@ impl Truth {
             Base::Rival(law) => law.steps_to(loss, batch_size)?,
             Base::Stages(curve, nats) => curve.steps(batch_size)? * ((3.0 - loss) / nats).exp(),
             Base::Means(_) => {
-                let (mut low, mut high) = (0.0f64, 25.0f64);
-                if self.loss(high.exp(), batch_size) > loss {
-                    return None;
-                }
-                for _ in 0..40 {
-                    let middle = 0.5 * (low + high);
-                    if self.loss(middle.exp(), batch_size) > loss {
-                        low = middle
-                    } else {
-                        high = middle
-                    }
-                }
-                return Some(high.exp() * batch_size);
+                return falls_to_zero(|x| self.loss(x.exp(), batch_size) - loss, [0.0, 25.0])
+                    .map(|x| x.exp() * batch_size);
             }
         };
         Some((steps + 0.5 * self.warmup) * batch_size)
@@ -114,6 +103,33 @@ impl Truth {
             near: [edge(within[0].ln()), edge(within[1].ln())],
         })
     }
+}
+
+/// Where a falling function is 0: halved a few times, then false position that never stalls
+/// (Illinois).
+fn falls_to_zero(f: impl Fn(f64) -> f64, [mut a, mut b]: [f64; 2]) -> Option<f64> {
+    let (mut above, mut below) = (f(a), f(b));
+    if below > 0.0 || above < 0.0 {
+        return (below <= 0.0).then_some(a);
+    }
+    let mut side = 0;
+    for k in 0..100 {
+        let x = if k < 5 { 0.5 * (a + b) } else { b - below * (b - a) / (below - above) };
+        let y = f(x);
+        if y.abs() < 1e-13 || b - a < 1e-11 {
+            return Some(x);
+        }
+        let here = if y > 0.0 { 1 } else { -1 };
+        if here > 0 {
+            (a, above) = (x, y);
+            below *= if k > 5 && side == here { 0.5 } else { 1.0 };
+        } else {
+            (b, below) = (x, y);
+            above *= if k > 5 && side == here { 0.5 } else { 1.0 };
+        }
+        side = here;
+    }
+    Some(0.5 * (a + b))
 }
 
 /// A joint law with B_opt = 2^19 at 1.7 + d nats after ten thousand steps or so; the loss.
