@@ -15,9 +15,9 @@ pub enum LossKind {
 #[serde(rename_all = "snake_case")]
 pub enum Open {
     None,
-    /// The optimum is at or below the smallest size tested.
+    /// Nothing bounds it from below: the optimum may lie beyond the smallest size tested.
     Low,
-    /// At or above the largest size tested.
+    /// Nothing bounds it from above.
     High,
     Both,
 }
