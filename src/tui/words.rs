@@ -185,8 +185,8 @@ pub(crate) fn interval(iv: &Interval) -> String {
 pub(crate) fn open_side(iv: &Interval) -> Option<&'static str> {
     match (iv.open, iv.value) {
         (Open::None, _) => None,
-        (Open::Low, _) => Some("at or below the smallest size tested"),
-        (Open::High, _) => Some("at or above the largest size tested"),
+        (Open::Low, _) => Some("no size tested bounds it below"),
+        (Open::High, _) => Some("no size tested bounds it above"),
         (Open::Both, Some(_)) => Some("open on both sides"),
         (Open::Both, None) => Some("cannot tell yet"),
     }
@@ -283,6 +283,8 @@ mod tests {
         assert_eq!(interval(&high), "≥ 4.1K");
         assert_eq!(interval(&Interval::UNKNOWN), "-");
         assert_eq!(open_side(&Interval::UNKNOWN), Some("cannot tell yet"));
+        // The bound may lie between the sizes: nothing is said of the smallest one.
+        assert_eq!(open_side(&low), Some("no size tested bounds it below"));
     }
 
     #[test]
