@@ -78,6 +78,8 @@ pub struct Follower<D: Disk = System> {
     orphan: u8,
     /// It was read to its end after that.
     complete: bool,
+    /// It ended in NUL bytes at the last read: a write that is still to come.
+    coming: bool,
     /// Largest size of this content that was seen.
     largest: u64,
     seen: Option<(u64, Option<f64>)>,
@@ -115,6 +117,7 @@ impl<D: Disk> Follower<D> {
             idle: 0,
             orphan: 0,
             complete: false,
+            coming: false,
             largest: 0,
             seen: None,
             modified: None,
@@ -176,7 +179,7 @@ impl<D: Disk> Follower<D> {
         }
         // Nothing more in the file we hold; does the path name another one?
         let named = at_path.is_some_and(|s| self.id == Some(s.id));
-        self.complete |= !named && self.handle.is_some() && self.shrunk == 0;
+        self.complete |= !named && self.handle.is_some() && self.shrunk == 0 && !self.coming;
         match at_path {
             Some(_) if named => (self.orphan, self.complete) = (0, false),
             Some(stat) if self.successor(&stat) => {
@@ -247,9 +250,11 @@ impl<D: Disk> Follower<D> {
     }
 
     /// Is it time to go over to the file at the path? Its first bytes say that its writer is there;
-    /// the old one is looked at once more after that, for the end of a line.
+    /// the old one is looked at once more after that, for the end of a line, and until a write
+    /// that has come in part is whole.
     fn successor(&mut self, at_path: &Stat) -> bool {
-        let waits = at_path.len == 0 && !self.deleted() && self.orphan <= ORPHAN_LOOKS;
+        let more = at_path.len == 0 || self.coming;
+        let waits = more && !self.deleted() && self.orphan <= ORPHAN_LOOKS;
         let again = self.orphan > 0;
         self.orphan = self.orphan.saturating_add(1);
         again && !waits
@@ -283,6 +288,7 @@ impl<D: Disk> Follower<D> {
         self.shrunk = 0;
         self.orphan = 0;
         self.complete = false;
+        self.coming = false;
         self.largest = 0;
     }
 
@@ -291,23 +297,15 @@ impl<D: Disk> Follower<D> {
     fn read(&mut self, budget: usize, out: &mut Vec<u8>, look: &mut Look) -> Result<usize, Error> {
         let Some(file) = &self.handle else { return Ok(0) };
         let before = out.len();
-        out.resize(before + budget, 0);
-        let read = self.disk.read(file, &mut out[before..], self.offset);
         let mut print = [0u8; PRINT];
         let print = &mut print[..self.tail.len()];
         // In this order: content that was exchanged between the two reads is not taken.
-        let checked = read.and_then(|n| {
+        let checked = self.fetch(file, budget, out).and_then(|coming| {
             let known = self.disk.read(file, print, self.offset - print.len() as u64)?;
-            Ok((n, known))
+            Ok((coming, known))
         });
-        out.truncate(before + *checked.as_ref().map_or(&0, |(n, _)| n));
-        let (n, known) = checked?;
-        if self.text && out.last() == Some(&0) && n > 0 {
-            let blank = out[before..].iter().rev().take_while(|b| **b == 0).count();
-            if n < budget || self.blank_to_the_end(self.offset + n as u64)? {
-                out.truncate(before + n - blank);
-            }
-        }
+        let (coming, known) = checked.inspect_err(|_| out.truncate(before))?;
+        self.coming = coming;
         let new = out.len() - before;
         if known == self.tail.len() && print[..] == self.tail[..] {
             self.shrunk = 0;
@@ -325,9 +323,24 @@ impl<D: Disk> Follower<D> {
         self.read(budget, out, look)
     }
 
+    /// Appends what lies at the offset. True: NUL bytes at its end were left for a later look.
+    fn fetch(&self, file: &D::File, budget: usize, out: &mut Vec<u8>) -> Result<bool, Error> {
+        let before = out.len();
+        out.resize(before + budget, 0);
+        let mut n = self.disk.read(file, &mut out[before..], self.offset)?;
+        let blank = |new: &[u8]| new.iter().rev().take_while(|b| **b == 0).count();
+        let mut nuls = if self.text { blank(&out[before..before + n]) } else { 0 };
+        if nuls > 0 && n == budget && !self.blank_to_the_end(file, self.offset + n as u64)? {
+            // A hole in the file, or the write has come since.
+            n = self.disk.read(file, &mut out[before..], self.offset)?;
+            nuls = 0;
+        }
+        out.truncate(before + n - nuls);
+        Ok(nuls > 0)
+    }
+
     /// NUL bytes alone, and not many, lie from here to the end.
-    fn blank_to_the_end(&self, from: u64) -> Result<bool, Error> {
-        let Some(file) = &self.handle else { return Ok(true) };
+    fn blank_to_the_end(&self, file: &D::File, from: u64) -> Result<bool, Error> {
         let mut rest = vec![1; HOLE];
         let n = self.disk.read(file, &mut rest, from)?;
         Ok(n < HOLE && rest[..n].iter().all(|b| *b == 0))
