@@ -6,7 +6,7 @@ use super::world::World;
 use boptop::advice::{
     Entry, Goal, Plan, PlanOptions, Policy, Situation, TrainerLimits, VerdictKind, batch_at,
 };
-use boptop::curve::{FitOptions, FitReport, Interval, MemorySource, SavedLaw};
+use boptop::curve::{FitOptions, FitReport, MemorySource, SavedLaw};
 use boptop::refit::{self, Request, Subject};
 use boptop::run;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub struct Asked {
     pub goal: Goal,
     pub source: Source,
     pub up_only: bool,
+    /// Only the first look: for its forecasts.
+    pub first_look: bool,
 }
 
 /// What came of following.
@@ -100,6 +102,10 @@ impl Live<'_> {
         loop {
             let data = Arc::new(recorder.data());
             self.look(&data, changed_at, &mut out, &mut before);
+            if self.asked.first_look {
+                out.way.push((world.tokens(), world.loss()));
+                return out;
+            }
             let now = world.tokens();
             let next = self.in_force.iter().map(|e| e.from_tokens as f64).find(|t| *t > now + 0.5);
             let to = next.map_or(LOOK * now, |t| t.min(LOOK * now)).min(end);
@@ -233,9 +239,19 @@ impl Live<'_> {
     }
 }
 
-/// Whether the first forecast of a policy held what then happened in the world; `None` where the
-/// policy is not there or is that of leaving the run.
-pub fn covered(problem: &Problem, plan: &Plan, policy: Policy) -> Option<bool> {
+/// A forecast of tokens to a loss, and what then happened in the world.
+#[derive(Debug, Clone, Copy)]
+pub struct Forecast {
+    pub held: bool,
+    /// ln (truth / value); not finite where either is not.
+    pub error: f64,
+    /// ln (high / low).
+    pub width: f64,
+}
+
+/// The first forecast of a policy; `None` where the policy is not there or is that of leaving the
+/// run.
+pub fn forecast(problem: &Problem, plan: &Plan, policy: Policy) -> Option<Forecast> {
     let outcome = plan.policies.iter().find(|p| p.policy == policy)?;
     let now = problem.world.tokens();
     let stairs: Vec<(f64, f64)> = outcome
@@ -248,12 +264,16 @@ pub fn covered(problem: &Problem, plan: &Plan, policy: Policy) -> Option<bool> {
         return None;
     }
     let most = 1000.0 * problem.single;
-    let truth = problem.world.along(problem.own, &stairs, problem.target, most);
-    Some(holds(&outcome.tokens, truth))
-}
-
-fn holds(i: &Interval, truth: f64) -> bool {
-    i.low.is_none_or(|l| truth >= l) && i.high.is_none_or(|h| truth <= h)
+    // The loss that was planned to: a target far below the data is not.
+    let target = outcome.target_loss.unwrap_or(problem.target);
+    let truth = problem.world.along(problem.own, &stairs, target, most);
+    let i = &outcome.tokens;
+    let (low, high) = (i.low.unwrap_or(0.0), i.high.unwrap_or(f64::INFINITY));
+    Some(Forecast {
+        held: (low..=high).contains(&truth),
+        error: (truth / i.value.unwrap_or(f64::INFINITY)).ln(),
+        width: (high / low).ln(),
+    })
 }
 
 /// The best single batch size from now on, by the loss after the decay at the budget.

@@ -103,13 +103,17 @@ pub struct Draw {
 }
 
 impl Draw {
-    pub fn law(seed: u64) -> Draw {
-        Draw { rng: Pcg64::seed_from_u64(seed), mean: None }
+    pub fn law() -> Draw {
+        Draw { rng: Pcg64::seed_from_u64(11), mean: None }
     }
 
-    pub fn mean(seed: u64) -> Draw {
+    pub fn mean() -> Draw {
         let mean = Some(MeanDynamics::new(&Table::new(7)));
-        Draw { rng: Pcg64::seed_from_u64(seed), mean }
+        Draw { rng: Pcg64::seed_from_u64(11), mean }
+    }
+
+    pub fn seeded(&self, seed: u64) -> Draw {
+        Draw { rng: Pcg64::seed_from_u64(1100 + seed), mean: self.mean.clone() }
     }
 
     fn within(&mut self, low: f64, high: f64) -> f64 {

@@ -1,9 +1,10 @@
 //! One row of the table: problems of one class, followed, and held against the bars.
 
-use super::follow::{Asked, Followed, best_decayed, covered, follow, left_decayed};
+use super::follow::{Asked, Followed, Forecast, best_decayed, follow, forecast, left_decayed};
 use super::problem::{Class, Draw, NEVER, Problem, Source};
 use super::world;
 use boptop::advice::{Goal, Policy};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A figure of a row that a bar is set for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +16,6 @@ pub enum Measure {
     StairsMedian,
     StepsMedian,
     AboveWorst,
-    Coverage,
     Noticed,
     SaysLower,
     SaysReached,
@@ -38,6 +38,8 @@ pub struct Row {
     pub source: Source,
     pub goal: Goal,
     pub up_only: bool,
+    /// Only the forecasts of the first look are asked for.
+    pub first_look: bool,
     pub bars: Vec<Bar>,
 }
 
@@ -50,7 +52,8 @@ struct Result {
     stairs: f64,
     steps: f64,
     above: f64,
-    covered: Vec<bool>,
+    /// Of leaving the run and of the plan.
+    forecasts: [Option<Forecast>; 2],
     sweep: f64,
     followed: Followed,
 }
@@ -98,14 +101,68 @@ fn share(results: &[Result], of: impl Fn(&Followed) -> bool) -> f64 {
     results.iter().filter(|r| of(&r.followed)).count() as f64 / results.len().max(1) as f64
 }
 
+/// How the forecasts of a row, or of several, fared: (asked, held) of leaving the run and of the
+/// plan.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Held(pub [(usize, usize); 2]);
+
+impl Held {
+    pub fn add(&mut self, other: &Held) {
+        for (to, from) in self.0.iter_mut().zip(other.0) {
+            *to = (to.0 + from.0, to.1 + from.1);
+        }
+    }
+
+    pub fn share(&self, which: usize) -> f64 {
+        self.0[which].1 as f64 / self.0[which].0 as f64
+    }
+
+    /// Further from `bars` than three standard errors.
+    pub fn beyond(&self, which: usize, [low, high]: [f64; 2]) -> bool {
+        let (share, n) = (self.share(which), self.0[which].0 as f64);
+        let off = |bar: f64| 3.0 * (bar * (1.0 - bar) / n).sqrt();
+        n > 0.0 && (share < low - off(low) || share > high + off(high))
+    }
+}
+
 impl Row {
-    /// Prints the row and its bars; how many were met and missed.
-    pub fn run(&self, problems: usize) -> (usize, usize) {
-        let mut draw = if self.mean { Draw::mean(11) } else { Draw::law(11) };
-        let results: Vec<Result> = (0..problems)
-            .map(|_| self.one(&draw.problem(self.class, self.source, self.tau)))
-            .collect();
+    /// Each problem has its own seed, so that no thread and no other problem matters.
+    fn results(&self, problems: usize, threads: usize) -> Vec<Result> {
+        let draw = if self.mean { Draw::mean() } else { Draw::law() };
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                if i >= problems {
+                    return done;
+                }
+                let problem = draw.seeded(i as u64).problem(self.class, self.source, self.tau);
+                done.push((i, self.one(&problem)));
+            }
+        };
+        let mut all: Vec<(usize, Result)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().flat_map(|t| t.join().expect("a problem panicked")).collect()
+        });
+        all.sort_by_key(|(i, _)| *i);
+        all.into_iter().map(|(_, r)| r).collect()
+    }
+
+    /// Forecasts of the first look alone, which is quick.
+    pub fn forecasts(&self, problems: usize, threads: usize) -> Held {
+        let asked = Row { first_look: true, ..self.clone() };
+        let results = asked.results(problems, threads);
+        println!("{:<46} {}", self.name, spread(&results));
+        held(&results)
+    }
+
+    /// Prints the row and its bars; how many were met and missed, and how the forecasts fared.
+    pub fn run(&self, problems: usize, threads: usize) -> (usize, usize, Held) {
+        let started = std::time::Instant::now();
+        let results = self.results(problems, threads);
         self.print(&results);
+        println!("    {}; {:.0} s", spread(&results), started.elapsed().as_secs_f64());
         let mut counts = (0, 0);
         for b in &self.bars {
             let found = self.measured(&results, b.measure);
@@ -124,14 +181,19 @@ impl Row {
                 b.bar
             );
         }
-        counts
+        (counts.0, counts.1, held(&results))
     }
 
     fn one(&self, problem: &Problem) -> Result {
         if let world::World::Law { law, memory, .. } = &problem.fresh {
             assert!(world::same_as_course(*law, *memory), "the simulator is not the law");
         }
-        let asked = Asked { goal: self.goal, source: self.source, up_only: self.up_only };
+        let asked = Asked {
+            goal: self.goal,
+            source: self.source,
+            up_only: self.up_only,
+            first_look: self.first_look,
+        };
         let followed = follow(problem, asked);
         assert!(problem.sweep > 0.0 && !followed.way.is_empty());
         if self.goal == Goal::Decayed {
@@ -144,10 +206,16 @@ impl Row {
                 stairs: f64::NAN,
                 steps: f64::NAN,
                 above: f64::NAN,
-                covered: Vec::new(),
+                forecasts: [None; 2],
                 sweep: problem.sweep / problem.single,
                 followed,
             };
+        }
+        let policies = [Policy::Leave, Policy::Planned];
+        let first = followed.first.as_ref();
+        let forecasts = policies.map(|p| forecast(problem, first?, p));
+        if self.first_look {
+            return Result { forecasts, followed, ..Result::default() };
         }
         let most = NEVER * problem.single;
         let run = &problem.world;
@@ -162,8 +230,6 @@ impl Row {
         // What the planner may do: twice the largest tested size, at most.
         let stairs =
             run.best_stairs(problem.own, 2.0 * problem.largest, problem.target, here.min(most));
-        let policies = [Policy::Leave, Policy::Planned];
-        let first = followed.first.as_ref();
         Result {
             leave: ratio(followed.tokens, leave),
             single: ratio(followed.tokens, problem.single),
@@ -171,7 +237,7 @@ impl Row {
             stairs: ratio(followed.tokens, stairs),
             steps: ratio(followed.steps, here_steps),
             above: above(problem, &followed),
-            covered: policies.iter().filter_map(|p| covered(problem, first?, *p)).collect(),
+            forecasts,
             sweep: problem.sweep / problem.single,
             followed,
         }
@@ -186,7 +252,6 @@ impl Row {
             Measure::StairsMedian => quantile(results, 0.5, |r| r.stairs),
             Measure::StepsMedian => quantile(results, 0.5, |r| r.steps),
             Measure::AboveWorst => quantile(results, 1.0, |r| r.above),
-            Measure::Coverage => coverage(results, None),
             Measure::Noticed => share(results, |f| f.vetoed),
             Measure::SaysLower => share(results, |f| f.says_lower),
             Measure::SaysReached => share(results, |f| f.says_reached),
@@ -216,12 +281,9 @@ impl Row {
             mean(|f| f.blocked),
         );
         println!(
-            "    best staircase / one size from here {:.2}, / leaving it {:.2}; forecasts held: leaving it {:.2}, \
-             planned {:.2}; memory measured {:.2}; no advice at first {:.2}; sweep {:.2} of one size's",
+            "    best staircase / one size from here {:.2}, / leaving it {:.2}; memory measured {:.2}; no advice at first {:.2}; sweep {:.2} of one size's",
             at(0.5, |r| r.here / r.stairs),
             at(0.5, |r| r.leave / r.stairs),
-            coverage(results, Some(0)),
-            coverage(results, Some(1)),
             share(results, |f| f.measured),
             share(results, |f| f.vetoed_first),
             at(0.5, |r| r.sweep),
@@ -229,15 +291,40 @@ impl Row {
     }
 }
 
-fn coverage(results: &[Result], which: Option<usize>) -> f64 {
-    let all: Vec<bool> = results
-        .iter()
-        .flat_map(|r| match which {
-            None => r.covered.clone(),
-            Some(i) => r.covered.get(i).copied().into_iter().collect(),
-        })
-        .collect();
-    all.iter().filter(|c| **c).count() as f64 / all.len() as f64
+fn held(results: &[Result]) -> Held {
+    let one = |which: usize| {
+        let all = results.iter().filter_map(|r| r.forecasts[which]);
+        all.fold((0, 0), |(n, held), f| (n + 1, held + usize::from(f.held)))
+    };
+    Held([one(0), one(1)])
+}
+
+/// Coverage, error and width of the forecasts of leaving the run and of the plan.
+fn spread(results: &[Result]) -> String {
+    let held = held(results);
+    let one = |which: usize, name: &str| {
+        let figures = |of: fn(&Forecast) -> f64| {
+            let mut all: Vec<f64> =
+                results.iter().filter_map(|r| r.forecasts[which].as_ref()).map(of).collect();
+            all.sort_by(f64::total_cmp);
+            move |q: f64| {
+                all.get((q * (all.len().max(1) - 1) as f64).round() as usize)
+                    .copied()
+                    .unwrap_or(f64::NAN)
+            }
+        };
+        let (error, width) = (figures(|f| f.error), figures(|f| f.width));
+        format!(
+            "{name} {:.2} of {} held, ln error {:+.3} ({:+.3} to {:+.3}), ln width {:.2}",
+            held.share(which),
+            held.0[which].0,
+            error(0.5),
+            error(0.05),
+            error(0.95),
+            width(0.5)
+        )
+    };
+    format!("forecasts: {}; {}", one(0, "leaving it"), one(1, "planned"))
 }
 
 /// The most that the loss lay above that of leaving the run at equal tokens, nats.
