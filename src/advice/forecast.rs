@@ -34,6 +34,8 @@ pub struct Course {
     smallest: f64,
     /// Past changes: (age in steps, noise before - noise after).
     edges: Vec<(f64, f64)>,
+    /// What the law may come to miss the run by: nats for each ln of tokens beyond a token count.
+    drift: (f64, f64),
 }
 
 impl Course {
@@ -62,6 +64,7 @@ impl Course {
             first_batch_size: past[0].batch_size,
             smallest: past.iter().map(|s| s.batch_size).fold(f64::INFINITY, f64::min),
             edges,
+            drift: (0.0, tokens),
         })
     }
 
@@ -123,6 +126,11 @@ impl Course {
         self.law.l_inf += nats;
         self
     }
+
+    /// The same course, drifting from the law by `nats` for each ln of tokens beyond `from`.
+    pub fn drifting(self, nats: f64, from: f64) -> Course {
+        Course { drift: (nats, from), ..self }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -166,7 +174,17 @@ impl Way<'_> {
 
     fn loss_in(&self, j: usize, x: f64) -> f64 {
         let (signal, noise) = self.parts(j, x);
-        self.course.law.l_inf + signal + noise
+        self.course.law.l_inf + signal + noise + self.drifted(j, x)
+    }
+
+    fn drifted(&self, j: usize, x: f64) -> f64 {
+        let (by, from) = self.course.drift;
+        if by == 0.0 {
+            return 0.0;
+        }
+        let leg = &self.legs[j];
+        let tokens = leg.from_tokens + (x - leg.from_steps) * leg.batch_size;
+        by * (tokens / from).ln().max(0.0)
     }
 
     /// The leg that acts at `tokens`, and the steps from now until then.
@@ -278,7 +296,7 @@ impl Way<'_> {
     fn last_crossing(&self, j: usize, target: f64) -> Option<f64> {
         let c = self.course;
         let leg = &self.legs[j];
-        if c.law.l_inf + leg.noise >= target {
+        if c.law.l_inf + leg.noise >= target && c.drift.0 >= 0.0 {
             // The floor can lie above the target and the loss still dip below it on the way up.
             let rises = j > 0 && leg.noise > self.legs[j - 1].noise;
             return rises

@@ -8,13 +8,45 @@ use super::{Entry, Policy, PolicyOutcome};
 use crate::curve::{Interval, Law, LawFit, Memory, MemorySource, Open, Stretch};
 use crate::units;
 
-const MOST_DRAWS: usize = 48;
 const PATH_POINTS: usize = 64;
-/// Share of the law's own error that the anchor at the run's latest losses may carry on.
-const ANCHOR: f64 = 0.7;
-/// Spread of a measured memory; both by the coverage of forecasts in `benches/closed_loop`.
-const SD_LN_TAU: f64 = 0.8;
-const SD_LN_P: f64 = 0.3;
+/// Excess of a law's error over the noise that may be noise itself, as a share of that.
+const LEAST_MISFIT: f64 = 0.3;
+
+/// How far a law may be off for a run, nats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Doubt {
+    /// Weight of what the run lies above the law now: the rest of that is taken for noise.
+    anchor: f64,
+    /// Standard deviation of what is anchored by.
+    anchor_sd: f64,
+    /// ... of the drift for each ln of tokens beyond the data.
+    drift_sd: f64,
+}
+
+impl Doubt {
+    /// A run lies off the law by the law's misfit, its error beyond the noise of the lines; where the
+    /// anchor's own noise is larger the law is the better guess. Beyond the data the misfit grows:
+    /// what the law of the first halves missed the second halves by, an rms m over a factor of two,
+    /// ends at sqrt(3) m where it grows linearly in ln tokens. The draws of the law spread beside
+    /// that: twice counted where the law is exact, which no law of a real model is.
+    fn of(fit: &LawFit, own: &OwnPast) -> Doubt {
+        let noise2 = fit.noise_nats.powi(2);
+        let grows = fit.excess_nats.unwrap_or(fit.rms_nats);
+        let excess2 = (fit.rms_nats.powi(2) - noise2).max(grows.powi(2));
+        let misfit2 = excess2.max(LEAST_MISFIT.powi(2) * noise2);
+        // The anchor looks at two stretches over which a run's wander becomes another one.
+        let se2 = own.offset_se.powi(2).max(0.5 * noise2);
+        // A saved law is of other runs: it may lie off this one by anything.
+        let anchor =
+            if fit.memory.source == MemorySource::Saved { 1.0 } else { misfit2 / (misfit2 + se2) };
+        let anchor = if anchor.is_finite() { anchor } else { 1.0 };
+        Doubt {
+            anchor,
+            anchor_sd: (anchor * se2).sqrt(),
+            drift_sd: 3f64.sqrt() * grows / std::f64::consts::LN_2,
+        }
+    }
+}
 
 /// A run's future under every law that is to be asked.
 #[derive(Debug)]
@@ -32,26 +64,29 @@ pub struct Futures {
 }
 
 impl Futures {
-    /// Every course is anchored: moved by what the run lies above it now.
+    /// Every course is anchored: moved by what the run lies above it now. `known_to` is the token
+    /// count up to which the fit's runs have shown how right the law is.
     pub fn new(
         fit: &LawFit,
         memory: Memory,
-        past: &[Stretch],
-        tokens: f64,
+        (past, tokens, known_to): (&[Stretch], f64, f64),
         own: &OwnPast,
         throughput: Throughput,
     ) -> Option<Futures> {
+        let known_to = known_to.max(tokens);
+        let doubt = Doubt::of(fit, own);
         let moved = |law, memory: Memory, by: f64| {
-            let offset = own.offset_of(&law, &memory) + by;
+            let offset = doubt.anchor * own.offset_of(&law, &memory) + by;
             let course = Course::new(law, memory, past, tokens)?.shifted(offset);
             offset.is_finite().then_some(course)
         };
         let anchored = |law, memory: Memory| moved(law, memory, 0.0);
-        // What the anchor may be off by: noise of the losses, and some of what the law misses.
-        let unsure = own.offset_se.hypot(ANCHOR * fit.rms_nats);
-        let drawn = |(i, law): (usize, &Law)| {
-            let [x, y, z] = spread3(i);
-            moved(*law, around(memory, x, y), unsure * z)
+        let drawn = |(i, (law, drawn)): (usize, &(Law, Memory))| {
+            let [x, y] = spread2(i);
+            // A memory that a person chose is taken as it is.
+            let memory = if memory == fit.memory { *drawn } else { memory };
+            let course = moved(*law, memory, doubt.anchor_sd * x)?;
+            Some(course.drifting(doubt.drift_sd * y, known_to))
         };
         let other = if memory.source != MemorySource::Assumed {
             None
@@ -63,12 +98,11 @@ impl Futures {
         let never = (memory.source == MemorySource::Assumed)
             .then(|| anchored(fit.law, Memory { tau_steps: 1e18, ..Memory::SLOW }))
             .flatten();
-        let every = fit.draws.len().div_ceil(MOST_DRAWS).max(1);
         Some(Futures {
             course: anchored(fit.law, memory)?,
             other,
             never,
-            draws: fit.draws.iter().step_by(every).enumerate().filter_map(drawn).collect(),
+            draws: fit.with_memory.iter().enumerate().filter_map(drawn).collect(),
             memory,
             throughput,
             target: f64::NAN,
@@ -124,8 +158,9 @@ impl Futures {
         let finite = |x: f64| x.is_finite().then_some(x);
         let spread = quantiles(self.draws.iter().map(&of), 0.9);
         let (mut low, mut high) = spread.unwrap_or((f64::NAN, f64::NAN));
-        if let Some((other, _)) = &self.other {
-            let x = of(other);
+        // Both ends, until it is measured.
+        for end in self.other.iter().map(|(c, _)| c).chain(&self.never) {
+            let x = of(end);
             low = low.min(x);
             high = high.max(x);
         }
@@ -156,23 +191,11 @@ impl Futures {
     }
 }
 
-/// Three numbers of mean 0 and standard deviation 1, evenly spread over the draws (multiples of
-/// three irrationals).
-fn spread3(i: usize) -> [f64; 3] {
-    [0.819_172_5, 0.671_043_6, 0.549_700_5]
+/// Two numbers of mean 0 and standard deviation 1, evenly spread over the draws (multiples of two
+/// irrationals).
+fn spread2(i: usize) -> [f64; 2] {
+    [0.754_877_666, 0.569_840_291]
         .map(|step| (((i + 1) as f64 * step).fract() - 0.5) * 12f64.sqrt())
-}
-
-/// A measured memory as it may also be: a short look at few switches leaves it this unsure.
-fn around(memory: Memory, x: f64, y: f64) -> Memory {
-    if memory.source == MemorySource::Assumed {
-        return memory;
-    }
-    Memory {
-        tau_steps: memory.tau_steps * (SD_LN_TAU * x).exp(),
-        p: memory.p * (SD_LN_P * y).exp(),
-        ..memory
-    }
 }
 
 /// The central `level` of a sample, infinities included; `None` for fewer than five.
@@ -182,7 +205,12 @@ fn quantiles(sample: impl Iterator<Item = f64>, level: f64) -> Option<(f64, f64)
         return None;
     }
     all.sort_by(f64::total_cmp);
-    let at = |q: f64| all[(q * (all.len() - 1) as f64).round() as usize];
+    // Of n draws the k-th has k / (n + 1) of what they are drawn from below it.
+    let at = |q: f64| {
+        let place = (q * (all.len() + 1) as f64 - 1.0).clamp(0.0, (all.len() - 1) as f64);
+        let (below, above) = (all[place.floor() as usize], all[place.ceil() as usize]);
+        if below == above { below } else { below + (above - below) * place.fract() }
+    };
     Some((at((1.0 - level) / 2.0), at((1.0 + level) / 2.0)))
 }
 

@@ -46,6 +46,13 @@ pub fn memory_of(fit: &LawFit, choice: Option<MemoryChoice>) -> Memory {
     }
 }
 
+/// Cumulative tokens that half of a fit's runs have gone to; 0 without any.
+pub(super) fn known_to(group: &GroupFit) -> f64 {
+    let mut all: Vec<f64> = group.runs.iter().filter(|r| r.used).filter_map(|r| r.tokens).collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(0.0)
+}
+
 /// All that is advised for one run. `loss_now` is its smoothed stable-phase loss. Refusals are
 /// verdicts that begin with "cannot tell" and say what is missing.
 pub fn plan(
@@ -158,8 +165,7 @@ impl Ask<'_> {
         let mut futures = Futures::new(
             fit,
             memory,
-            &stretches(self.run),
-            self.run.tokens(),
+            (&stretches(self.run), self.run.tokens(), known_to(group)),
             &own,
             Throughput::of(self.run, self.constraints),
         )

@@ -4,7 +4,7 @@
 use super::constraints::{Constraints, Throughput};
 use super::outcome::{Futures, stairs_of};
 use super::own_past::{OwnPast, catch_up_steps, stretches};
-use super::plan::memory_of;
+use super::plan::{known_to, memory_of};
 use super::schedule::first_change;
 use super::{Entry, PlanOptions, Situation};
 use crate::curve::{GroupFit, Interval, LossKind};
@@ -59,7 +59,8 @@ pub fn promise(
     situation: &Situation,
     options: &PlanOptions,
 ) -> Option<Promise> {
-    let fit = group?.law.as_ref()?;
+    let group = group?;
+    let fit = group.law.as_ref()?;
     let c = Constraints::of(run, situation, options)?;
     let at = first_change(&situation.in_force, schedule, c.own, c.now)?.max(c.now);
     let size = super::schedule::batch_at(schedule, at as f64)? as f64;
@@ -67,7 +68,8 @@ pub fn promise(
     let own = OwnPast::of(run, fit.on, fit.burn_in_steps, &fit.law, &memory).ok()?;
     let throughput = Throughput::of(run, &c);
     let past = stretches(run);
-    let mut futures = Futures::new(fit, memory, &past, run.tokens(), &own, throughput)?;
+    let now = (past.as_slice(), run.tokens(), known_to(group));
+    let mut futures = Futures::new(fit, memory, now, &own, throughput)?;
     futures.target = options.target_loss.unwrap_or(f64::NAN);
     let stairs = stairs_of(schedule);
     let way = futures.course.along(&stairs);

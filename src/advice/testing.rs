@@ -65,7 +65,7 @@ pub fn run_of(law: &Law, memory: &Memory, parts: &[(f64, f64)], noise: f64) -> R
 
 /// A group whose law is `law`, with draws that differ by about one per cent in each parameter.
 pub fn group_of(law: &Law, memory: Memory) -> GroupFit {
-    let draws = (0..40)
+    let draws: Vec<Law> = (0..40)
         .map(|i| {
             let w = |k: i32| 1.0 + 0.01 * (((i * 7 + k * 13) % 11) as f64 - 5.0) / 5.0;
             Law {
@@ -98,6 +98,9 @@ pub fn group_of(law: &Law, memory: Memory) -> GroupFit {
             windows: Vec::new(),
             memory_checks: Vec::new(),
             decay: None,
+            with_memory: draws.iter().map(|l| (*l, memory)).collect(),
+            noise_nats: 0.005,
+            excess_nats: None,
             draws,
         }),
         provisional: None,

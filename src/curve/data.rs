@@ -30,6 +30,8 @@ pub struct SeriesSet {
     pub runs: Vec<RunSpan>,
     /// Distinct batch sizes, ascending.
     pub sizes: Vec<f64>,
+    /// Mean squared error of each run's points by the noise of its lines, nats squared.
+    pub(super) noise: Vec<f64>,
 }
 
 /// Runs of at most this many bins: more say nothing new about a six-parameter law.
@@ -80,6 +82,8 @@ impl SeriesSet {
                 });
             }
             set.runs.push(RunSpan { run: s.run.clone(), size, range: from..set.points.len() });
+            let squares: f64 = bins.iter().map(|b| b.se * b.se).sum();
+            set.noise.push(squares * take as f64 / (bins.len() * bins.len()) as f64);
         }
         set.reweigh();
         set
@@ -95,7 +99,8 @@ impl SeriesSet {
     /// The set without one batch size.
     pub fn without(&self, size: usize) -> SeriesSet {
         let mut set = SeriesSet::default();
-        for run in self.runs.iter().filter(|r| r.size != size) {
+        for (i, run) in self.runs.iter().enumerate().filter(|(_, r)| r.size != size) {
+            set.noise.extend(self.noise.get(i));
             let b = self.sizes[run.size];
             if set.sizes.last() != Some(&b) {
                 set.sizes.push(b);
@@ -109,6 +114,11 @@ impl SeriesSet {
         }
         set.reweigh();
         set
+    }
+
+    /// Rms error of the points by the noise of the lines, nats, every run with the same weight.
+    pub fn noise(&self) -> f64 {
+        (self.noise.iter().sum::<f64>() / self.noise.len().max(1) as f64).sqrt()
     }
 
     /// Ranges of batch size and loss that the set covers.

@@ -20,7 +20,7 @@ use super::trend;
 use super::uncertainty;
 use super::warm::{Draws, Spread, Spreads};
 use super::window::{Fitted, Window, Windows};
-use super::{GroupOptions, Law, Memory, group_runs};
+use super::{GroupOptions, Law, Memory, MemorySource, group_runs};
 use crate::run::RunData;
 use crate::units::{self, count};
 use std::borrow::Borrow;
@@ -140,7 +140,9 @@ pub(super) fn fit_with(
             laws.refusal = Some(refusal);
         }
     }
-    let law = best.and_then(|w| law_fit(group, series, windows, w, &laws, &mut refused));
+    let law = best.and_then(|w| {
+        law_fit(shared, &half_series, (windows, w), &laws, options.seed, &mut refused)
+    });
     let Leveled { levels, scores, draws, whole } = fit_levels(shared, &laws, options, from);
     silent_levels(&levels, &mut refused);
     let mut notes = trend::notes(&levels);
@@ -217,6 +219,9 @@ fn more_sizes(sizes: &[f64], needed: usize) -> String {
     format!("{missing} more at the same learning rate, such as {}", ideas.join(" or "))
 }
 
+/// Draws of the law that get a memory of their own: each costs a fit.
+const WITH_MEMORY: usize = 48;
+
 /// The joint law of every window, with its share of the draws.
 fn window_laws<'a>(
     windows: &'a Windows,
@@ -249,13 +254,14 @@ fn window_laws<'a>(
 }
 
 fn law_fit(
-    group: &Group,
-    series: &[&ConstantSeries],
-    windows: &Windows,
-    window: &Window,
+    shared: &Shared<'_>,
+    half: &[&ConstantSeries],
+    (windows, window): (&Windows, &Window),
     laws: &Laws<'_>,
+    seed: u64,
     refused: &mut Vec<Refused>,
 ) -> Option<LawFit> {
+    let (group, series) = (shared.group, &shared.series);
     let fitted = laws.joint()?;
     let AnyLaw::Floor(law) = fitted.law else { return None };
     let measured = memory::measure(&law, series, &group.switched);
@@ -293,6 +299,12 @@ fn law_fit(
     let told_apart = |w: &&WindowLaw<'_>| w.best || w.comparable;
     let draws = laws.windows.iter().filter(told_apart).flat_map(|w| &w.draws);
     let draws: Vec<Law> = draws.filter_map(as_law).collect();
+    let some = draws.iter().step_by(draws.len().div_ceil(WITH_MEMORY).max(1));
+    let with_memory = if memory.source == MemorySource::Measured {
+        memory::redrawn((&law, &memory), some, series, &group.switched, seed)
+    } else {
+        some.map(|l| (*l, memory)).collect()
+    };
     let left_out = fitted.left_out.iter();
     Some(LawFit {
         law,
@@ -313,6 +325,9 @@ fn law_fit(
         memory_checks,
         decay,
         draws,
+        with_memory,
+        noise_nats: window.set.noise(),
+        excess_nats: future::excess(fitted, window, series, half),
     })
 }
 

@@ -13,7 +13,7 @@ use super::levels::Curves;
 use super::model::{AnyLaw, Curve, CurveModel};
 use super::report::ModelKind;
 use super::select::{self, LeftOutError};
-use super::series::{ConstantSeries, Group};
+use super::series::{Bin, ConstantSeries, Group};
 use super::window::{Fitted, Window};
 
 /// Part of its tokens that a run has had at the cut.
@@ -63,6 +63,36 @@ pub(super) fn law(
     }
     let mean = sizes.iter().map(|x| x.1 / x.2).sum::<f64>() / sizes.len().max(1) as f64;
     (!sizes.is_empty() && mean.is_finite()).then(|| PastLaw { law, rms_nats: mean.sqrt() })
+}
+
+/// What a law fitted to the first halves misses the second by, nats rms beyond the noise of their
+/// lines, at the sizes that had gone far enough by then. `None` where those are too few for the law.
+pub(super) fn excess(
+    fitted: &Fitted,
+    window: &Window,
+    series: &[&ConstantSeries],
+    past: &[&ConstantSeries],
+) -> Option<f64> {
+    let set = SeriesSet::new(past, window.burn_in);
+    if set.sizes.len() < fitted.model.sizes_needed() {
+        return None;
+    }
+    let law = fitted.model.minimum(&set, Some(&fitted.law))?.found;
+    let tested = |b: f64| set.sizes.iter().any(|x| (x / b).ln().abs() < 1e-3);
+    let (mut sum, mut runs) = (0.0, 0.0);
+    for s in series.iter().filter(|s| tested(s.batch_size)) {
+        let later = |b: &&Bin| b.tokens > s.to_tokens * PAST && b.steps >= window.burn_in;
+        let over = s.bins.iter().filter(later).filter(|b| b.loss.is_finite());
+        let (squares, n) = over.fold((0.0, 0.0), |(sum, n), b| {
+            let miss = law.loss(b.steps, s.batch_size) - b.loss;
+            (sum + miss * miss - b.se * b.se, n + 1.0)
+        });
+        if n > 0.0 {
+            (sum, runs) = (sum + squares / n, runs + 1.0);
+        }
+    }
+    let mean: f64 = sum / runs;
+    mean.is_finite().then(|| mean.max(0.0).sqrt())
 }
 
 /// A level at half-time.

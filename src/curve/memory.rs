@@ -21,7 +21,9 @@ use super::law::{Law, Memory, MemorySource};
 use super::model::Refusal;
 use super::report::MemoryCheck;
 use super::series::{ConstantSeries, SwitchedSeries};
-use super::solve::{COLD, Residuals, Settings, multistart};
+use super::solve::{COLD, Residuals, Settings, WARM, multistart};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
 
 /// What a law misses a run by anyway, nats: bins that are noisier than this count less.
 const LAW_NATS: f64 = 0.002;
@@ -215,21 +217,71 @@ fn after_switches(
     .collect()
 }
 
+/// Each law with the memory that the switched runs show under it, their bins redrawn: what
+/// `memory` under `law` leaves of each run, moved along the run by a random number of bins with a
+/// random sign, so that it keeps its slowness. Laws under which nothing fits are left out.
+pub(super) fn redrawn<'a>(
+    (law, memory): (&Law, &Memory),
+    laws: impl Iterator<Item = &'a Law>,
+    constant: &[&ConstantSeries],
+    switched: &[SwitchedSeries],
+    seed: u64,
+) -> Vec<(Law, Memory)> {
+    let after = |law: &Law| -> Vec<Vec<After>> {
+        let each = switched.iter().enumerate();
+        each.map(|(run, s)| after_switches(law, constant, s, run)).collect()
+    };
+    let central = after(law);
+    let kernel = |x| memory.remembered(x);
+    let left: Vec<Vec<f64>> = central
+        .iter()
+        .map(|run| run.iter().map(|b| b.loss - b.predicted(kernel)).collect())
+        .collect();
+    let n: usize = left.iter().map(Vec::len).sum();
+    // Two parameters were fitted.
+    let scale = (n as f64 / n.saturating_sub(2).max(1) as f64).sqrt();
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let one = |drawn: &Law| {
+        let mut bins = after(drawn);
+        for ((run, centre), left) in bins.iter_mut().zip(&central).zip(&left) {
+            if run.len() != centre.len() || run.is_empty() {
+                continue;
+            }
+            let by = rng.random_range(0..left.len());
+            let sign = if rng.random_bool(0.5) { scale } else { -scale };
+            for (i, bin) in run.iter_mut().enumerate() {
+                bin.loss = centre[i].predicted(kernel) + sign * left[(i + by) % left.len()];
+            }
+        }
+        let bins: Vec<&After> = bins.iter().flatten().collect();
+        let found = fit_from(&bins, [[memory.tau_steps.ln(), memory.p.ln()]])?;
+        Some((*drawn, found))
+    };
+    laws.map(one).collect::<Vec<_>>().into_iter().flatten().collect()
+}
+
 fn fit(bins: &[&After]) -> Option<Memory> {
-    let horizon = bins.iter().flat_map(|b| &b.switches).map(|s| s.0).fold(0.0, f64::max);
-    if horizon <= 0.0 {
-        return None;
-    }
-    let ln = horizon.ln();
+    let horizon = horizon(bins)?;
+    let starts = [(-1.0, 0.5), (-3.0, 1.0), (-6.0, 0.5), (1.0, 0.5)]
+        .map(|(t, p): (f64, f64)| [horizon.ln() + t, p.ln()]);
+    fit_from(bins, starts)
+}
+
+/// Age of the oldest switch, steps.
+fn horizon(bins: &[&After]) -> Option<f64> {
+    let longest = bins.iter().flat_map(|b| &b.switches).map(|s| s.0).fold(0.0, f64::max);
+    (longest > 0.0).then_some(longest)
+}
+
+fn fit_from<const N: usize>(bins: &[&After], starts: [[f64; 2]; N]) -> Option<Memory> {
+    let ln = horizon(bins)?.ln();
     let settings = Settings {
         lower: [ln - 9.0, 0.05f64.ln()],
         upper: [ln + 5.0, 20f64.ln()],
         huber: HUBER_NATS,
         max_iterations: 100,
-        tolerance: COLD,
+        tolerance: if N > 1 { COLD } else { WARM },
     };
-    let starts = [(-1.0, 0.5), (-3.0, 1.0), (-6.0, 0.5), (1.0, 0.5)]
-        .map(|(t, p): (f64, f64)| [ln + t, p.ln()]);
     let found = multistart(&mut Kernel(bins.to_vec()), starts, &settings)?;
     let [tau_steps, p] = found.p.map(f64::exp);
     Some(Memory { tau_steps, p, source: MemorySource::Measured })
@@ -365,6 +417,28 @@ mod tests {
                 assert!((j[i][k] - numeric).abs() < 1e-7, "{i} {k}: {} {numeric}", j[i][k]);
             }
         }
+    }
+
+    /// A law that takes the noise after the switch for lower reads a slower memory from the same run.
+    #[test]
+    fn memories_are_redrawn_with_the_law_that_they_belong_to() {
+        let truth = Memory { tau_steps: 1500.0, p: 0.45, source: MemorySource::Measured };
+        let mut run = switched(&truth);
+        for (i, b) in run.bins.iter_mut().enumerate() {
+            b.loss += 0.002 * if i % 3 == 0 { 1.0 } else { -0.5 };
+        }
+        let runs = [run];
+        let found = measure(&LAW, &[], &runs).unwrap().memory;
+        let same = vec![LAW; 20];
+        let spread = redrawn((&LAW, &found), same.iter(), &[], &runs, 1);
+        assert_eq!(spread.len(), 20);
+        let tau = |m: &(Law, Memory)| (m.1.tau_steps / found.tau_steps).ln();
+        assert!(spread.iter().any(|m| tau(m) > 0.01) && spread.iter().any(|m| tau(m) < -0.01));
+        assert_eq!(spread, redrawn((&LAW, &found), same.iter(), &[], &runs, 1));
+        let steeper =
+            Law { gamma: LAW.gamma * 1.02, c: LAW.c * 128f64.powf(0.02 * LAW.gamma), ..LAW };
+        let slower = redrawn((&LAW, &found), [steeper].iter(), &[], &runs, 1);
+        assert!(slower[0].1.remembered(20_000.0) > found.remembered(20_000.0));
     }
 
     #[test]

@@ -147,6 +147,16 @@ pub struct LawFit {
     /// Resampled laws: the spread of everything that is computed from the law.
     #[serde(skip)]
     pub draws: Vec<Law>,
+    /// Some of them, each with the memory that the switched runs show under it; the memory above
+    /// where none was measured.
+    #[serde(skip)]
+    pub with_memory: Vec<(Law, Memory)>,
+    /// Rms error of the bins fitted by the noise of their lines, nats: what no law can explain.
+    #[serde(skip)]
+    pub noise_nats: f64,
+    /// What the law of the first halves of the runs misses the second halves by beyond that noise.
+    #[serde(skip)]
+    pub excess_nats: Option<f64>,
 }
 
 /// The learning-rate decay in intrinsic time: the noise of a step weighs `(lr/lr_plateau)^delta`.

@@ -9,8 +9,6 @@ use serde::{Deserialize, Serialize};
 /// Id of the group that a saved law stands for.
 pub const SAVED_GROUP: &str = "saved law";
 const SCHEMA: &str = "boptop.law/1";
-/// Resampled laws that a file keeps.
-const DRAWS: usize = 64;
 
 /// A joint law with its provenance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,20 +36,27 @@ pub struct SavedLaw {
     /// Resampled laws: [l_inf, a, alpha, c, gamma, q] each.
     #[serde(default)]
     pub draws: Vec<[f64; 6]>,
+    /// [tau_steps, p] of each draw; empty where the memory was not measured.
+    #[serde(default)]
+    pub memory_draws: Vec<[f64; 2]>,
+    #[serde(default)]
+    pub noise_nats: f64,
+    #[serde(default)]
+    pub excess_nats: Option<f64>,
 }
 
 impl SavedLaw {
     /// The law of a group; `None` where it has none.
     pub fn from_group(group: &GroupFit, note: &str) -> Option<SavedLaw> {
         let fit = group.law.as_ref()?;
-        let every = fit.draws.len().div_ceil(DRAWS).max(1);
-        let draws = fit.draws.iter().step_by(every);
+        let measured = fit.memory.source == MemorySource::Measured;
+        let memories = fit.with_memory.iter().filter(|_| measured);
         Some(SavedLaw {
             schema: SCHEMA.into(),
             law: fit.law,
             tau_steps: fit.memory.tau_steps,
             p: fit.memory.p,
-            memory_measured: fit.memory.source == MemorySource::Measured,
+            memory_measured: measured,
             lr: group.lr,
             on: fit.on,
             batch_sizes: fit.batch_sizes,
@@ -61,7 +66,14 @@ impl SavedLaw {
             held_out_nats: fit.held_out_nats,
             runs: group.runs.iter().filter(|r| r.used).map(|r| r.id.clone()).collect(),
             note: note.to_string(),
-            draws: draws.map(|l| [l.l_inf, l.a, l.alpha, l.c, l.gamma, l.q]).collect(),
+            draws: fit
+                .with_memory
+                .iter()
+                .map(|(l, _)| [l.l_inf, l.a, l.alpha, l.c, l.gamma, l.q])
+                .collect(),
+            memory_draws: memories.map(|(_, m)| [m.tau_steps, m.p]).collect(),
+            noise_nats: fit.noise_nats,
+            excess_nats: fit.excess_nats,
         })
     }
 
@@ -128,6 +140,9 @@ impl SavedLaw {
                 memory_checks: Vec::new(),
                 decay: None,
                 draws: self.draws().collect(),
+                with_memory: self.with_memory().collect(),
+                noise_nats: self.noise_nats,
+                excess_nats: self.excess_nats,
             }),
             provisional: None,
             scores: Vec::new(),
@@ -154,6 +169,16 @@ impl SavedLaw {
             self.held_out_nats
                 .map_or(String::new(), |h| format!(", {h:.3} nats off on a batch size left out")),
         )
+    }
+
+    /// Each resampled law with its memory; the one memory where they have none of their own.
+    pub fn with_memory(&self) -> impl Iterator<Item = (Law, Memory)> + '_ {
+        let sound =
+            |m: &&[f64; 2]| m[0].is_finite() && m[0] >= 0.0 && m[1].is_finite() && m[1] > 0.0;
+        let own = |m: &[f64; 2]| Memory { tau_steps: m[0], p: m[1], ..self.memory() };
+        let memory =
+            move |i: usize| self.memory_draws.get(i).filter(sound).map_or(self.memory(), own);
+        self.draws().enumerate().map(move |(i, law)| (law, memory(i)))
     }
 
     /// The resampled laws.
@@ -190,6 +215,9 @@ mod tests {
             runs: vec!["a".into()],
             note: "a proxy".into(),
             draws: vec![[1.9, 190.0, 0.79, 2.2, 0.41, 0.1]],
+            memory_draws: vec![[1200.0, 0.5]],
+            noise_nats: 0.004,
+            excess_nats: Some(0.01),
         }
     }
 
@@ -198,6 +226,7 @@ mod tests {
         let law = saved();
         assert_eq!(SavedLaw::from_json(&law.to_json()).unwrap(), law);
         assert_eq!(law.draws().count(), 1);
+        assert_eq!(law.with_memory().next().unwrap().1.tau_steps, 1200.0);
         assert_eq!(law.memory().source, MemorySource::Saved);
         let said = SavedLaw { note: "a proxy\u{1b}[31m".into(), ..law }.provenance();
         assert!(said.contains("(a proxy[31m), fitted to 1 runs of 16 to 4.1K"), "{said}");
