@@ -14,13 +14,15 @@ const SAMPLE: usize = 256;
 const MAX_RESTARTS: usize = 1000;
 
 /// Makes records.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Emitter {
     pub mapping: Mapping,
     settled: bool,
     sample: Vec<Sampled>,
     /// How many of `sample` were handed out, under the present mapping.
     emitted: usize,
+    /// Keys that had been seen then: what names a trainer may come on lines without values.
+    listed: usize,
     loss_in_bits: bool,
     sticky: Record,
     /// A sticky value was set by a line of its own.
@@ -70,7 +72,9 @@ impl Emitter {
     /// Hands out what was kept. Where the mapping turned out otherwise than it seemed at an
     /// earlier call, everything is handed out again behind [`Input::Replaced`].
     pub fn flush(&mut self, keys: &Keys, out: &mut Vec<Input>) {
-        if self.settled || self.emitted == self.sample.len() {
+        let listed = keys.listed().len();
+        let same = self.emitted == self.sample.len() && self.listed == listed;
+        if self.settled || self.sample.is_empty() || same {
             return;
         }
         let new = Mapping::settle(keys, &self.sample);
@@ -80,7 +84,7 @@ impl Emitter {
             let sample = std::mem::take(&mut self.sample);
             *self = Emitter { sample, loss_in_bits, ..Emitter::default() };
         }
-        self.mapping = new;
+        (self.mapping, self.listed) = (new, listed);
         let sample = std::mem::take(&mut self.sample);
         for s in &sample[self.emitted..] {
             self.convert(s.line, &s.hits, s.metric, out);

@@ -86,6 +86,7 @@ fn alike(data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use std::path::Path;
 
     const PARTS: &[&str] = &[
         "{",
@@ -122,6 +123,18 @@ mod tests {
         "{'loss': 2.0, 'epoch': 1}",
         "global_batch_size: 8",
     ];
+
+    /// What a fuzzer found once stays mended.
+    #[test]
+    fn the_findings_so_far() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/lines");
+        let files: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|f| f.unwrap().path()).collect();
+        assert!(files.len() > 10);
+        for file in files {
+            println!("{}", file.display());
+            super::lines(&std::fs::read(file).unwrap());
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]

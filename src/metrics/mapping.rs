@@ -166,7 +166,8 @@ impl Mapping {
 
     /// Would a record made under `self` differ from one made under `later`?
     pub fn differs(&self, later: &Mapping) -> bool {
-        let changed = self.role.iter().zip(&later.role).any(|(a, b)| a.is_some() && a != b);
+        // A key without a role may have been passed over, too.
+        let changed = self.role.iter().zip(&later.role).any(|(a, b)| a != b);
         changed
             || (self.unit.is_some() && self.unit != later.unit)
             || (self.seq_len.is_some() && self.seq_len != later.seq_len)
