@@ -25,6 +25,12 @@ pub enum Command {
         run: String,
         excluded: bool,
     },
+    /// Show the losses of a run between two counts of tokens as finely as they are known; `None`:
+    /// no part of it any more.
+    Look {
+        run: String,
+        tokens: Option<[f64; 2]>,
+    },
     Replay(ReplayCommand),
 }
 

@@ -130,6 +130,20 @@ pub struct RunPlots {
     pub restarts: Vec<f64>,
     /// Recent smoothed losses, evenly spaced in tokens, for the sparkline.
     pub recent: Vec<f64>,
+    /// The part that somebody looks at, as finely as it is known.
+    pub detail: Option<Arc<Detail>>,
+}
+
+/// The losses of a part of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detail {
+    /// The tokens that it was asked for.
+    pub tokens: [f64; 2],
+    pub points: Vec<PlotPoint>,
+    /// Steps of the points.
+    pub steps: Vec<f64>,
+    /// Every line is there; otherwise why means stand for some.
+    pub means: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

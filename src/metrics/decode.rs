@@ -30,7 +30,7 @@ pub(super) enum Family {
 }
 
 /// Reads the lines of one source.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Decoder {
     pub keys: Keys,
     pub emitter: Emitter,

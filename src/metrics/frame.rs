@@ -38,6 +38,11 @@ impl Framer {
         Framer { carry: Vec::new(), skipping: false, lines: 0, longest }
     }
 
+    /// Begins behind so many lines.
+    pub fn behind(lines: u64) -> Self {
+        Framer { lines, ..Framer::default() }
+    }
+
     /// Calls `each` with the number (from 1) of every line that ends in `bytes`.
     pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(u64, Piece<'_>)) {
         let mut start = 0;

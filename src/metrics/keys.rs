@@ -53,7 +53,7 @@ pub(super) enum Use {
     Object(usize),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Child {
     name: Box<str>,
     /// It stands in the line as it is: nothing in it needs an escape.
@@ -61,7 +61,7 @@ struct Child {
     usage: Use,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Node {
     path: String,
     children: Vec<Child>,
@@ -70,7 +70,7 @@ struct Node {
 }
 
 /// All keys of a file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Keys {
     nodes: Vec<Node>,
     infos: Vec<KeyInfo>,

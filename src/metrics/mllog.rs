@@ -23,7 +23,7 @@ struct Metadata {
 }
 
 /// What the log stated so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Mllog {
     /// The evaluation figure of this benchmark is a loss.
     quality_is_loss: Option<bool>,

@@ -4,6 +4,7 @@
 //! was detected and what was skipped. This module reads files and writes none; it knows no phase
 //! and no fit.
 
+mod again;
 mod beside;
 mod console;
 mod decode;
@@ -24,6 +25,7 @@ mod group;
 mod keys;
 mod known_names;
 mod mapping;
+mod marks;
 mod mend;
 mod mllog;
 mod names;
@@ -40,6 +42,7 @@ mod unpack;
 mod values;
 mod wake;
 
+pub use again::Unreadable;
 pub use defects::shown;
 pub use discover::{Discovery, RunFiles};
 pub use fields::{ROLES, Role};

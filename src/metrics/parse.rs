@@ -17,7 +17,7 @@ pub struct Hit {
 }
 
 /// What one object said.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Found {
     pub hits: Vec<Hit>,
     pub run_name: Option<String>,

@@ -5,6 +5,7 @@ use super::document::Document;
 use super::follow::{Follower, Look};
 use super::foreign::{unsupported_content, unsupported_name};
 use super::frame::{Framer, Piece};
+use super::marks::Marks;
 use super::packed::Packed;
 use super::stream::Stream;
 use super::unpack::Packing;
@@ -39,7 +40,9 @@ pub struct Source {
     body: Body,
     options: Options,
     framer: Framer,
-    decoder: Decoder,
+    pub(super) decoder: Decoder,
+    /// Where the lines of a plain file lie.
+    pub(super) marks: Marks,
     status: SourceStatus,
     buffer: Vec<u8>,
     /// Keys, records and defects at the last update of the status.
@@ -105,6 +108,7 @@ impl Source {
             options: options.clone(),
             framer: Framer::default(),
             decoder: Decoder::new(options),
+            marks: Marks::default(),
             status,
             buffer: Vec::new(),
             published: (0, 0, 0),
@@ -124,6 +128,14 @@ impl Source {
         match &mut self.body {
             Body::Stream(s) => s.wait(),
             _ => false,
+        }
+    }
+
+    /// The file, where it is one of plain lines.
+    pub(super) fn plain(&self) -> Option<&Follower> {
+        match &self.body {
+            Body::Plain(f) => Some(f),
+            _ => None,
         }
     }
 
@@ -199,12 +211,13 @@ impl Source {
         if look.restarted {
             self.restart(out);
         }
-        let n = buffer.len();
+        let (n, before) = (buffer.len(), out.len());
         if n > 0 {
             self.lines(&buffer, out);
         }
-        if matches!(self.body, Body::Plain(_)) {
+        if let Body::Plain(f) = &self.body {
             self.status.bytes += n as u64;
+            self.marks.learn(f.offset() - n as u64, &buffer, &out[before..]);
         }
         buffer.clear();
         if !look.more {
@@ -280,6 +293,7 @@ impl Source {
         self.decoder.flush(out);
         self.decoder.emitter.restarted();
         self.decoder.defects.restarted();
+        self.marks.restarted();
         out.push(Input::Restarted);
     }
 

@@ -319,8 +319,19 @@ impl Monitor {
                     run.changed = true;
                 }
             }
+            Command::Look { run, tokens } => self.look(&run, tokens),
             // The replay driver obeys these before they come here.
             Command::Replay(_) => {}
+        }
+    }
+
+    /// One part at a time is shown in detail.
+    fn look(&mut self, id: &str, tokens: Option<[f64; 2]>) {
+        for run in &mut self.runs {
+            let wanted = tokens.filter(|_| run.id == id);
+            if wanted.is_some() || run.zoom.is_some() {
+                run.look(wanted);
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod live;
 mod reading;
 mod tracked;
 mod view;
+mod zoom;
 
 pub use core::{Monitor, Settings};
 pub use live::{Handle, spawn};

@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::view;
+use super::zoom::Zoom;
 use crate::metrics::{Input, Options, RunFiles, Source, SourceState, SourceStatus};
 use crate::refit::Subject;
 use crate::run::{self, Assumptions, Recorder, RunData};
@@ -43,6 +44,8 @@ pub(super) struct Tracked {
     pub view: Option<Arc<RunView>>,
     /// The sparkline that is shown, and since when.
     pub trend: Option<(f64, Vec<f64>)>,
+    /// The part that somebody looks at.
+    pub zoom: Option<Zoom>,
     recorder: Recorder,
     data: Arc<RunData>,
     loss_now: Option<f64>,
@@ -79,6 +82,7 @@ impl Tracked {
             plan: None,
             view: None,
             trend: None,
+            zoom: None,
             recorder,
             data,
             loss_now: None,
@@ -168,10 +172,29 @@ impl Tracked {
         }
     }
 
+    /// Whether a record of a file was told by now: a replay tells of nothing that is to come.
+    pub fn is_told(&self, stream: usize, line: u64) -> bool {
+        self.told.get(stream).is_some_and(|(lines, _)| line <= *lines)
+    }
+
+    /// Shows the part between these tokens in detail.
+    pub fn look(&mut self, tokens: Option<[f64; 2]>) {
+        match (&mut self.zoom, tokens) {
+            (Some(zoom), Some(tokens)) => zoom.tokens = tokens,
+            (zoom, tokens) => *zoom = tokens.map(Zoom::new),
+        }
+        self.changed = true;
+    }
+
+    pub fn assumptions(&self) -> &Assumptions {
+        self.recorder.assumptions()
+    }
+
     /// Forgets every record; the files stay as they are.
     pub fn clear(&mut self, assume: &Assumptions) {
         self.recorder = Recorder::new(&self.name, assume.clone());
         self.told.clear();
+        self.zoom.iter_mut().for_each(Zoom::forget);
         self.told_all = false;
         self.plan = None;
         self.stale = true;

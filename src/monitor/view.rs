@@ -1,6 +1,7 @@
 //! A followed run as the snapshot shows it.
 
 use super::tracked::{Clock, Tracked};
+use super::zoom;
 use crate::curve::{FitReport, GroupFit, LevelFit};
 use crate::refit;
 use crate::run::{self, Phase, RunData};
@@ -33,6 +34,7 @@ pub(super) fn refresh(run: &mut Tracked, context: &Context<'_>) {
         let group = refit::group_of(context.report, &run.data().id);
         let id = run.data().id.clone();
         let mut plots = with_fit(run.plots(), &id, group);
+        plots.detail = zoom::detail(run, context.clock).map(Arc::new);
         match run.trend.take().filter(|(at, _)| (context.at - at).abs() < SPARK_EVERY) {
             Some((at, before)) if !before.is_empty() => {
                 plots.recent.clone_from(&before);
@@ -134,6 +136,7 @@ pub(super) fn plots(data: &RunData) -> RunPlots {
     let tokens_of = |i: usize| data.train.tokens.get(i).copied().unwrap_or(data.tokens());
     RunPlots {
         b_opt: Vec::new(),
+        detail: None,
         recent: recent(&loss),
         smooth: smoothed(&loss),
         residuals: Vec::new(),

@@ -2,8 +2,6 @@
 
 use super::merge;
 use super::row::Row;
-#[cfg(test)]
-use super::store::Store;
 use super::stream::Stream;
 use super::timeline::{Timeline, staircase, steps};
 use super::{Assumptions, RunData, phase, segments, tokens};
@@ -20,6 +18,8 @@ pub struct Recorder {
     assumptions: Assumptions,
     paths: Vec<String>,
     streams: Vec<Stream>,
+    /// Nothing is put together.
+    whole: bool,
 }
 
 impl Recorder {
@@ -27,13 +27,13 @@ impl Recorder {
         Recorder { id: id.to_string(), assumptions, ..Recorder::default() }
     }
 
-    /// One that keeps every row of its first stream as it was logged.
-    #[cfg(test)]
-    pub fn whole(id: &str) -> Recorder {
-        let mut whole = Recorder::new(id, Assumptions::default());
-        let stream = whole.stream(0);
-        (stream.train, stream.validation) = (Store::whole(), Store::whole());
-        whole
+    /// One that keeps every row as it was logged, however many come.
+    pub fn whole(id: &str, assumptions: Assumptions) -> Recorder {
+        Recorder { whole: true, ..Recorder::new(id, assumptions) }
+    }
+
+    pub fn assumptions(&self) -> &Assumptions {
+        &self.assumptions
     }
 
     /// Paths that the resolved run names as its sources.
@@ -54,7 +54,7 @@ impl Recorder {
 
     /// The whole file was written again: the past of that stream is gone.
     pub fn replaced(&mut self, stream: usize) {
-        *self.stream(stream) = Stream::default();
+        *self.stream(stream) = Stream::new(self.whole);
     }
 
     /// Steps that are known of, over all streams.
@@ -68,7 +68,8 @@ impl Recorder {
 
     fn stream(&mut self, stream: usize) -> &mut Stream {
         if self.streams.len() <= stream {
-            self.streams.resize_with(stream + 1, Stream::default);
+            let whole = self.whole;
+            self.streams.resize_with(stream + 1, || Stream::new(whole));
         }
         &mut self.streams[stream]
     }

@@ -64,10 +64,15 @@ pub(super) struct Store {
 
 impl Store {
     /// Never puts anything together.
-    #[cfg(test)]
     pub fn whole() -> Store {
         let grain = Grain { full: usize::MAX, ..Grain::default() };
         Store { grain, ..Store::default() }
+    }
+
+    /// Forgets all rows.
+    pub fn clear(&mut self) {
+        let full = self.grain.full;
+        *self = Store { grain: Grain { full, ..Grain::default() }, ..Store::default() };
     }
 
     pub fn rows(&self) -> &[Row] {

@@ -95,7 +95,7 @@ impl Training {
     }
 
     pub(crate) fn whole(&self) -> RunData {
-        self.told(Recorder::whole("r"))
+        self.told(Recorder::whole("r", Assumptions::default()))
     }
 }
 

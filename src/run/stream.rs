@@ -54,6 +54,12 @@ struct Said {
 }
 
 impl Stream {
+    /// `whole`: one that puts nothing together.
+    pub fn new(whole: bool) -> Stream {
+        let store = || if whole { Store::whole() } else { Store::default() };
+        Stream { train: store(), validation: store(), ..Stream::default() }
+    }
+
     pub fn push(&mut self, r: &Record) {
         self.micro = positive(r.micro_batch).or(self.micro);
         self.accum = positive(r.grad_accum).or(self.accum);
@@ -122,7 +128,12 @@ impl Stream {
                 let train = self.train.rows().iter().filter(|r| r.has_loss).map(|r| r.rows);
                 let validation = self.validation.rows().iter().map(|r| r.rows - r.beside);
                 self.unplaced += train.chain(validation).map(u64::from).sum::<u64>();
-                *self = Stream { unplaced: self.unplaced, ..self.context() };
+                let (mut anew, unplaced) = (self.context(), self.unplaced);
+                std::mem::swap(&mut anew.train, &mut self.train);
+                std::mem::swap(&mut anew.validation, &mut self.validation);
+                anew.train.clear();
+                anew.validation.clear();
+                *self = Stream { unplaced, ..anew };
             }
             return Some(s);
         }

@@ -197,6 +197,8 @@ pub struct App {
     pub(crate) picture: Option<Picture>,
     /// The place in a replay that is being typed.
     pub(crate) seek: Option<String>,
+    /// The part of a run (id, tokens) that was asked for in detail.
+    pub(crate) looked: Option<(String, [f64; 2])>,
     /// To be put into the clipboard of the terminal.
     pub(crate) copy: Option<String>,
     /// The person wants to leave, or to stop for a while.

@@ -7,7 +7,7 @@ use super::settings::Settings;
 use super::terminal::Screen;
 use super::theme::{Scene, Theme};
 use super::verdicts::Verdicts;
-use super::{mouse, update, views, words};
+use super::{mouse, plots, update, views, words};
 use crate::command::Command;
 use crate::snapshot::Snapshot;
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -134,6 +134,9 @@ async fn show(
         }
         if let Some(picture) = app.picture.take() {
             picture.write_in_background(pictures.clone());
+        }
+        if let Some(look) = plots::look(&mut app, &snapshot) {
+            let _ = commands.send(look);
         }
         theme.name = app.theme;
         draw(&mut screen, &mut app, &snapshot, &theme)?;

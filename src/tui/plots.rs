@@ -3,12 +3,17 @@
 use super::app::{App, Picture, PlotKind};
 use super::keymap::Action;
 use super::plot::{Scale, smoothing};
-use super::{picture, views};
+use super::{picture, rows, views};
+use crate::command::Command;
 use crate::snapshot::Snapshot;
 
 /// Parts of what is shown that the cursor and a key move by.
 const CURSOR: f64 = 0.005;
 const PAN: f64 = 0.25;
+/// What is asked for in detail beside what is shown, on each side, in parts of it; and how much of
+/// it there may be until less is asked for.
+const ASKED: f64 = 0.5;
+const MOST_ASKED: f64 = 3.9;
 
 pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) {
     if action == Action::Picture {
@@ -65,6 +70,31 @@ pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) {
         Action::CursorStep(n) => lens.step(f64::from(n) * CURSOR, &figure),
         _ => {}
     }
+}
+
+/// Asks for the part of a run that is looked at in detail, with as much beside it on each side, where
+/// what was asked for last does not hold it or is too wide for it.
+pub(crate) fn look(app: &mut App, snapshot: &Snapshot) -> Option<Command> {
+    let run = rows::selected(app, snapshot).filter(|_| app.plot() == Some(PlotKind::Run));
+    let seen = run.and_then(|run| {
+        let part = app.lens(PlotKind::Run).x?;
+        let x = views::figure(app, snapshot)?.whole[0].part(part);
+        Some((run.id.clone(), [x.low.max(0.0), x.high]))
+    });
+    let Some((id, [low, high])) = seen else {
+        let (run, _) = app.looked.take()?;
+        return Some(Command::Look { run, tokens: None });
+    };
+    let width = high - low;
+    let held = app.looked.as_ref().is_some_and(|(run, [from, to])| {
+        *run == id && *from <= low && high <= *to && to - from <= MOST_ASKED * width
+    });
+    if held {
+        return None;
+    }
+    let tokens = [(low - ASKED * width).max(0.0), high + ASKED * width];
+    app.looked = Some((id.clone(), tokens));
+    Some(Command::Look { run: id, tokens: Some(tokens) })
 }
 
 /// What the other scale is called.

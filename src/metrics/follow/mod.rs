@@ -8,6 +8,7 @@
 //! short: on network file systems an old size is no truncation. A file that was renamed is read on
 //! until its successor holds something: a writer may keep its handle long after the rotation.
 
+mod again;
 mod disk;
 #[cfg(any(test, fuzzing))]
 pub mod lying;

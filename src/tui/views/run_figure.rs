@@ -15,12 +15,14 @@ pub(crate) fn figure(run: &RunView, lens: &Lens, smoother: i8) -> Option<Figure>
     let whole = token_axis(run, lens.scale_x(Scale::Linear))?;
     let x = lens.part_x(whole);
     let (_, ratio) = smoothing(smoother);
-    let smooth = smoothed(&run.plots.loss, ratio);
-    let whole_y = loss_axis(&run.plots, &smooth, &x, lens)?;
+    let detail = detail(run, &x);
+    let points = detail.map_or(&run.plots.loss, |d| &d.points);
+    let smooth = smoothed(if ratio > 1.0 { &run.plots.loss } else { points }, ratio);
+    let whole_y = loss_axis(&run.plots, points, &smooth, &x, lens)?;
     let y = lens.part_y(whole_y);
     let mut panels = vec![Panel {
-        title: loss_title(run, lens, ratio, &smooth),
-        chart: Chart { x, y, marks: loss_marks(run, smooth, lens) },
+        title: loss_title(run, lens, ratio, &smooth, detail),
+        chart: Chart { x, y, marks: loss_marks(run, points, smooth, lens) },
         share: 3,
         rank: 0,
     }];
@@ -42,9 +44,22 @@ pub(crate) fn nothing(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
 
 type Title = Vec<(String, Role)>;
 
-fn loss_title(run: &RunView, lens: &Lens, ratio: f64, smooth: &[[f64; 2]]) -> Title {
-    if let Some(words) = lens.cursor.and_then(|x| loss_at(run, x, smooth)) {
-        return vec![(words, Role::Strong)];
+/// What is known more finely of all that is shown.
+fn detail<'a>(run: &'a RunView, x: &Axis) -> Option<&'a Detail> {
+    let holds = |d: &&Detail| d.tokens[0] <= x.low.max(0.0) && x.high <= d.tokens[1];
+    run.plots.detail.as_deref().filter(holds)
+}
+
+fn loss_title(
+    run: &RunView,
+    lens: &Lens,
+    ratio: f64,
+    smooth: &[[f64; 2]],
+    detail: Option<&Detail>,
+) -> Title {
+    let means = detail.and_then(|d| d.means).map(|why| (format!("  {why}"), Role::Dim));
+    if let Some(words) = lens.cursor.and_then(|x| loss_at(run, x, smooth, detail)) {
+        return [Some((words, Role::Strong)), means].into_iter().flatten().collect();
     }
     let how = if ratio > 1.0 {
         format!("loss, smoothed ±{:.0} %", (ratio - 1.0) * 100.0)
@@ -58,13 +73,23 @@ fn loss_title(run: &RunView, lens: &Lens, ratio: f64, smooth: &[[f64; 2]]) -> Ti
     if planned_path(run).is_some() {
         title.push(("  planned".into(), Role::Planned));
     }
+    title.extend(means);
     title
 }
 
-/// What stands at the cursor, exactly: `12,400,000 tokens · loss 2.2143 (2.1820 to 2.2710)`.
-fn loss_at(run: &RunView, x: f64, smooth: &[[f64; 2]]) -> Option<String> {
-    let block = nearest(&run.plots.loss, x, |q| q.tokens)?;
-    let mut words = format!("{} tokens", units::exact(block.tokens.max(0.0) as u64));
+/// What stands at the cursor, exactly: `12,400,000 tokens · loss 2.2143 (2.1820 to 2.2710)`, where
+/// single lines are known `12,400,000 tokens · step 31,000: 2.1820 · loss 2.2143`.
+fn loss_at(run: &RunView, x: f64, smooth: &[[f64; 2]], detail: Option<&Detail>) -> Option<String> {
+    let block = nearest(detail.map_or(&run.plots.loss, |d| &d.points), x, |q| q.tokens)?;
+    let line = detail.filter(|_| block.min == block.max).and_then(|d| {
+        let at = d.points.iter().position(|q| q == block)?;
+        d.steps.get(at).filter(|s| **s >= 0.0)
+    });
+    let mut words = format!("{} tokens", units::exact(block.tokens.max(0.0).round() as u64));
+    if let Some(step) = line {
+        let step = units::exact(step.round() as u64);
+        words.push_str(&format!(" · step {step}: {}", units::loss(block.mean)));
+    }
     if let Some(s) = nearest(smooth, x, |p| p[0]) {
         words.push_str(&format!(" · loss {}", units::loss(s[1])));
     }
@@ -119,7 +144,13 @@ fn token_axis(run: &RunView, scale: Scale) -> Option<Axis> {
 
 /// Over what is shown of the tokens, and there over the range that matters: the first twentieth
 /// falls too fast to be shown with the rest on a linear axis.
-fn loss_axis(p: &RunPlots, smooth: &[[f64; 2]], x: &Axis, lens: &Lens) -> Option<Axis> {
+fn loss_axis(
+    p: &RunPlots,
+    points: &[PlotPoint],
+    smooth: &[[f64; 2]],
+    x: &Axis,
+    lens: &Lens,
+) -> Option<Axis> {
     let last = p.loss.iter().map(|q| q.tokens).fold(0.0, f64::max);
     let steep = x.scale == Scale::Linear && lens.x.is_none();
     let from = if steep { last * 0.05 } else { x.low };
@@ -128,7 +159,7 @@ fn loss_axis(p: &RunPlots, smooth: &[[f64; 2]], x: &Axis, lens: &Lens) -> Option
     // What single steps do beyond it still reaches the edge.
     let means = smooth.iter().filter(|q| seen.contains(&q[0])).map(|q| q[1]);
     let validation = p.validation.iter().filter(shown).map(|q| q.mean);
-    let usual = usual_range(p.loss.iter().filter(shown));
+    let usual = usual_range(points.iter().filter(shown));
     let scale = lens.scale_y(Scale::Linear);
     Axis::around(means.chain(validation).chain(usual), scale, 0.06, loss_label)
         .or_else(|| Axis::around(p.loss.iter().map(|q| q.mean), scale, 0.06, loss_label))
@@ -154,13 +185,18 @@ fn planned_path(run: &RunView) -> Option<&PolicyOutcome> {
     policies.iter().find(|p| p.policy == Policy::Planned && p.path.len() > 1)
 }
 
-fn loss_marks(run: &RunView, smooth: Vec<[f64; 2]>, lens: &Lens) -> Vec<Mark> {
+fn loss_marks(
+    run: &RunView,
+    points: &[PlotPoint],
+    smooth: Vec<[f64; 2]>,
+    lens: &Lens,
+) -> Vec<Mark> {
     let p = &run.plots;
     let mut marks = phases(run);
     marks.extend(events(run));
     marks.extend(flags(run));
     marks.push(Mark::Range {
-        points: p.loss.iter().map(|q| [q.tokens, q.min, q.max]).collect(),
+        points: points.iter().map(|q| [q.tokens, q.min, q.max]).collect(),
         role: Role::Guide,
     });
     let line = |points, role, dash, layer| Mark::Line { points, role, dash, layer };
