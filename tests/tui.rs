@@ -11,6 +11,8 @@ mod pty;
 #[path = "support/trainer.rs"]
 #[allow(dead_code, reason = "shared with the control tests")]
 mod trainer;
+#[path = "tui/zoom.rs"]
+mod zoom;
 
 use pty::{Pty, boptop};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};

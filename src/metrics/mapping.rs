@@ -170,7 +170,7 @@ impl Mapping {
         let changed = self.role.iter().zip(&later.role).any(|(a, b)| a != b);
         changed
             || (self.unit.is_some() && self.unit != later.unit)
-            || (self.seq_len.is_some() && self.seq_len != later.seq_len)
+            || self.seq_len != later.seq_len
     }
 
     pub fn fields(&self, keys: &Keys) -> FieldMap {

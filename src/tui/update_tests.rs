@@ -315,6 +315,44 @@ fn a_plot_is_zoomed_read_and_pictured() {
 }
 
 #[test]
+fn the_part_that_is_looked_at_is_asked_for_and_read_line_by_line() {
+    let mut s = fixture::sweep();
+    let mut app = App::showing(View::Run, Some("main-7b"));
+    press(&mut app, "c", &s);
+    assert_eq!(plots::look(&mut app, &s), None, "all of it is there");
+    press(&mut app, "z z z z", &s);
+    let Some(Command::Look { run, tokens: Some([from, to]) }) = plots::look(&mut app, &s) else {
+        panic!("nothing was asked for");
+    };
+    assert_eq!((run.as_str(), plots::look(&mut app, &s)), ("main-7b", None));
+    press(&mut app, "H", &s);
+    assert_eq!(plots::look(&mut app, &s), None, "what is beside it was asked for, too");
+    press(&mut app, "L", &s);
+    let at = app.lens(PlotKind::Run).cursor.unwrap();
+    let point = |tokens: f64, loss: f64| PlotPoint { tokens, min: loss, mean: loss, max: loss };
+    let detail = |tokens, means| Detail {
+        tokens,
+        points: vec![point(at - 10.0, 2.5), point(at + 1.0, 9.125), point(at + 10.0, 2.5)],
+        steps: vec![6143.0, 6144.0, 6145.0],
+        means,
+    };
+    let mut shown = |detail| {
+        let run = s.runs.iter_mut().find(|r| r.id == "main-7b").unwrap();
+        Arc::make_mut(&mut Arc::make_mut(run).plots).detail = Some(Arc::new(detail));
+        crate::tui::draw_to_text(&s, &app, 120, 40)
+    };
+    let text = shown(detail([from, to], None));
+    assert!(text.contains("step 6,144: 9.1250"), "{text}");
+    let text = shown(detail([from, to], Some("means of 0.1 %: a pipe")));
+    assert!(text.contains("a pipe"), "{text}");
+    let text = shown(detail([from, from + 1.0], None));
+    assert!(!text.contains("step 6,144:"), "of another part: {text}");
+    press(&mut app, "1", &s);
+    let over = Some(Command::Look { run: "main-7b".into(), tokens: None });
+    assert_eq!((plots::look(&mut app, &s), plots::look(&mut app, &s)), (over, None));
+}
+
+#[test]
 fn pinned_runs_stand_on_top_in_every_order_and_groups_stand_together() {
     let mut s = fixture::sweep();
     let some = s.fit.report.groups[0].id.clone();
