@@ -168,9 +168,7 @@ impl Mapping {
     pub fn differs(&self, later: &Mapping) -> bool {
         // A key without a role may have been passed over, too.
         let changed = self.role.iter().zip(&later.role).any(|(a, b)| a != b);
-        changed
-            || (self.unit.is_some() && self.unit != later.unit)
-            || self.seq_len != later.seq_len
+        changed || (self.unit.is_some() && self.unit != later.unit) || self.seq_len != later.seq_len
     }
 
     pub fn fields(&self, keys: &Keys) -> FieldMap {
