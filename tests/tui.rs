@@ -321,7 +321,7 @@ fn next(seed: &mut u64) -> u64 {
 #[test]
 fn a_storm_of_sizes_and_views_is_survived() {
     // In whole turns of the keys, so that the help is closed at the end.
-    let rounds = std::env::var("TUI_RESIZES").ok().and_then(|n| n.parse().ok()).unwrap_or(312);
+    let rounds = std::env::var("TUI_RESIZES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000);
     let sweep = fixtures().join("mlp2_sweep");
     let mut pty = Pty::start(boptop([Path::new("watch"), &sweep]), 80, 24);
     pty.see("b0512");

@@ -218,6 +218,8 @@ pub struct Plan {
     pub first_change_between: Option<[f64; 2]>,
     /// Final losses of decayed runs, for the comparison after the decay.
     pub decayed: Vec<Decayed>,
+    /// Cumulative tokens at which the planned decay must begin; `None` where none is planned.
+    pub decay_from: Option<f64>,
 }
 
 /// Which memory a plan rests on.

@@ -44,6 +44,7 @@ pub(crate) fn main_plan() -> Plan {
         excess_tokens_now: Some(0.062),
         first_change_between: None,
         decayed: Vec::new(),
+        decay_from: Some(80e6),
         schedule: planned.clone(),
         guards: vec![
             GuardAnswer {

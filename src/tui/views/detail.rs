@@ -90,8 +90,8 @@ pub(crate) fn control_line(run: &RunView) -> String {
     parts.join(" · ")
 }
 
-/// What is to come, and when: `next 4.19M at 250B, in 1d 02h · target 2.13 at 400B, in 3d 01h`.
-/// Empty where nothing is.
+/// What is to come, and when: `next 4.19M at 250B, in 1d 02h · target 2.13 at 400B, in 3d 01h ·
+/// decay from 480B, in 4d 03h`. Empty where nothing is.
 pub(crate) fn ahead(run: &RunView) -> String {
     let now = run.tokens.unwrap_or(f64::NAN);
     let size = |e: &Entry| units::count(e.batch_size_tokens as f64);
@@ -114,8 +114,11 @@ pub(crate) fn ahead(run: &RunView) -> String {
         parts.push(format!("target {} {when} ({})", units::loss(target), words::policy(p.policy)));
     }
     let decay = run.plots.phases.iter().rfind(|p| p.0 == Phase::Decay);
-    if let Some((_, from, _)) = decay {
-        parts.push(format!("decays since {}", units::count(*from)));
+    match (decay, run.plan.as_ref().and_then(|p| p.decay_from)) {
+        (Some((_, from, _)), _) => parts.push(format!("decays since {}", units::count(*from))),
+        (None, Some(from)) if from > now => parts.push(format!("decay from {}", at(from))),
+        (None, Some(from)) => parts.push(format!("decay due since {}", units::count(from))),
+        (None, None) => {}
     }
     parts.join(" · ")
 }
