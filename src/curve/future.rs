@@ -51,10 +51,7 @@ pub(super) fn law(
     let law = fitted.model.minimum(&set, Some(&fitted.law))?.found;
     let mut sizes: Vec<(f64, f64, f64)> = Vec::new();
     for s in series {
-        let half = s.to_tokens * PAST;
-        let later = s.bins.iter().filter(|b| b.tokens > half && b.steps >= window.burn_in);
-        for b in later.filter(|b| b.loss.is_finite()) {
-            let square = (law.loss(b.steps, s.batch_size) - b.loss).powi(2);
+        for (square, _) in misses(&law, s, window) {
             match sizes.iter_mut().find(|x| (x.0 / s.batch_size).ln().abs() < 1e-3) {
                 Some(x) => (x.1, x.2) = (x.1 + square, x.2 + 1.0),
                 None => sizes.push((s.batch_size, square, 1.0)),
@@ -63,6 +60,18 @@ pub(super) fn law(
     }
     let mean = sizes.iter().map(|x| x.1 / x.2).sum::<f64>() / sizes.len().max(1) as f64;
     (!sizes.is_empty() && mean.is_finite()).then(|| PastLaw { law, rms_nats: mean.sqrt() })
+}
+
+/// What `law` misses the second half of a run by, bin by bin: (its square, that of the noise of the
+/// lines), nats squared.
+fn misses<'a>(
+    law: &'a AnyLaw,
+    s: &'a ConstantSeries,
+    window: &'a Window,
+) -> impl Iterator<Item = (f64, f64)> + 'a {
+    let later = |b: &&Bin| b.tokens > s.to_tokens * PAST && b.steps >= window.burn_in;
+    let counts = s.bins.iter().filter(later).filter(|b| b.loss.is_finite());
+    counts.map(|b| ((law.loss(b.steps, s.batch_size) - b.loss).powi(2), b.se * b.se))
 }
 
 /// What a law fitted to the first halves misses the second by, nats rms beyond the noise of their
@@ -81,12 +90,8 @@ pub(super) fn excess(
     let tested = |b: f64| set.sizes.iter().any(|x| (x / b).ln().abs() < 1e-3);
     let (mut sum, mut runs) = (0.0, 0.0);
     for s in series.iter().filter(|s| tested(s.batch_size)) {
-        let later = |b: &&Bin| b.tokens > s.to_tokens * PAST && b.steps >= window.burn_in;
-        let over = s.bins.iter().filter(later).filter(|b| b.loss.is_finite());
-        let (squares, n) = over.fold((0.0, 0.0), |(sum, n), b| {
-            let miss = law.loss(b.steps, s.batch_size) - b.loss;
-            (sum + miss * miss - b.se * b.se, n + 1.0)
-        });
+        let (squares, n) = misses(&law, s, window)
+            .fold((0.0, 0.0), |(sum, n), (square, noise)| (sum + square - noise, n + 1.0));
         if n > 0.0 {
             (sum, runs) = (sum + squares / n, runs + 1.0);
         }
