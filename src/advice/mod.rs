@@ -218,7 +218,8 @@ pub struct Plan {
     pub first_change_between: Option<[f64; 2]>,
     /// Final losses of decayed runs, for the comparison after the decay.
     pub decayed: Vec<Decayed>,
-    /// Cumulative tokens at which the planned decay must begin; `None` where none is planned.
+    /// Cumulative tokens at which the planned decay must begin; `None` without a budget, or where
+    /// nobody said how long the decay is.
     pub decay_from: Option<f64>,
 }
 

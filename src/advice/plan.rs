@@ -89,7 +89,7 @@ pub fn plan(
         policies: Vec::new(),
         first_change_between: None,
         decayed: situation.decayed.clone(),
-        decay_from: options.decay_from(),
+        decay_from: options.decay_tokens.and_then(|_| options.decay_from()),
     };
     let Some(constraints) = constraints else {
         plan.verdict.reasons.push("give --seq-len or --assume-batch".into());

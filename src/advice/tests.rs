@@ -212,12 +212,23 @@ fn no_change_lies_in_the_decay_and_the_goal_is_then_the_loss_after_it() {
     let options = PlanOptions { budget_tokens: Some(16e6), decay_tokens: Some(4e6), ..on_disk() };
     let plan = plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), &live(true), &options);
     assert_eq!(plan.goal, Goal::Decayed);
+    assert_eq!(plan.decay_from, Some(12e6));
     let all = plan.policies.iter().flat_map(|p| &p.schedule).chain(&plan.schedule);
     assert!(all.clone().any(|e| e.from_tokens > 4_000_000));
     assert!(all.into_iter().all(|e| e.from_tokens < 12_000_000), "{plan:#?}");
     let steps = plan.verdict.reasons.iter().find(|r| r.contains("counts steps")).unwrap();
     assert!(steps.contains("the decay begins at 12M tokens"), "{steps}");
     assert!(plan.verdict.reasons.iter().any(|r| r.contains("not known here")));
+}
+
+/// The length that is taken where nobody gave one is no plan of anybody's.
+#[test]
+fn a_decay_of_unknown_length_has_no_beginning_to_count_down_to() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    let goal = Some(Goal::Decayed);
+    let options = PlanOptions { goal, budget_tokens: Some(16e6), ..on_disk() };
+    let plan = plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), &live(true), &options);
+    assert_eq!(plan.decay_from, None);
 }
 
 #[test]
