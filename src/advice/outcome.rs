@@ -28,7 +28,7 @@ impl Doubt {
     /// anchor's own noise is larger the law is the better guess. Beyond the data the misfit grows:
     /// what the law of the first halves missed the second halves by, an rms m over a factor of two,
     /// ends at sqrt(3) m where it grows linearly in ln tokens. The draws of the law spread beside
-    /// that: twice counted where the law is exact, which no law of a real model is.
+    /// that, so some of it may be counted twice.
     fn of(fit: &LawFit, own: &OwnPast) -> Doubt {
         let noise2 = fit.noise_nats.powi(2);
         let grows = fit.excess_nats.unwrap_or(fit.rms_nats);
