@@ -15,7 +15,7 @@ struct Mark {
     bytes: Range<u64>,
     /// Lines before them.
     lines: u64,
-    /// Place of the first of them that counts.
+    /// Lowest place of those that count.
     from: f64,
 }
 
@@ -74,7 +74,7 @@ impl Marks {
         if self.marks.is_empty() {
             self.push(0, 0, f64::NEG_INFINITY);
         }
-        let mut opened = false;
+        let mut lowest = f64::INFINITY;
         for input in inputs {
             let Input::Record(r) = input else { continue };
             let Some(place) = self.place(r) else { continue };
@@ -87,11 +87,16 @@ impl Marks {
                 let keep = self.marks.partition_point(|m| m.from < place).max(first);
                 self.marks.truncate(keep);
             }
-            let far = |m: &Mark| begin >= m.bytes.start + self.stride;
-            if here && (back || (!opened && self.marks.last().is_some_and(far))) {
-                self.push(begin, lines, place);
+            if !here {
+                continue;
             }
-            opened |= here;
+            let far = |m: &Mark| begin >= m.bytes.start + self.stride;
+            let opens = lowest == f64::INFINITY && self.marks.last().is_some_and(far);
+            // A mark begins with the bytes read, so that it holds what came before a restart too.
+            lowest = lowest.min(place);
+            if back || opens {
+                self.push(begin, lines, lowest);
+            }
         }
         if let Some(last) = self.marks.last_mut() {
             last.bytes.end = self.end;
@@ -188,6 +193,14 @@ mod tests {
         assert_eq!((m.holding([1.0, 3.0]).len(), m.by_tokens()), (1, Some(false)));
         m.restarted();
         assert_eq!((m.holding([1.0, 3.0]).len(), m.by_tokens(), m.content()), (0, None, 1));
+    }
+
+    #[test]
+    fn lines_before_a_restart_in_the_same_read_are_found() {
+        // The read of the last 17 lines begins with step 36, which no restart repeats.
+        let steps: Vec<u32> = (0..48).chain(42..47).collect();
+        let held = marks(&steps, 36, 370).holding([30.0, 36.0]);
+        assert!(held.iter().any(|(bytes, _)| bytes.contains(&360)), "{held:?}");
     }
 
     proptest! {
