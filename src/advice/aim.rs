@@ -101,7 +101,7 @@ impl Ask<'_> {
                  from the memory, which is not yet known to predict across models",
                 count(self.decay_from(budget))
             ));
-        } else if now <= target {
+        } else if now.min(self.now(now)) <= target {
             return Err(hold(
                 "what is left of the budget gains nothing that the law can tell",
                 Vec::new(),
@@ -169,8 +169,8 @@ impl Ask<'_> {
         format!("a change can act at {} tokens at the earliest{rate}", exact(c.earliest))
     }
 
-    /// What leaving the run reaches at the budget; where that is next to nothing, what the best
-    /// single batch size reaches.
+    /// What leaving the run reaches at the budget; where that is next to nothing, or no lower than
+    /// the run is, what the best single batch size reaches.
     fn default_target(
         &self,
         futures: &Futures,
@@ -182,7 +182,14 @@ impl Ask<'_> {
         let left = leave.loss(budget);
         let single = single_loss_at(&futures.course, self.constraints, budget).min(left);
         let now = leave.loss(self.run.tokens());
-        let (target, who) = if now - left < STANDS_STILL * (now - single) {
+        let (target, who) = if self.now(now) <= left {
+            // The law lies a little above the run: what it says of the end is no aim from here.
+            (
+                single,
+                "the best single size from here reaches at the budget, since the run is already at \
+                 the loss that leaving it should reach",
+            )
+        } else if now - left < STANDS_STILL * (now - single) {
             (
                 single,
                 "the best single size from here reaches at the budget, since leaving it gains \

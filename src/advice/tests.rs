@@ -129,6 +129,24 @@ fn a_target_that_is_passed_or_out_of_reach_is_said() {
     assert!(to > 1.97 && to < 2.1, "{to}");
 }
 
+/// Near the end of a budget the law's own miss is more than what is left to gain.
+#[test]
+fn a_target_that_nobody_named_is_never_one_that_the_run_has_reached() {
+    let run = run_of(&LAW, &Memory::INSTANT, &[(256.0, 4e6)], 0.0);
+    let group = group_of(&LAW, Memory::INSTANT);
+    let options = PlanOptions { budget_tokens: Some(4.4e6), ..on_disk() };
+    let at = |loss: f64| plan(&run, Some(loss), Some(&group), &live(true), &options);
+    let law = loss_of(&run).unwrap();
+    let target = |p: &Plan| p.policies.iter().find_map(|p| p.target_loss);
+    let left = target(&at(law)).unwrap();
+    assert!(left < law, "{left} {law}");
+    let lower = at(left - 1e-3);
+    assert!(target(&lower).is_some_and(|t| t < left - 1e-3), "{lower:#?}");
+    let lowest = at(left - 0.3);
+    assert_eq!(lowest.verdict.kind, VerdictKind::Hold, "{lowest:#?}");
+    assert!(lowest.verdict.text.contains("gains nothing"), "{lowest:#?}");
+}
+
 #[test]
 fn a_bump_that_brought_nothing_stops_the_plan() {
     let parts = [(128.0, 3e6), (256.0, 2e6)];
