@@ -632,6 +632,30 @@ fn a_bump_an_undo_a_crash_and_a_clean_end() {
 }
 
 #[test]
+fn a_change_is_in_the_audit_once_the_metrics_show_it() {
+    let l = Loop::new();
+    let mut trainer = Trainer::start(l.set.clone(), 0, 0);
+    l.train(&mut trainer, 500);
+    l.approve(&[entry(0, 100), entry(1000, 200), entry(2000, 400)], 100, None).unwrap();
+    // A look after each step: the newest line is that of the step that ends where the next size
+    // begins.
+    while trainer.tokens < 4000 {
+        trainer.train_step();
+        l.status();
+    }
+    let audit = Files::read(&l.paths).audit;
+    let applied = audit.iter().filter(|a| a.event == Event::Applied);
+    let told: Vec<_> = applied.map(|a| (a.from_tokens, a.reason.as_deref())).collect();
+    assert_eq!(
+        told,
+        [
+            (Some(1000), Some("the metrics show 200 tokens a step")),
+            (Some(2000), Some("the metrics show 400 tokens a step")),
+        ]
+    );
+}
+
+#[test]
 fn an_undo_before_the_change_only_lacks_it() {
     let l = Loop::new();
     let mut trainer = Trainer::start(l.set.clone(), 0, 0);

@@ -280,6 +280,15 @@ fn history(files: &Files, facts: &Facts, newest: Option<u64>) -> Vec<Past> {
     .collect()
 }
 
+/// The entry whose batch size the metrics show: the newest line may still be one of the size before
+/// the entry that acts by now.
+fn shown(schedule: &[Entry], facts: &Facts) -> Option<Entry> {
+    let tokens = facts.tokens.unwrap_or(0.0).max(0.0) as u64;
+    let Some(size) = facts.batch_size else { return entry_at(schedule, tokens) };
+    let begun = schedule.iter().rev().filter(|e| e.from_tokens <= tokens);
+    begun.copied().find(|e| same(size, e.batch_size_tokens))
+}
+
 /// What the files and the metrics show that belongs into the audit.
 fn events(files: &Files, facts: &Facts, status: &Status) -> Vec<Seen> {
     let mut out = Vec::new();
@@ -310,7 +319,7 @@ fn events(files: &Files, facts: &Facts, status: &Status) -> Vec<Seen> {
     let attempt = files.acks.ready().map(|(_, a)| a.attempt.as_str());
     match status.state {
         Some(ControlState::Applied) => {
-            let from = entry_at(&status.schedule, facts.tokens.unwrap_or(0.0).max(0.0) as u64);
+            let from = shown(&status.schedule, facts);
             push(
                 Event::Applied,
                 revision,
