@@ -11,7 +11,7 @@ use boptop::control::disk::{Disk, FileSystem};
 use boptop::control::protocol::{ControlFile, Evidence};
 use boptop::control::write::write_through;
 use boptop::control::{
-    self, Author, ControlState, Draft, Event, Facts, Files, Options, Paths, SCHEMA, approve, audit,
+    self, Author, ControlState, Draft, Event, Facts, Files, Options, Paths, SCHEMA, approve,
 };
 use boptop::error::Error;
 use serde_json::Value;
@@ -544,7 +544,7 @@ impl Loop {
     fn status(&self) -> control::Status {
         let files = Files::read(&self.paths);
         let status = control::status(&files, &facts(&self.set.metrics));
-        audit::record_observed(&files, &status, &author("monitor")).unwrap();
+        control::record_observed(&files, &status, &author("monitor")).unwrap();
         status
     }
 
@@ -775,7 +775,7 @@ fn escape_sequences_of_strangers_reach_no_screen() {
     std::fs::write(&paths.control, format!("{{\"version\":\"{bad}\"}}")).unwrap();
     let files = Files::read(&paths);
     let status = control::status(&files, &Facts::default());
-    audit::record_observed(&files, &status, &author("m")).unwrap();
+    control::record_observed(&files, &status, &author("m")).unwrap();
     let log = status.log.iter().flat_map(|l| [&l.at, &l.by, &l.text, &l.event]);
     let texts: Vec<&String> = status.notes.iter().chain(log).collect();
     assert!(texts.len() > 8);

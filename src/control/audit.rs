@@ -3,9 +3,6 @@
 
 use super::disk::{Disk, FileSystem};
 use super::protocol::{Entry, Evidence, Paths, VERSION, plain};
-use super::read::Files;
-use super::state::Draft;
-use super::status::Status;
 use crate::advice::GuardName;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -139,16 +136,8 @@ impl AuditLine {
         }
     }
 
-    /// A line of now about a draft.
-    pub fn of(event: Event, draft: &Draft, revision: Option<u64>, who: &Author) -> AuditLine {
-        let mut line = AuditLine::new(event, &draft.run, revision, who);
-        line.schedule.clone_from(&draft.schedule);
-        line.evidence = Some(draft.evidence.clone());
-        line
-    }
-
     /// What makes two lines the same event.
-    fn key(&self) -> (Event, Option<u64>, Option<u64>, Option<&str>) {
+    pub(super) fn key(&self) -> (Event, Option<u64>, Option<u64>, Option<&str>) {
         let attempt = if self.event == Event::Reverted { self.attempt.as_deref() } else { None };
         (self.event, self.revision, self.from_tokens, attempt)
     }
@@ -189,62 +178,6 @@ pub(super) fn append(fs: &dyn FileSystem, log: &Path, line: &AuditLine) -> Resul
         let why = format!("could not add to the audit: {}; {}", e, super::disk::remedy(&e));
         Error::io(log, std::io::Error::new(e.kind(), why))
     })
-}
-
-/// The events that the files and the metrics show and the log does not hold yet.
-pub fn observed(files: &Files, status: &Status, who: &Author) -> Vec<AuditLine> {
-    let run = status.run_id.clone().or_else(|| files.run()).unwrap_or_default();
-    let mut lines: Vec<AuditLine> = Vec::new();
-    for seen in &status.events {
-        let mut line = AuditLine::new(seen.event, &run, Some(seen.revision), who);
-        line.from_tokens = seen.from_tokens;
-        line.attempt = seen.attempt.as_deref().map(plain);
-        line.reason = seen.reason.clone();
-        line.schedule = files.schedule(seen.revision);
-        lines.push(line);
-    }
-    lines.retain(|l| !files.audit.iter().any(|a| a.key() == l.key()));
-    lines
-}
-
-/// Adds to the log what was observed since, each event once: also after a restart of boptop, and
-/// where another boptop looks at the same run. `files` are those that `status` was made from.
-///
-/// # Errors
-/// As [`record`].
-pub fn record_observed(files: &Files, status: &Status, who: &Author) -> Result<Vec<AuditLine>> {
-    if observed(files, status, who).is_empty() {
-        return Ok(Vec::new());
-    }
-    let lock = super::disk::lock(&files.paths.log);
-    if matches!(lock, super::disk::Locked::Taken) {
-        // Another boptop is adding them; what it leaves out is found at the next look.
-        return Ok(Vec::new());
-    }
-    // Read again under the lock: another boptop may have been first.
-    let lines = observed(&Files::read(&files.paths), status, who);
-    for line in &lines {
-        record(&files.paths, line)?;
-    }
-    Ok(lines)
-}
-
-/// Records a proposal.
-///
-/// # Errors
-/// As [`record`].
-pub fn record_proposed(paths: &Paths, draft: &Draft, who: &Author) -> Result<()> {
-    record(paths, &AuditLine::of(Event::Proposed, draft, None, who))
-}
-
-/// Records that an approval was refused, and why.
-///
-/// # Errors
-/// As [`record`].
-pub fn record_refused(paths: &Paths, draft: &Draft, why: &str, who: &Author) -> Result<()> {
-    let mut line = AuditLine::of(Event::Refused, draft, None, who);
-    line.reason = Some(plain(why));
-    record(paths, &line)
 }
 
 /// A trainer's reason code as it may enter the audit: codes only, never the trainer's prose.

@@ -1,9 +1,9 @@
 //! What one schedule changes against another, and the schedule that takes a change back. Pure.
 
 use super::ack::Answer;
-use super::protocol::{Entry, entry_at};
-use super::read::Files;
-use super::status::{Facts, before};
+use super::facts::Facts;
+use super::protocol::{AckStatus, Entry, entry_at};
+use super::read::{Fate, Files};
 
 /// The changes that `new` brings, ascending: where it first departs from `old` (from the trainer's
 /// `own` batch size where there was no schedule), and its own steps from there on. What lies below
@@ -32,6 +32,28 @@ pub fn changes(new: &[Entry], old: &[Entry], own: Option<u64>, since: Option<u64
         former = Some(is);
     }
     out
+}
+
+/// What was in force when a revision came: the highest accepted one below it, else the newest
+/// published one that the trainer did not reject.
+pub(super) fn before(files: &Files, revision: u64) -> Vec<Entry> {
+    let below = |r: &u64| *r < revision;
+    let accepted = files
+        .acks
+        .lines
+        .iter()
+        .filter(|a| a.status == AckStatus::Accepted)
+        .filter_map(|a| a.revision)
+        .filter(below)
+        .max();
+    let published = || {
+        let claims = files.claims.iter().filter(|c| c.fate == Fate::Published);
+        let rejected = |r: &u64| matches!(files.acks.answer(*r), Some((Answer::Rejected, _)));
+        claims.map(|c| c.revision).filter(below).filter(|r| !rejected(r)).max()
+    };
+    let silent = files.acks.lines.is_empty();
+    let former = if silent { published() } else { accepted };
+    former.map(|r| files.schedule(r)).unwrap_or_default()
 }
 
 /// The schedule that takes the newest revision back: without its change where that is still to

@@ -3,13 +3,11 @@
 
 pub use super::paths::Paths;
 use super::tolerant::{Keys, absent, optional_count, whole};
+pub use super::tolerant::{Problem, VERSION, plain, unfit};
 pub use crate::advice::Entry;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
-
-/// The only protocol version that this program reads or writes.
-pub const VERSION: u64 = 1;
 
 /// `NAME.control.json`: boptop writes, the trainer reads. `schedule` is the whole instruction.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -100,20 +98,6 @@ pub struct Ack {
     pub can_scale_lr: Option<bool>,
     /// Keys that this version does not know.
     pub unknown: Map<String, Value>,
-}
-
-/// Why a text is not what this protocol version can read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// Not JSON, or not an object.
-    #[error("not a JSON object: {0}")]
-    Json(String),
-    /// Of a version that this program does not know: never rewritten.
-    #[error("protocol version {0}, this program knows version 1")]
-    Version(String),
-    /// A key that is missing or has the wrong shape.
-    #[error("{key}: found {found}, expected {expected}")]
-    Key { key: &'static str, found: String, expected: &'static str },
 }
 
 fn schedule(v: &Value) -> Option<Vec<Entry>> {
@@ -300,19 +284,6 @@ impl<'de> Deserialize<'de> for Ack {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         Ack::from_value(Value::deserialize(d)?).map_err(serde::de::Error::custom)
     }
-}
-
-/// What no text of a stranger may carry to a terminal: control characters, and the marks that
-/// reorder or hide text. All lie in the basic plane.
-pub fn unfit(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}')
-}
-
-/// Text of a stranger made fit for a terminal: what is [`unfit`] becomes U+FFFD.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if unfit(c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -1,19 +1,26 @@
 //! One write from its approval on: temporary file, claim, rename, read back.
 
-use super::audit::{Event, append, now};
+use super::approval::{Approval, Draft};
+use super::audit::{AuditLine, Event, append, now};
 use super::disk::{FileSystem, identity, no_links, remedy};
 use super::protocol::{ControlFile, Entry, Expect, NotAfter, Paths, VERSION};
 use super::read::{Claim, Control, Files, claim_number, hidden_from_owner};
 use super::rewrite::rewritten;
-use super::state::{Approval, Draft};
 use super::target::directory;
-use super::write::{Written, line, refused, taken};
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A revision that stands in the control file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub revision: u64,
+    /// What a person should know all the same.
+    pub warnings: Vec<String>,
+}
 
 /// One write from the approval on.
 pub(super) struct Writer<'a> {
@@ -292,4 +299,33 @@ fn temporary_name(control: &Path, revision: u64, host: &str) -> PathBuf {
     let n = COUNT.fetch_add(1, Ordering::Relaxed);
     let host = host.replace('/', "_");
     control.with_file_name(format!(".{name}.{revision}.{pid}.{n}@{host}.tmp"))
+}
+
+pub(super) fn taken(claim: &Claim) -> String {
+    format!(
+        "revision {} is being written by {}: look at it, then decide again",
+        claim.revision,
+        claim.author()
+    )
+}
+
+/// Puts a refusal into the audit as far as that goes, and makes the error.
+pub(super) fn refused(
+    fs: &dyn FileSystem,
+    paths: &Paths,
+    approval: &Approval,
+    revision: Option<u64>,
+    why: String,
+) -> Error {
+    let mut line = line(approval, Event::Refused, revision);
+    line.reason = Some(why.clone());
+    // The refusal stands whether or not the log takes it.
+    let _ = append(fs, &paths.log, &line);
+    Error::Refused(why)
+}
+
+pub(super) fn line(approval: &Approval, event: Event, revision: Option<u64>) -> AuditLine {
+    let mut line = approval.draft().line(event, revision, approval.who());
+    line.guards_overridden = approval.overridden().to_vec();
+    line
 }

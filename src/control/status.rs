@@ -1,33 +1,16 @@
 //! What the files and the metrics of a run say together: the state of the newest revision, what
 //! is in force, what comes next. Pure; rebuilt from nothing after a restart.
 
-use super::ack::Answer;
 use super::audit::{AuditLine, Event, LogLine, code};
-use super::changes::changes;
+use super::facts::{Facts, same, slack};
 use super::offers::{self, Offer};
 use super::protocol::{AckStatus, Entry, entry_at, plain};
-use super::read::{Fate, Files};
+use super::read::{Control, Fate, Files};
+use super::signs::{signs, undoer};
 use super::state::{ControlState, Signs, state_of};
-use super::words;
+use super::words::{self, overdue_words, reason_words, size_words};
 use crate::advice::TrainerLimits;
-
-/// What the metrics show of the run, all counts in tokens.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Facts {
-    pub tokens: Option<f64>,
-    pub batch_size: Option<f64>,
-    /// Tokens between two lines of the metrics.
-    pub log_interval_tokens: Option<f64>,
-    pub seconds_since_write: Option<f64>,
-    /// Seconds between two lines of the metrics.
-    pub interval_seconds: Option<f64>,
-    /// (tokens, batch size) from each change of the batch size on, ascending.
-    pub segments: Vec<[f64; 2]>,
-    /// Tokens that the run makes in the lead time of a command; an undo starts no earlier.
-    pub lead_tokens: Option<f64>,
-    /// Two attempts write the metrics by turns.
-    pub interleaved: bool,
-}
+use crate::units;
 
 /// An event that belongs into the audit.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,117 +65,8 @@ pub struct Status {
     pub log: Vec<LogLine>,
     /// Earlier revisions, lowest first.
     pub history: Vec<Past>,
-    /// What belongs into the audit; [`super::audit::record_observed`] adds what is new.
+    /// What belongs into the audit; [`super::record_observed`] adds what is new.
     pub events: Vec<Seen>,
-}
-
-/// Two batch sizes that metrics can tell apart are not `same`: within 2 %.
-fn same(measured: f64, ordered: u64) -> bool {
-    (measured / ordered as f64 - 1.0).abs() <= 0.02
-}
-
-/// What the files and the metrics say of one revision.
-fn signs(files: &Files, facts: &Facts, revision: u64) -> Signs {
-    let acks = &files.acks;
-    let answer = acks.answer(revision);
-    let accepted = matches!(answer, Some((Answer::Accepted, _)));
-    let schedule = files.schedule(revision);
-    let before = before(files, revision);
-    let expect = files.revision(revision).and_then(|f| f.expect?.batch_size_tokens);
-    let own = expect.or(answer.and_then(|(_, i)| acks.lines[i].batch_size_tokens));
-    let since = answer.filter(|_| accepted).and_then(|(_, i)| acks.lines[i].tokens);
-    let changes = changes(&schedule, &before, own, since);
-    let tokens = facts.tokens.unwrap_or(0.0);
-    let slack = slack(facts);
-    let due = changes.iter().rev().find(|e| e.from_tokens as f64 <= tokens);
-    let late = due.is_some_and(|e| tokens > e.from_tokens as f64 + slack);
-    let ordered = entry_at(&schedule, tokens.max(0.0) as u64);
-    let mut seen = match (facts.batch_size, ordered) {
-        (Some(b), Some(e)) => Some(same(b, e.batch_size_tokens)),
-        _ => None,
-    };
-    // In the first log lines after a change the one before it still counts as seen.
-    let former = due.and_then(|d| changes.iter().rev().find(|e| e.from_tokens < d.from_tokens));
-    if let (Some(false), false, Some(former)) = (seen, late, former) {
-        seen = facts.batch_size.map(|b| same(b, former.batch_size_tokens));
-    }
-    let was_seen = due.is_some_and(|d| {
-        let after = |s: &&[f64; 2]| s[0] >= d.from_tokens as f64 - slack;
-        facts.segments.iter().filter(after).any(|s| same(s[1], d.batch_size_tokens))
-            || files.audit.iter().any(|a| {
-                a.event == Event::Applied
-                    && a.revision == Some(revision)
-                    && a.from_tokens == Some(d.from_tokens)
-            })
-    });
-    Signs {
-        written: files.file().is_some_and(|f| f.revision >= revision)
-            || files.claims.iter().any(|c| c.revision == revision && c.fate == Fate::Published),
-        accepted,
-        rejected: matches!(answer, Some((Answer::Rejected, _))),
-        lost: lost(files, revision),
-        // A revision that changes nothing has nothing to wait for.
-        due: due.is_some() || changes.is_empty(),
-        late,
-        seen,
-        was_seen,
-        replaced: acks.in_force().is_some_and(|(r, _)| r > revision),
-        undone: undoer(files, revision).is_some(),
-    }
-}
-
-/// Tokens that a change may take to show: three log lines.
-pub(super) fn slack(facts: &Facts) -> f64 {
-    facts.log_interval_tokens.or(facts.batch_size.map(|b| 10.0 * b)).unwrap_or(0.0) * 3.0
-}
-
-/// What was in force when a revision came: the highest accepted one below it, else the newest
-/// published one that the trainer did not reject.
-pub(super) fn before(files: &Files, revision: u64) -> Vec<Entry> {
-    let below = |r: &u64| *r < revision;
-    let accepted = files
-        .acks
-        .lines
-        .iter()
-        .filter(|a| a.status == AckStatus::Accepted)
-        .filter_map(|a| a.revision)
-        .filter(below)
-        .max();
-    let published = || {
-        let claims = files.claims.iter().filter(|c| c.fate == Fate::Published);
-        let rejected = |r: &u64| matches!(files.acks.answer(*r), Some((Answer::Rejected, _)));
-        claims.map(|c| c.revision).filter(below).filter(|r| !rejected(r)).max()
-    };
-    let silent = files.acks.lines.is_empty();
-    let former = if silent { published() } else { accepted };
-    former.map(|r| files.schedule(r)).unwrap_or_default()
-}
-
-/// A start after the acceptance of a revision has another one in force, or none.
-fn lost(files: &Files, revision: u64) -> bool {
-    let acks = &files.acks;
-    let Some((at, ready)) = acks.ready() else { return false };
-    if ready.revision.is_some_and(|r| r >= revision) {
-        return false;
-    }
-    match acks.answer(revision) {
-        Some((Answer::Accepted, i)) => i < at,
-        Some(_) => false,
-        // The acknowledgements themselves were lost.
-        None => files.audit.iter().any(|a| {
-            matches!(a.event, Event::Accepted | Event::Applied) && a.revision == Some(revision)
-        }),
-    }
-}
-
-/// The accepted revision that took this one back.
-fn undoer(files: &Files, revision: u64) -> Option<u64> {
-    let (in_force, _) = files.acks.in_force()?;
-    (revision + 1..=in_force).find(|r| {
-        let file = files.revision(*r);
-        let undoes = file.and_then(|f| f.evidence.as_ref()?.unknown.get("undoes")?.as_u64());
-        undoes == Some(revision) && matches!(files.acks.answer(*r), Some((Answer::Accepted, _)))
-    })
 }
 
 /// The state of a run's control, rebuilt from the files and from what its metrics show.
@@ -244,7 +118,7 @@ pub fn status(files: &Files, facts: &Facts) -> Status {
         events: Vec::new(),
     };
     status.events = events(files, facts, &status);
-    words::remark(files, facts, signs_now.as_ref(), &mut status);
+    remark(files, facts, signs_now.as_ref(), &mut status);
     status
 }
 
@@ -325,7 +199,7 @@ fn events(files: &Files, facts: &Facts, status: &Status) -> Vec<Seen> {
                 revision,
                 from.map(|e| e.from_tokens),
                 attempt,
-                Some(format!("the metrics show {}", words::size_words(facts.batch_size))),
+                Some(format!("the metrics show {}", size_words(facts.batch_size))),
             );
         }
         Some(ControlState::Overdue) => push(
@@ -333,10 +207,83 @@ fn events(files: &Files, facts: &Facts, status: &Status) -> Vec<Seen> {
             revision,
             None,
             attempt,
-            Some(format!("the metrics show {}", words::size_words(facts.batch_size))),
+            Some(format!("the metrics show {}", size_words(facts.batch_size))),
         ),
         Some(ControlState::Reverted) => push(Event::Reverted, revision, None, attempt, None),
         _ => {}
     }
     out
+}
+
+/// Adds the notes that a person reads beside the state.
+fn remark(files: &Files, facts: &Facts, signs: Option<&Signs>, status: &mut Status) {
+    let acks = &files.acks;
+    let notes = &mut status.notes;
+    if let Some(revision) = status.revision {
+        let said = acks
+            .lines
+            .iter()
+            .rev()
+            .find(|a| a.status == AckStatus::Applied && a.revision == Some(revision));
+        match status.state {
+            Some(ControlState::Rejected) => {
+                let line = acks.answer(revision).map(|(_, i)| &acks.lines[i]);
+                notes.push(format!(
+                    "the trainer rejected revision {revision}: {}",
+                    reason_words(line)
+                ));
+            }
+            Some(ControlState::Written) if acks.lines.is_empty() => notes.push(
+                "no acknowledgement so far: whether a trainer reads the file is unknown".into(),
+            ),
+            Some(ControlState::Overdue) => notes.push(overdue_words(facts, said)),
+            Some(ControlState::Reverted) => notes.push(format!(
+                "revision {revision} was in force and a restart lost it: the run trains at {}",
+                size_words(facts.batch_size)
+            )),
+            Some(ControlState::Accepted) if said.is_some() && facts.batch_size.is_none() => {
+                notes.push(
+                    "the trainer says applied; its metrics show no batch size to confirm it".into(),
+                );
+            }
+            _ => {}
+        }
+        if signs.is_some_and(|s| !s.accepted && !s.rejected && s.late && s.seen == Some(true)) {
+            notes.push(
+                "the metrics show the ordered batch size, the trainer acknowledged nothing".into(),
+            );
+        }
+        if files.file().is_some_and(|f| f.revision < revision) {
+            notes.push(format!(
+                "the control file carries an older revision than {revision}; the trainer ignores it"
+            ));
+        }
+        if files.control == Control::Absent {
+            notes.push("the control file is gone; the trainer keeps what it accepted".into());
+        }
+    }
+    if let Some((line, ready)) = acks.ready() {
+        let earlier = acks.lines[..line].iter().any(|a| a.tokens.is_some_and(|t| t > 0));
+        if ready.tokens == Some(0) && earlier && status.in_force_revision.is_some() {
+            notes.push(format!(
+                "this attempt started from zero and follows the schedule of revision {} all the same",
+                status.in_force_revision.unwrap_or_default()
+            ));
+        }
+    } else if status.revision.is_some() {
+        notes.push("the trainer never said ready: its unit and limits are unknown".into());
+    }
+    if let (Some(theirs), Some(ours)) = (status.trainer_tokens, facts.tokens) {
+        let theirs = theirs as f64;
+        if theirs > ours * 1.02 + slack(facts) {
+            notes.push(format!(
+                "the trainer counts {} tokens, the metrics show {}: thresholds follow the trainer's",
+                units::count(theirs),
+                units::count(ours)
+            ));
+        }
+    }
+    if status.attempts_alive > 1 {
+        notes.push(format!("{} attempts of this run are alive", status.attempts_alive));
+    }
 }

@@ -2,7 +2,6 @@
 //! another user owns and others may write.
 
 use super::protocol::plain;
-use super::write::Options;
 use crate::error::{Error, Result};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -41,8 +40,8 @@ pub(super) fn inside(path: &Path) -> Result<()> {
 }
 
 /// The file to replace: the path itself, or what a symlink stands for.
-pub(super) fn target(control: &Path, options: Options) -> Result<PathBuf> {
-    if !options.trust_target {
+pub(super) fn target(control: &Path, trust: bool) -> Result<PathBuf> {
+    if !trust {
         inside(control)?;
     }
     let target = match std::fs::symlink_metadata(control) {
@@ -54,7 +53,7 @@ pub(super) fn target(control: &Path, options: Options) -> Result<PathBuf> {
     if let Ok(m) = std::fs::metadata(&target) {
         let open = m.mode() & 0o022 != 0;
         let other = m.uid() != rustix::process::geteuid().as_raw();
-        if open && other && !options.trust_target {
+        if open && other && !trust {
             return Err(Error::Refused(format!(
                 "{} belongs to user {} and others may write it (mode {:o}): ask its owner, or \
                  write all the same with --trust-target",

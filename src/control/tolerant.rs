@@ -1,8 +1,24 @@
 //! JSON of other programs, taken apart key by key: `null` and `{}` are absent, a whole number may
 //! be written `4.19e6`, and what is wrong is named.
 
-use super::protocol::{Problem, VERSION, plain};
 use serde_json::{Map, Value};
+
+/// The only protocol version that this program reads or writes.
+pub const VERSION: u64 = 1;
+
+/// Why a text is not what this protocol version can read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Not JSON, or not an object.
+    #[error("not a JSON object: {0}")]
+    Json(String),
+    /// Of a version that this program does not know: never rewritten.
+    #[error("protocol version {0}, this program knows version 1")]
+    Version(String),
+    /// A key that is missing or has the wrong shape.
+    #[error("{key}: found {found}, expected {expected}")]
+    Key { key: &'static str, found: String, expected: &'static str },
+}
 
 /// The keys of one object, taken out one by one; what is left is unknown.
 pub(super) struct Keys(pub Map<String, Value>);
@@ -94,4 +110,17 @@ pub(super) fn optional_count(object: &Value, key: &str) -> Option<Option<u64>> {
         None => Some(None),
         Some(v) => whole(v).map(Some),
     }
+}
+
+/// What no text of a stranger may carry to a terminal: control characters, and the marks that
+/// reorder or hide text. All lie in the basic plane.
+pub fn unfit(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}')
+}
+
+/// Text of a stranger made fit for a terminal: what is [`unfit`] becomes U+FFFD.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if unfit(c) { '\u{fffd}' } else { c }).collect()
 }

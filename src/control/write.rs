@@ -1,12 +1,13 @@
 //! The one write: claim the revision, rename the new file over the old one, read back. At every
 //! step either the old file stands or the new one, never neither and never half of one.
 
+use super::approval::Approval;
 use super::audit::{AuditLine, Event, append};
 use super::disk::{self, Disk, FileSystem, remedy};
 use super::protocol::{Paths, plain};
-use super::publish::Writer;
-use super::read::{Claim, Control, Fate, Files, leftovers};
-use super::state::Approval;
+pub use super::publish::Written;
+use super::publish::{Writer, line, refused, taken};
+use super::read::{Control, Fate, Files, leftovers};
 use super::target::{directory, inside, target};
 use crate::error::{Error, Result};
 use std::fs::File;
@@ -33,14 +34,6 @@ impl Default for Options {
     fn default() -> Self {
         Options { read_only: false, trust_target: false, lock: true }
     }
-}
-
-/// A revision that stands in the control file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    pub revision: u64,
-    /// What a person should know all the same.
-    pub warnings: Vec<String>,
 }
 
 /// Writes what was approved. `based_on` is the newest revision that the person saw (`None`: there
@@ -73,7 +66,7 @@ pub fn write_through(
     if options.read_only {
         return Err(Error::Refused("read-only: nothing is written".into()));
     }
-    let target = target(&paths.control, options);
+    let target = target(&paths.control, options.trust_target);
     let checked = target.and_then(|t| {
         inside(&paths.claims)?;
         inside(&paths.log)?;
@@ -127,35 +120,6 @@ fn unopposed(files: &Files, based_on: Option<u64>) -> std::result::Result<(), St
         ));
     }
     Ok(())
-}
-
-pub(super) fn taken(claim: &Claim) -> String {
-    format!(
-        "revision {} is being written by {}: look at it, then decide again",
-        claim.revision,
-        claim.author()
-    )
-}
-
-/// Puts a refusal into the audit as far as that goes, and makes the error.
-pub(super) fn refused(
-    fs: &dyn FileSystem,
-    paths: &Paths,
-    approval: &Approval,
-    revision: Option<u64>,
-    why: String,
-) -> Error {
-    let mut line = line(approval, Event::Refused, revision);
-    line.reason = Some(why.clone());
-    // The refusal stands whether or not the log takes it.
-    let _ = append(fs, &paths.log, &line);
-    Error::Refused(why)
-}
-
-pub(super) fn line(approval: &Approval, event: Event, revision: Option<u64>) -> AuditLine {
-    let mut line = AuditLine::of(event, approval.draft(), revision, approval.who());
-    line.guards_overridden = approval.overridden().to_vec();
-    line
 }
 
 /// A writer that died between its rename and its last audit line left a published revision

@@ -157,7 +157,7 @@ pub(super) fn promised(
 /// Adds to the audit what was observed since; how many lines.
 pub(super) fn added(files: &Files, status: &Status, data: &RunData) -> Result<usize> {
     let who = Author::current();
-    let observed = control::audit::record_observed(files, status, &who)?.len();
+    let observed = control::record_observed(files, status, &who)?.len();
     Ok(observed + control::record_judged(files, data, &who)?)
 }
 
