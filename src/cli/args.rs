@@ -1,7 +1,7 @@
 //! The command line, declared once with clap: help, completions and the man page come from here.
 
 use super::flags::{Consent, Fitting, Input, OneRun, Runs, Screen};
-use super::values::{PlanFormat, count, positive, seconds, speed};
+use super::values::{PlanFormat, Plot, count, positive, seconds, speed};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ pub enum Command {
     /// The recommended schedule of one run beside the alternatives, and what each is worth.
     Plan(Plan),
     /// Write a plot as a picture (SVG), the same as the screen shows.
-    Export(super::export::Export),
+    Export(Export),
     /// Show, propose, approve or undo what the control file of a run says.
     Control {
         #[command(subcommand)]
@@ -325,4 +325,22 @@ mod tests {
         }
         assert!(parsed("boptop").is_err());
     }
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    #[command(flatten)]
+    pub runs: Runs,
+    /// The file; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub svg: PathBuf,
+    /// Which plot.
+    #[arg(long, value_enum, default_value_t = Plot::Curve)]
+    pub view: Plot,
+    /// Run to plot, or whose group; the first one where left out.
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Loss level of the curve; default: the lowest at which a model speaks.
+    #[arg(long, value_name = "L", value_parser = positive, allow_negative_numbers = true)]
+    pub at_loss: Option<f64>,
 }

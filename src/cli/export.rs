@@ -1,48 +1,13 @@
 //! `boptop export`: a plot as a picture.
 
-use super::flags::{ControlArgs, Runs};
-use super::values::positive;
+use super::args::Export;
+use super::flags::ControlArgs;
+use super::values::Plot;
 use super::{headless, output, settings};
 use crate::error::{Error, ExitCode, Result};
 use crate::monitor::Settings;
 use crate::{clock, tui};
-use clap::{Args, ValueEnum};
-use std::path::{Path, PathBuf};
-
-#[derive(Debug, Args)]
-pub struct Export {
-    #[command(flatten)]
-    pub runs: Runs,
-    /// The file; - is standard output.
-    #[arg(long, value_name = "FILE")]
-    pub svg: PathBuf,
-    /// Which plot.
-    #[arg(long, value_enum, default_value_t = Plot::Curve)]
-    pub view: Plot,
-    /// Run to plot, or whose group; the first one where left out.
-    #[arg(long, value_name = "ID")]
-    pub run: Option<String>,
-    /// Loss level of the curve; default: the lowest at which a model speaks.
-    #[arg(long, value_name = "L", value_parser = positive, allow_negative_numbers = true)]
-    pub at_loss: Option<f64>,
-}
-
-/// What `export` draws.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Plot {
-    /// Loss and batch size of a run over tokens.
-    Run,
-    /// E(S) at one loss level.
-    Curve,
-    /// How far the runs lie from the curve.
-    Residuals,
-    /// B_opt over the loss.
-    BOptLoss,
-    /// B_opt over tokens.
-    BOptTokens,
-    /// The policies of a run: the loss on the way, and the staircase.
-    Schedule,
-}
+use std::path::Path;
 
 /// Reads once, fits once, and writes the picture; its path is the answer.
 ///

@@ -71,6 +71,23 @@ pub enum PlanFormat {
     Csv,
 }
 
+/// What `export` draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Plot {
+    /// Loss and batch size of a run over tokens.
+    Run,
+    /// E(S) at one loss level.
+    Curve,
+    /// How far the runs lie from the curve.
+    Residuals,
+    /// B_opt over the loss.
+    BOptLoss,
+    /// B_opt over tokens.
+    BOptTokens,
+    /// The policies of a run: the loss on the way, and the staircase.
+    Schedule,
+}
+
 pub fn count(text: &str) -> Result<f64, String> {
     units::parse_count(text)
         .filter(|x| *x > 0.0)
