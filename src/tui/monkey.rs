@@ -2,11 +2,14 @@
 
 use super::app::App;
 use super::keymap::{self, Action, KEYS};
-use super::{View, draw_to_text, fixture, mouse, update};
+use super::plot::count_clear;
+use super::theme::Theme;
+use super::{View, draw_to_text, fixture, mouse, update, views};
 use crate::snapshot::*;
 use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::{Rng, SeedableRng};
+use ratatui::layout::Rect;
 use std::sync::Arc;
 
 /// Snapshots, and random events on each: 100,200 in all.
@@ -146,6 +149,9 @@ fn a_monkey_breaks_nothing() {
                 };
                 app.size = (w, h);
                 let text = draw_to_text(&s, &app, w, h);
+                if let Some(figure) = views::figure(&app, &s) {
+                    count_clear(&figure, &Theme::plain(), Rect::new(0, 0, w, h));
+                }
                 assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
                 assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'));
                 let columns = |l: &str| unicode_width::UnicodeWidthStr::width(l);

@@ -120,6 +120,43 @@ fn without_colour_a_screen_says_the_same() {
     }
 }
 
+/// Of every plot at every size, as wide as its screen and as narrow as beside a panel.
+#[test]
+fn no_label_stands_on_a_line_or_on_another_label() {
+    let ascii = Settings { ascii: true, no_color: true, ..Settings::default() };
+    let half = Settings { half_blocks: true, ..Settings::default() };
+    for settings in [Settings::default(), ascii, half] {
+        let theme = theme::Theme::new(&settings);
+        let mut seen = 0;
+        for (_, snapshot, keys) in SCREENS {
+            let snapshot = snapshot();
+            let mut app = App::showing(View::Overview, Some("main-7b"));
+            press(&mut app, keys, &snapshot);
+            let Some(figure) = views::figure(&app, &snapshot) else { continue };
+            for (w, h) in SIZES {
+                for w in [w, w * 3 / 5, w / 3] {
+                    seen += super::plot::count_clear(&figure, &theme, Rect::new(0, 0, w, h));
+                }
+            }
+        }
+        assert!(seen > 250, "{seen}");
+    }
+}
+
+#[test]
+fn no_label_of_a_picture_stands_on_a_line_or_on_another_label() {
+    let mut seen = 0;
+    for (_, snapshot, keys) in SCREENS {
+        let snapshot = snapshot();
+        let mut app = App::showing(View::Overview, Some("main-7b"));
+        press(&mut app, keys, &snapshot);
+        if let Some(figure) = views::figure(&app, &snapshot) {
+            seen += super::plot::count_clear_svg(&super::plot::svg(&figure));
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}
+
 #[test]
 fn half_blocks_stand_in_for_braille() {
     let settings = Settings { half_blocks: true, no_color: true, ..Settings::default() };

@@ -131,8 +131,6 @@ impl Canvas {
     }
 
     /// The character of a cell and what it means; `None` where no dot is set.
-    ///
-    /// Helping lines (layer 0) give way to words: see [`Canvas::is_data`].
     pub fn glyph(&self, x: usize, y: usize) -> Option<(char, Role)> {
         let cell = self.cells.get(y * self.width + x)?;
         let role = cell.role.filter(|_| cell.mask != 0)?;
@@ -144,7 +142,7 @@ impl Canvas {
         Some((c, role))
     }
 
-    /// Whether a cell holds more than helping lines.
+    /// Whether a cell holds more than helping lines (layer 0).
     pub fn is_data(&self, x: usize, y: usize) -> bool {
         self.cells.get(y * self.width + x).is_some_and(|c| c.mask != 0 && c.layer > 0)
     }

@@ -76,25 +76,23 @@ impl Cells<'_> {
             _ => Dots::Braille,
         };
         let mut canvas = Canvas::new(plot.width, plot.height, dots);
-        let mut taken = vec![false; usize::from(plot.width) * usize::from(plot.height)];
         for mark in &self.chart.marks {
             self.mark(&mut canvas, mark);
             self.shade(mark, plot, buf);
         }
         for y in 0..canvas.height {
             for x in 0..canvas.width {
-                if let Some((c, role)) = canvas.glyph(x, y) {
-                    taken[y * canvas.width + x] = canvas.is_data(x, y);
-                    if let Some(cell) = buf.cell_mut((plot.x + x as u16, plot.y + y as u16)) {
-                        cell.set_char(c).set_style(self.theme.style(role));
-                    }
+                if let Some((c, role)) = canvas.glyph(x, y)
+                    && let Some(cell) = buf.cell_mut((plot.x + x as u16, plot.y + y as u16))
+                {
+                    cell.set_char(c).set_style(self.theme.style(role));
                 }
             }
         }
         self.frame(plot, buf);
         self.y_ticks(plot, buf);
         self.x_ticks(plot, buf);
-        self.words(plot, &canvas, &mut taken, buf);
+        self.words(plot, &canvas, buf);
         if strip > 0 {
             self.strip(Rect { y: area.y, height: 1, ..plot }, buf);
         }
@@ -320,7 +318,8 @@ mod tests {
             dash: Dash::Solid,
             layer: 3,
         };
-        let label = |x: f64| Mark::Label { at: [x, 5.0], text: "B_opt".into(), role: Role::Text };
+        let label =
+            |x: f64| Mark::Label { at: vec![[x, 5.0]], text: "B_opt".into(), role: Role::Text };
         let bare = drawn(&theme, &chart(vec![line.clone()]), 40, 10);
         let stars = |t: &str| t.chars().filter(|c| *c == '*').count();
         for x in [0.0, 50.0, 99.0, 100.0] {
@@ -372,7 +371,7 @@ mod tests {
                     Mark::Shade { from: *v, to: 50.0 },
                     Mark::Flag { x: *v, text: "flag".into(), role: Role::Text },
                     Mark::Symbol { at: [*v, *v], symbol: '●', role: Role::Point },
-                    Mark::Label { at: [*v, *v], text: "here".into(), role: Role::Text },
+                    Mark::Label { at: vec![[*v, *v]], text: "here".into(), role: Role::Text },
                     Mark::Top { from: *v, to: 100.0, text: "top".into(), role: Role::Text },
                     Mark::Vertical { x: *v, role: Role::Guide, dash: Dash::Dotted },
                 ]

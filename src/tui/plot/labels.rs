@@ -1,4 +1,4 @@
-//! Symbols and words of a chart: a word stands only where no data is.
+//! Symbols and words of a chart: a word stands only where nothing is drawn.
 
 use super::canvas::Canvas;
 use super::cells::Cells;
@@ -8,25 +8,125 @@ use crate::tui::theme::Role;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+/// How far words may stand from their place: columns and rows between.
+const FAR: (i64, i64) = (8, 3);
+
+/// What a cell holds already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Free,
+    /// A helping line: words may stand beside it, not on it.
+    Helped,
+    /// Data, a symbol or a word: a blank is kept beside it.
+    Taken,
+}
+
+/// What the cells of a plot hold, and the places that words belong to.
+#[derive(Debug)]
+struct Ground {
+    width: usize,
+    height: usize,
+    cells: Vec<Held>,
+    places: Vec<[i64; 2]>,
+}
+
+impl Ground {
+    fn new(canvas: &Canvas) -> Self {
+        let (width, height) = (canvas.width, canvas.height);
+        let held = |at: usize| match canvas.glyph(at % width, at / width) {
+            None => Held::Free,
+            Some(_) if canvas.is_data(at % width, at / width) => Held::Taken,
+            Some(_) => Held::Helped,
+        };
+        let cells = (0..width * height).map(held).collect();
+        Ground { width, height, cells, places: Vec::new() }
+    }
+
+    fn take(&mut self, [x, y]: [usize; 2], w: usize) {
+        let row = y * self.width;
+        self.cells[row + x..row + (x + w).min(self.width)].fill(Held::Taken);
+    }
+
+    /// Where words of `w` columns stand best beside a place: (column, row), if anywhere. With a
+    /// blank on both sides if that can be had, in any case with one to all but helping lines.
+    fn room(&self, place: [i64; 2], w: i64) -> Option<[usize; 2]> {
+        let near = near(w);
+        let stand = |rim: fn(&Held) -> bool| {
+            let mut all = near.iter().map(|[dx, dy]| [place[0] + dx, place[1] + dy]);
+            all.find(|at| nearest(place, *at, w, &self.places) && self.is_clear(*at, w, rim))
+        };
+        let found = stand(|c| *c == Held::Free).or_else(|| stand(|c| *c != Held::Taken));
+        found.map(|at| at.map(|v| v as usize))
+    }
+
+    fn is_clear(&self, [x, y]: [i64; 2], w: i64, rim: fn(&Held) -> bool) -> bool {
+        if x < 0 || x + w > self.width as i64 || y < 0 || y >= self.height as i64 {
+            return false;
+        }
+        let (x, y, w) = (x as usize, y as usize, w as usize);
+        let row = &self.cells[y * self.width..(y + 1) * self.width];
+        let apart = &row[x.saturating_sub(1)..(x + w + 1).min(self.width)];
+        row[x..x + w].iter().all(|c| *c == Held::Free) && apart.iter().all(rim)
+    }
+}
+
+/// Where words of `w` columns may begin, from their place (columns, rows), the best first: right of
+/// it, left, above, below, then farther off.
+pub(super) fn near(w: i64) -> Vec<[i64; 2]> {
+    let mut all: Vec<(i64, [i64; 2])> = Vec::new();
+    for dy in -FAR.1..=FAR.1 {
+        for dx in -w - FAR.0..=FAR.0 + 1 {
+            let aside = gap(dx, w);
+            if dy == 0 && aside < 2 {
+                continue;
+            }
+            // Left of the place stands a little worse, and so does what is above but not centred.
+            let left = i64::from(dx < 0 && aside > 0);
+            let off = if aside == 0 { (2 * dx + w).abs() } else { 0 };
+            all.push((10 * aside + 25 * dy.abs() + 3 * left + off + i64::from(dy > 0), [dx, dy]));
+        }
+    }
+    all.sort();
+    all.into_iter().map(|(_, at)| at).collect()
+}
+
+/// Columns between a place and words of `w` columns that begin `dx` right of it.
+fn gap(dx: i64, w: i64) -> i64 {
+    dx.max(-(dx + w - 1)).max(0)
+}
+
+/// Whether words at (x, y) stand as near to their own place as to any other, so that nobody reads
+/// them as another's. A row counts as two columns.
+pub(super) fn nearest(own: [i64; 2], [x, y]: [i64; 2], w: i64, places: &[[i64; 2]]) -> bool {
+    let far = |p: &[i64; 2]| gap(x - p[0], w).pow(2) + (2 * (y - p[1])).pow(2);
+    places.iter().all(|p| far(&own) <= far(p))
+}
+
 impl Cells<'_> {
     /// Symbols, then words where nothing else is.
-    pub(super) fn words(&self, plot: Rect, canvas: &Canvas, taken: &mut [bool], buf: &mut Buffer) {
-        let width = canvas.width;
+    pub(super) fn words(&self, plot: Rect, canvas: &Canvas, buf: &mut Buffer) {
+        let mut ground = Ground::new(canvas);
+        let cell = |at: &[f64; 2]| canvas.cell_at(self.chart.at(*at));
         for mark in &self.chart.marks {
             if let Mark::Symbol { at, symbol, role } = mark
-                && let Some((x, y)) = canvas.cell_at(self.chart.at(*at))
+                && let Some((x, y)) = cell(at)
             {
-                taken[y * width + x] = true;
+                ground.take([x, y], 1);
+                ground.places.push([x as i64, y as i64]);
                 let at = (plot.x + x as u16, plot.y + y as u16);
                 text::put(buf, self.theme, at, 1, &symbol.to_string(), self.theme.style(*role));
             }
         }
         for mark in &self.chart.marks {
-            if let Mark::Label { at, text, role } = mark
-                && let Some((x, y)) = canvas.cell_at(self.chart.at(*at))
-            {
-                self.label(plot, (x, y), text, *role, canvas, taken, buf);
-            }
+            let Mark::Label { at, text: words, role } = mark else { continue };
+            let w = text::width(self.theme, words);
+            let places = at.iter().filter_map(cell).map(|(x, y)| [x as i64, y as i64]);
+            let room = |p| ground.room(p, w.into()).map(|at| (p, at));
+            let Some((place, [x, y])) = places.into_iter().find_map(room) else { continue };
+            ground.take([x, y], w.into());
+            ground.places.push(place);
+            let at = (plot.x + x as u16, plot.y + y as u16);
+            text::put(buf, self.theme, at, w, words, self.theme.style(*role));
         }
     }
 
@@ -64,70 +164,5 @@ impl Cells<'_> {
                 }
             }
         }
-    }
-
-    /// Right of the place, left of it, above or below it: the first that is free.
-    #[expect(clippy::too_many_arguments, reason = "one call site")]
-    fn label(
-        &self,
-        plot: Rect,
-        (x, y): (usize, usize),
-        words: &str,
-        role: Role,
-        canvas: &Canvas,
-        taken: &mut [bool],
-        buf: &mut Buffer,
-    ) {
-        let w = usize::from(text::width(self.theme, words));
-        let (x, y, wi) = (x as i64, y as i64, w as i64);
-        let (near, far) = (x + 2, x - wi - 1);
-        let places = [
-            (near, y),
-            (far, y),
-            (near, y - 1),
-            (near, y + 1),
-            (far, y - 1),
-            (far, y + 1),
-            (x + 3, y),
-            (x - wi - 2, y),
-            (x + 4, y),
-            (x - wi - 3, y),
-            (x - wi / 2, y - 1),
-            (x - wi / 2, y + 1),
-            (x + 3, y - 2),
-            (x - wi, y + 2),
-        ];
-        for (lx, ly) in places {
-            if lx < 0 || ly < 0 || ly >= canvas.height as i64 || lx + wi > canvas.width as i64 {
-                continue;
-            }
-            let (lx, ly) = (lx as usize, ly as usize);
-            let row = ly * canvas.width;
-            // A blank on both sides, so that words do not grow together.
-            let from = row + lx.saturating_sub(1);
-            let to = row + (lx + w + 1).min(canvas.width);
-            if taken[from..to].iter().all(|t| !*t) {
-                self.write(plot, (lx, ly), words, role, canvas.width, taken, buf);
-                return;
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "a place, words and what they are written on")]
-    fn write(
-        &self,
-        plot: Rect,
-        (x, y): (usize, usize),
-        words: &str,
-        role: Role,
-        width: usize,
-        taken: &mut [bool],
-        buf: &mut Buffer,
-    ) {
-        let w = usize::from(text::width(self.theme, words));
-        let row = y * width;
-        taken[row + x..row + (x + w).min(width)].fill(true);
-        let at = (plot.x + x as u16, plot.y + y as u16);
-        text::put(buf, self.theme, at, w as u16, words, self.theme.style(role));
     }
 }

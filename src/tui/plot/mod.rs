@@ -6,6 +6,8 @@
 mod axes;
 mod canvas;
 mod cells;
+#[cfg(test)]
+mod clear;
 mod labels;
 mod lens;
 mod model;
@@ -13,7 +15,11 @@ mod series;
 mod svg;
 
 pub(crate) use axes::{Axis, Scale};
+#[cfg(test)]
+pub(crate) use clear::count_clear;
 pub(crate) use lens::Lens;
-pub(crate) use model::{Chart, Dash, Figure, Mark, Panel};
+pub(crate) use model::{Chart, Dash, Figure, Mark, Panel, along};
 pub(crate) use series::{smoothed, smoothing};
 pub(crate) use svg::svg;
+#[cfg(test)]
+pub(crate) use svg::tests::count_clear as count_clear_svg;

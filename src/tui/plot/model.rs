@@ -60,9 +60,10 @@ pub(crate) enum Mark {
         symbol: char,
         role: Role,
     },
-    /// Words near a place, where no data is; left out where there is no room.
+    /// Words near the first of some places where there is room for them: on nothing that is drawn,
+    /// helping lines included. Left out where there is none.
     Label {
-        at: [f64; 2],
+        at: Vec<[f64; 2]>,
         text: String,
         role: Role,
     },
@@ -79,6 +80,12 @@ pub(crate) enum Mark {
         text: String,
         role: Role,
     },
+}
+
+/// Places along a line for its name, from part `from` of its points backwards.
+pub(crate) fn along(points: &[[f64; 2]], from: f64) -> Vec<[f64; 2]> {
+    let parts = (0..12).map(|i| from * (1.0 - f64::from(i) / 12.0));
+    parts.filter_map(|part| points.get((points.len() as f64 * part) as usize).copied()).collect()
 }
 
 /// Two axes and what stands between them.

@@ -3,7 +3,7 @@
 use super::curve_figure::falling_loss;
 use super::run_figure::nearest;
 use crate::snapshot::*;
-use crate::tui::plot::{Axis, Chart, Dash, Figure, Lens, Mark, Panel, Scale};
+use crate::tui::plot::{Axis, Chart, Dash, Figure, Lens, Mark, Panel, Scale, along};
 use crate::tui::theme::Role;
 use crate::tui::words;
 use crate::units;
@@ -79,7 +79,7 @@ pub(crate) fn over_loss(
     for r in runs() {
         if let (Some(loss), Some(b)) = (r.loss, r.batch_size) {
             marks.push(Mark::Symbol { at: [-loss, b], symbol: '●', role: Role::BatchNow });
-            marks.push(Mark::Label { at: [-loss, b], text: r.id.clone(), role: Role::Dim });
+            marks.push(Mark::Label { at: vec![[-loss, b]], text: r.id.clone(), role: Role::Dim });
         }
     }
     marks.extend(lens.cursor_mark());
@@ -111,15 +111,13 @@ fn level_at(known: &[(&LevelFit, [f64; 3])], loss: f64) -> Option<String> {
     ))
 }
 
-/// A dotted line with its name at three quarters of its way.
-fn reference(points: Vec<[f64; 2]>, name: &str) -> Vec<Mark> {
-    let label = points.get(points.len() * 3 / 4).map(|at| Mark::Label {
-        at: *at,
-        text: name.into(),
-        role: Role::Other,
-    });
-    let line = Mark::Line { points, role: Role::Other, dash: Dash::Dotted, layer: 2 };
-    std::iter::once(line).chain(label).collect()
+/// A dotted line with its name.
+fn reference(points: Vec<[f64; 2]>, name: &str) -> [Mark; 2] {
+    let at = along(&points, 0.75);
+    [
+        Mark::Line { points, role: Role::Other, dash: Dash::Dotted, layer: 2 },
+        Mark::Label { at, text: name.into(), role: Role::Other },
+    ]
 }
 
 /// B_opt over the tokens at which the best batch size reaches each level, with the sizes that the
@@ -180,7 +178,7 @@ pub(crate) fn over_tokens(
             dash: Dash::Dotted,
             layer: 3,
         });
-        marks.push(Mark::Label { at: last, text: "doubling".into(), role: Role::Planned });
+        marks.push(Mark::Label { at: vec![last], text: "doubling".into(), role: Role::Planned });
     }
     marks.extend(lens.cursor_mark());
     Some(Figure {

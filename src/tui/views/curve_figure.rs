@@ -3,7 +3,7 @@
 
 use super::run_figure::{loss_label, nearest};
 use crate::snapshot::*;
-use crate::tui::plot::{Axis, Chart, Dash, Figure, Lens, Mark, Panel, Scale};
+use crate::tui::plot::{Axis, Chart, Dash, Figure, Lens, Mark, Panel, Scale, along};
 use crate::tui::theme::Role;
 use crate::tui::words;
 use crate::units;
@@ -78,10 +78,11 @@ fn rays(level: &LevelFit, x: &Axis, y: &Axis) -> Vec<Mark> {
         let points = (0..RAY_POINTS).map(|i| [at(i), at(i) * b]).collect();
         Mark::Line { points, role, dash, layer: 0 }
     };
-    // Where a ray leaves the window, its label stands.
-    let end = |b: f64| {
-        let s = (y.value(0.97) / b).min(x.value(0.97));
-        [s, s * b]
+    // Where a ray leaves the window, its label stands, or before.
+    let end = |b: f64, from: f64, by: f64| -> Vec<[f64; 2]> {
+        let heights = (0..16).map(|i| from + by * f64::from(i));
+        let ray = heights.map(|h| [y.value(h) / b, y.value(h)]);
+        ray.filter(|at| at[0] >= x.low && at[0] <= x.value(0.97)).collect()
     };
     let mut marks = Vec::new();
     for o in level.observed.iter().filter(|o| !o.censored) {
@@ -89,13 +90,16 @@ fn rays(level: &LevelFit, x: &Axis, y: &Axis) -> Vec<Mark> {
     }
     for b in level.within_2_percent.into_iter().flatten() {
         marks.push(ray(b, Role::BatchOpt, Dash::Dotted));
-        marks.push(Mark::Label { at: end(b), text: "2 %".into(), role: Role::BatchOpt });
+        marks.push(Mark::Label {
+            at: end(b, 0.97, -0.03),
+            text: "2 %".into(),
+            role: Role::BatchOpt,
+        });
     }
     if let Some(b) = level.b_min.value.filter(|b| *b > 0.0) {
         marks.push(ray(b, Role::Bad, Dash::Dotted));
         // Its lower end lies where no curve comes.
-        let s = (y.value(0.04) / b).max(x.low);
-        let at = [s, s * b];
+        let at = end(b, 0.04, 0.03);
         marks.push(Mark::Label { at, text: "B_min".into(), role: Role::Bad });
     }
     if let Some(e) = level.e_min_tokens.value {
@@ -120,10 +124,10 @@ fn models(level: &LevelFit, shown: &[bool]) -> Vec<Mark> {
             dash: if speaks { Dash::Solid } else { Dash::Dotted },
             layer: if speaks { 4 } else { 3 },
         });
-        let last = m.curve.get(m.curve.len() * 3 / 4).filter(|_| !speaks);
-        if let Some(p) = last {
+        if !speaks {
+            let points: Vec<[f64; 2]> = m.curve.iter().map(|p| [p.steps, p.tokens]).collect();
             let text = words::model(m.model).to_string();
-            marks.push(Mark::Label { at: [p.steps, p.tokens], text, role: Role::Other });
+            marks.push(Mark::Label { at: along(&points, 0.75), text, role: Role::Other });
         }
     }
     marks
@@ -155,12 +159,12 @@ fn points(level: &LevelFit, x: &Axis) -> Vec<Mark> {
     if let Some((s, e)) = optimum {
         marks.push(Mark::Symbol { at: [s, e], symbol: '✕', role: Role::BatchOpt });
         let text = format!("B_opt {}", words::value(&level.b_opt));
-        marks.push(Mark::Label { at: [s, e], text, role: Role::BatchOpt });
+        marks.push(Mark::Label { at: vec![[s, e]], text, role: Role::BatchOpt });
     }
     for o in &level.observed {
         let text = units::count(o.batch_size_tokens);
         let role = if o.censored { Role::Warn } else { Role::Text };
-        marks.push(Mark::Label { at: [o.steps.min(x.high), o.tokens], text, role });
+        marks.push(Mark::Label { at: vec![[o.steps.min(x.high), o.tokens]], text, role });
     }
     marks
 }
@@ -202,7 +206,7 @@ pub(crate) fn residuals(
         marks.push(Mark::Line { points, role: Role::Other, dash: Dash::Solid, layer: 2 });
         if let Some(at) = here {
             marks.push(Mark::Symbol { at, symbol: '●', role: Role::Point });
-            marks.push(Mark::Label { at, text: units::count(*b), role: Role::Text });
+            marks.push(Mark::Label { at: vec![at], text: units::count(*b), role: Role::Text });
         }
     }
     marks.extend(lens.cursor_mark());

@@ -22,7 +22,7 @@ pub(crate) fn figure(run: &RunView, lens: &Lens, smoother: i8) -> Option<Figure>
     let y = lens.part_y(whole_y);
     let mut panels = vec![Panel {
         title: loss_title(run, lens, ratio, &smooth, detail),
-        chart: Chart { x, y, marks: loss_marks(run, points, smooth, lens) },
+        chart: Chart { x, y, marks: loss_marks(run, points, smooth, &x, lens) },
         share: 3,
         rank: 0,
     }];
@@ -189,6 +189,7 @@ fn loss_marks(
     run: &RunView,
     points: &[PlotPoint],
     smooth: Vec<[f64; 2]>,
+    x: &Axis,
     lens: &Lens,
 ) -> Vec<Mark> {
     let p = &run.plots;
@@ -208,7 +209,8 @@ fn loss_marks(
     let target = run.plan.iter().flat_map(|p| &p.policies).find_map(|p| p.target_loss);
     if let Some(y) = target {
         marks.push(Mark::Horizontal { y, role: Role::Planned, dash: Dash::Sparse });
-        let at = [run.tokens.unwrap_or(f64::NAN), y];
+        // In what is to come, else where there is room.
+        let at: Vec<[f64; 2]> = (0..12).map(|i| [x.value(0.95 - 0.08 * f64::from(i)), y]).collect();
         let text = format!("target {}", loss_label(y));
         marks.push(Mark::Label { at, text, role: Role::Planned });
     }

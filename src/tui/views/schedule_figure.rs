@@ -4,7 +4,9 @@
 use super::run_figure::{coming, loss_label, nearest};
 use crate::snapshot::*;
 use crate::tui::app::App;
-use crate::tui::plot::{Axis, Chart, Dash, Figure, Lens, Mark, Panel, Scale, smoothed, smoothing};
+use crate::tui::plot::{
+    Axis, Chart, Dash, Figure, Lens, Mark, Panel, Scale, along, smoothed, smoothing,
+};
 use crate::tui::theme::Role;
 use crate::tui::{rows, words};
 use crate::units;
@@ -67,11 +69,10 @@ fn loss(
     marks.extend(target.map(|y| Mark::Horizontal { y, role: Role::Planned, dash: Dash::Sparse }));
     for p in policies.iter().filter(|p| p.policy != chosen.policy) {
         marks.push(line(p.path.clone(), Role::Other, Dash::Dotted, 2));
-        let inside = p.path.iter().rfind(|q| q[0] <= x.value(0.9)).copied();
-        if let Some(at) = inside {
-            let text = words::policy(p.policy).to_string();
-            marks.push(Mark::Label { at, text, role: Role::Other });
-        }
+        let shown = |q: &&[f64; 2]| q[0] >= x.low && q[0] <= x.value(0.9);
+        let shown: Vec<[f64; 2]> = p.path.iter().filter(shown).copied().collect();
+        let text = words::policy(p.policy).to_string();
+        marks.push(Mark::Label { at: along(&shown, 0.99), text, role: Role::Other });
     }
     marks.push(line(smooth, Role::Curve, Dash::Solid, 3));
     marks.push(line(chosen.path.clone(), Role::Planned, Dash::Solid, 4));
