@@ -1,7 +1,9 @@
 //! The bounded series against every line: what fits and screens take from either.
 
 use super::store::{FULL, MOST, RECENT, WIDTH};
-use super::{Assumptions, Recorder, RunData, Smoothed, WINDOW, loss_now, smooth, thin};
+use super::{
+    Assumptions, Recorder, RunData, Smoothed, TokensSource, WINDOW, loss_now, smooth, thin,
+};
 use crate::metrics::Record;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -75,9 +77,15 @@ impl Training {
         Training { lines, noise, seed, ..Training::default() }
     }
 
-    /// Height of the highest spike, nats.
-    pub(crate) fn tallest_spike(&self) -> f64 {
-        self.spikes.iter().map(|s| s.2).fold(0.0, f64::max)
+    /// What lines at the edge of being a spike, left out or not, move a mean by whose standard error
+    /// is `se`. Such a line lies 6 to 10 standard deviations of a line away (windows of few lines
+    /// know theirs badly); clear spikes move nothing.
+    pub(crate) fn edge(&self, se: f64) -> f64 {
+        let clear = |s: &&(f64, usize, f64)| s.2 > 12.0 * self.noise;
+        let lines: usize = self.spikes.iter().filter(|s| !clear(s)).map(|s| s.1).sum();
+        let inflation = (1.0 + self.memory) / (1.0 - self.memory);
+        let mean_of = inflation * (self.noise / se).powi(2);
+        10.0 * self.noise * lines as f64 / mean_of
     }
 
     /// Whether a long one is a spike or belongs to the curve is decided at its edges.
@@ -215,6 +223,20 @@ fn whatever_wanders_from_line_to_line_the_rows_are_few() {
     }
 }
 
+/// After a small change late in a long run tokens / steps hardly bends from line to line.
+#[test]
+fn a_counter_that_hardly_bends_is_a_count() {
+    let bumps = vec![(0.7609129044927536, 0.5), (0.8254000850206539, 1.5)];
+    let (lines, evaluate_every, batch_logged) = (21_735, 500, false);
+    let t = Training { lines, bumps, evaluate_every, batch_logged, ..Training::default() };
+    let counted = t.records().last().unwrap().tokens.unwrap();
+    for r in [t.bounded(), t.whole()] {
+        assert_eq!(r.tokens_source, TokensSource::Logged, "{:?}", r.notes);
+        assert_eq!(r.tokens(), counted);
+        assert_eq!(r.segments.len(), 3, "{:?}", r.segments);
+    }
+}
+
 pub(crate) fn training() -> impl Strategy<Value = Training> {
     let shape = (12_000usize..40_000, 0.005f64..0.08, 0.0f64..0.8, any::<u64>());
     let events = (
@@ -282,7 +304,8 @@ proptest! {
         let (sb, sw) = (smoothed(&b), smoothed(&w));
         for (tokens, (loss, se)) in sb.tokens.iter().zip(sb.loss.iter().zip(&sb.se)) {
             let i = sw.tokens.partition_point(|x| x < tokens).min(sw.loss.len() - 1);
-            prop_assert!((loss - sw.loss[i]).abs() < 0.3 * se + 1e-3, "{} {} {}", tokens, loss, sw.loss[i]);
+            let near = 0.3 * se + 1e-3 + t.edge(*se);
+            prop_assert!((loss - sw.loss[i]).abs() < near, "{} {} {}", tokens, loss, sw.loss[i]);
             let alike = (0.5..2.0).contains(&(se / sw.se[i]));
             prop_assert!(alike, "{} {} {}", tokens, se, sw.se[i]);
         }

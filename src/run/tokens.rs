@@ -127,30 +127,25 @@ fn growing(raw: Vec<f64>, notes: &mut Vec<String>) -> Vec<f64> {
     out
 }
 
-/// Whether tokens/step is constant on each side of a change of the batch size: a counter that
-/// really counts keeps its past, so that the ratio moves only gradually.
+/// Whether the counter is steps x one size on each side of a row, with another size before than
+/// after, and passes that row at a pace of neither: a counter that really counts keeps its past.
 fn recomputed(steps: &[f64], tokens: &[f64]) -> bool {
-    let ratios: Vec<f64> = steps
+    let rows: Vec<(f64, f64)> = steps
         .iter()
         .zip(tokens)
         .filter(|(s, t)| **s > 0.0 && **t > 0.0)
-        .map(|(s, t)| t / s)
+        .map(|(s, t)| (*s, *t))
         .collect();
-    let mut levels: Vec<(f64, usize)> = Vec::new();
-    let mut loose = 0usize;
-    for r in ratios {
-        match levels.last_mut() {
-            Some((level, n)) if (r / *level - 1.0).abs() < 1e-5 => *n += 1,
-            _ => {
-                if levels.last().is_some_and(|l| l.1 == 1) {
-                    loose += 1;
-                }
-                levels.push((r, 1));
-            }
-        }
-    }
-    let firm: Vec<f64> = levels.iter().filter(|l| l.1 >= 2).map(|l| l.0).collect();
-    loose * 4 <= firm.len() && firm.windows(2).any(|w| (w[1] / w[0] - 1.0).abs() > 0.01)
+    let pace = |a: (f64, f64), b: (f64, f64)| (b.1 - a.1) / (b.0 - a.0);
+    let size = |a: (f64, f64), b: (f64, f64)| {
+        let size = b.1 / b.0;
+        ((pace(a, b) / size - 1.0).abs() < 1e-3).then_some(size)
+    };
+    rows.windows(4).any(|w| {
+        let (Some(a), Some(b)) = (size(w[0], w[1]), size(w[2], w[3])) else { return false };
+        let between = 0.99 * a.min(b)..=1.01 * a.max(b);
+        (b / a - 1.0).abs() > 0.01 && !between.contains(&pace(w[1], w[2]))
+    })
 }
 
 /// Logged counts, gaps bridged by the batch size in force.
