@@ -98,6 +98,20 @@ fn too_large_and_up_only_says_that_lowering_would_help() {
     assert!(tokens(&both, Policy::Planned) <= tokens(&both, Policy::Leave) + 1.0);
 }
 
+/// The optimum grows past the size of today: that a raise is planned does not make it right now.
+#[test]
+fn too_large_now_is_said_of_a_run_that_is_to_be_raised_later() {
+    let run = run_of(&LAW, &MEMORY, &[(1024.0, 8e6)], 0.003);
+    let group = group_of(&LAW, MEMORY);
+    let options = PlanOptions { target_loss: Some(2.06), ..on_disk() };
+    let ask = |up: bool| plan(&run, loss_of(&run), Some(&group), &live(up), &options);
+    let up = ask(true);
+    let raises = |p: &Plan| p.schedule.iter().any(|e| e.batch_size_tokens > 1024);
+    assert!(raises(&up), "{:#?}", up.verdict);
+    assert!(up.verdict.text.contains("lowering would help"), "{}", up.verdict.text);
+    assert!(!ask(false).verdict.text.contains("can only raise"));
+}
+
 #[test]
 fn sizes_far_beyond_the_tested_ones_are_not_planned() {
     let run = run_of(&LAW, &MEMORY, &[(384.0, 2e6)], 0.0);

@@ -165,6 +165,15 @@ pub fn from_decision(
     let soon = (at as f64) <= (c.earliest as f64).max(c.now as f64 * (1.0 + SOON));
     let (kind, word) =
         if to > c.own { (VerdictKind::Raise, "raise") } else { (VerdictKind::Lower, "lower") };
+    // A raise to come, where the size needed grows past it, says nothing of what it costs until then.
+    if let Some(e) = estimate.filter(|e| c.up_only && too_large(e, c.own)) {
+        worth.push_str(&format!(
+            "; at present {} is too large ({} than at the best): lowering would help, and this \
+             trainer can only raise",
+            exact(c.own),
+            more_than_best(e, c.own)
+        ));
+    }
     let more = match d.planned.len() {
         0 | 1 => String::new(),
         n => format!(", with {} more to come", n - 1),
@@ -215,6 +224,19 @@ fn worth(d: &Decision, aim: &Aim) -> String {
     }
 }
 
+/// Within 2 % of the fewest tokens.
+fn near_best(e: &Estimate, own: u64) -> bool {
+    e.within_2_percent.is_some_and(|[lo, hi]| (lo..=hi).contains(&(own as f64)))
+}
+
+fn too_large(e: &Estimate, own: u64) -> bool {
+    e.b_opt.high.is_some_and(|h| own as f64 > h) && !near_best(e, own)
+}
+
+fn more_than_best(e: &Estimate, own: u64) -> String {
+    e.excess(own as f64).map_or("more tokens".into(), more)
+}
+
 fn hold_text(
     d: &Decision,
     c: &Constraints,
@@ -224,15 +246,12 @@ fn hold_text(
     if leave_has_changes {
         return "the accepted schedule stands".into();
     }
-    let own = c.own as f64;
-    let within = |e: &Estimate| e.within_2_percent.is_some_and(|[lo, hi]| (lo..=hi).contains(&own));
-    let above = |e: &&Estimate| e.b_opt.high.is_some_and(|h| own > h) && !within(e);
-    if let Some(e) = estimate.filter(above).filter(|_| c.up_only) {
+    if let Some(e) = estimate.filter(|e| c.up_only && too_large(e, c.own)) {
         return format!(
             "{} is too large ({} than at the best); only lowering would help, and this trainer can \
              only raise",
             exact(c.own),
-            e.excess(own).map_or("more tokens".into(), more)
+            more_than_best(e, c.own)
         );
     }
     if let Some(why) = &d.none_allowed {
@@ -246,7 +265,7 @@ fn hold_text(
         );
     }
     let Some(e) = estimate else { return "no change is worth making".into() };
-    if within(e) {
+    if near_best(e, c.own) {
         format!("{} is within 2 % of the fewest tokens at loss {}", exact(c.own), loss(e.loss))
     } else if d.planned.is_empty() {
         format!("no change that is allowed gets there with fewer tokens than {}", exact(c.own))
