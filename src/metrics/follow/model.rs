@@ -2,7 +2,7 @@
 //! by a property test and by the fuzzer, on real files and on a network file system that lies.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use super::{Disk, Follower};
+use super::{Disk, Follower, ORPHAN_LOOKS};
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -107,8 +107,8 @@ struct Truth {
     held: bool,
     /// Old sizes of the present content were told.
     hidden: bool,
-    /// The newest of the past was renamed, and its follower may still be reading it.
-    renamed: bool,
+    /// Looks for which the newest of the past, which was renamed, is waited for.
+    waited: u8,
     serial: u32,
 }
 
@@ -119,7 +119,7 @@ impl Truth {
         self.past.push_back(Content { text, whole: whole && !hidden, hidden });
         self.held = false;
         self.hidden = false;
-        self.renamed = false;
+        self.waited = 0;
     }
 
     fn line(&mut self) -> String {
@@ -144,6 +144,7 @@ const QUIET_LOOKS: usize = 40;
 impl<W: World> Run<W> {
     /// Returns whether the look found anything.
     fn look(&mut self) -> bool {
+        self.truth.waited = self.truth.waited.saturating_sub(1);
         let mut out = vec![];
         // A failure of the system passes; the next look tries again.
         let Ok(look) = self.follower.look(self.budget, &mut out) else { return true };
@@ -161,7 +162,7 @@ impl<W: World> Run<W> {
             quiet = if self.look() { 0 } else { quiet + 1 };
         }
         self.truth.held = self.world.exists();
-        self.truth.renamed = false;
+        self.truth.waited = 0;
     }
 
     fn write(&mut self, text: &str) {
@@ -198,14 +199,14 @@ impl<W: World> Run<W> {
                 let whole = self.truth.held;
                 self.world.rename();
                 self.truth.over(whole);
-                self.truth.renamed = whole;
+                self.truth.waited = if whole { ORPHAN_LOOKS } else { 0 };
                 if act == Act::Rotate {
                     self.world.append(b"");
                 }
             }
             Act::WriteOld => {
                 // Only where the successor holds nothing yet is its writer waited for.
-                if self.truth.renamed && self.truth.now.is_empty() {
+                if self.truth.waited > 0 && self.truth.now.is_empty() {
                     let line = self.truth.line();
                     if self.world.append_old(line.as_bytes()) {
                         self.truth.past.back_mut().unwrap().text.push_str(&line);

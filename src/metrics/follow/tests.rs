@@ -369,6 +369,17 @@ proptest! {
     }
 }
 
+/// Found by the fuzzer: a renamed file is waited for as long as is said, not for ever.
+#[test]
+fn a_writer_that_comes_back_later_than_it_is_waited_for() {
+    let (drip, settle, rotate, look, write_old) = (7, 22, 11, 19, 13);
+    for looks in [0, 10, 34, 60] {
+        let acts = [vec![drip, settle, rotate], vec![look; looks], vec![write_old]].concat();
+        let program: Vec<u8> = acts.iter().flat_map(|a| [*a, 0]).collect();
+        model::check(Lying::default(), &program, 3);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
