@@ -112,7 +112,8 @@ impl Ask<'_> {
 
     /// Where the decay begins, for a budget.
     pub(super) fn decay_from(&self, budget: f64) -> f64 {
-        self.options.decay_from().unwrap_or((1.0 - DECAY) * budget)
+        let length = self.options.decay_tokens.unwrap_or(DECAY * budget);
+        self.options.decay_from().unwrap_or((budget - length).max(0.0))
     }
 
     fn now(&self, by_law: f64) -> f64 {

@@ -221,6 +221,9 @@ pub struct Plan {
     /// Cumulative tokens at which the planned decay must begin; `None` without a budget, or where
     /// nobody said how long the decay is.
     pub decay_from: Option<f64>,
+    /// Cumulative tokens at which the plan takes a decay to begin that nobody gave budget and length
+    /// of; it moves with the run, and is nothing to count down to.
+    pub decay_taken: Option<f64>,
 }
 
 /// Which memory a plan rests on.

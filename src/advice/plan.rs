@@ -14,7 +14,7 @@ use super::reasons::Evidence;
 use super::schedule::with_lr_rule;
 use super::verdict::{cannot_tell, estimate_text, from_decision, from_estimate, hold, unless};
 use super::{
-    Entry, GuardName, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome,
+    Entry, Goal, GuardName, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome,
     Situation, Verdict,
 };
 use crate::curve::{Estimate, GroupFit, Interval, LawFit, Memory, MemorySource, RunUse};
@@ -90,6 +90,7 @@ pub fn plan(
         first_change_between: None,
         decayed: situation.decayed.clone(),
         decay_from: options.decay_tokens.and_then(|_| options.decay_from()),
+        decay_taken: None,
     };
     let Some(constraints) = constraints else {
         plan.verdict.reasons.push("give --seq-len or --assume-batch".into());
@@ -118,6 +119,7 @@ pub fn plan(
             plan.policies = advice.policies;
             plan.schedule = advice.schedule;
             plan.first_change_between = advice.first_between;
+            plan.decay_taken = advice.decay_from.filter(|_| plan.decay_from.is_none());
             plan.guards = check(&plan.schedule, run, loss_now, group, situation, options);
             if let Some(g) = plan.guards.iter().find(|g| g.blocks && JUDGES.contains(&g.name)) {
                 plan.verdict = unless(plan.verdict, &g.text);
@@ -143,6 +145,8 @@ struct Advice {
     policies: Vec<PolicyOutcome>,
     schedule: Vec<Entry>,
     first_between: Option<[f64; 2]>,
+    /// Under the goal after a decay: where it is taken to begin.
+    decay_from: Option<f64>,
 }
 
 impl Ask<'_> {
@@ -223,7 +227,9 @@ impl Ask<'_> {
             Some(changes) => self.whole(behind, changes),
             None => leave.to_vec(),
         };
-        Ok(Advice { verdict, policies, schedule, first_between: decision.first_between })
+        let decay_from = (aim.goal == Goal::Decayed).then_some(aim.decay_from);
+        let first_between = decision.first_between;
+        Ok(Advice { verdict, policies, schedule, first_between, decay_from })
     }
 
     /// What is behind and the changes, under the learning-rate rule.

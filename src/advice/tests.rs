@@ -261,6 +261,19 @@ fn a_decay_of_unknown_length_has_no_beginning_to_count_down_to() {
     let options = PlanOptions { goal, budget_tokens: Some(16e6), ..on_disk() };
     let plan = plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), &live(true), &options);
     assert_eq!(plan.decay_from, None);
+    // What the plan rests on all the same.
+    assert_eq!(plan.decay_taken, Some(0.8 * 16e6));
+}
+
+#[test]
+fn a_decay_of_known_length_ends_the_budget_that_is_taken() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    let options = PlanOptions { decay_tokens: Some(1e6), ..on_disk() };
+    let plan = plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), &live(true), &options);
+    assert_eq!((plan.goal, plan.decay_from), (Goal::Decayed, None));
+    // Twice the tokens so far, less the decay.
+    let taken = plan.decay_taken.unwrap();
+    assert!((taken - 7e6).abs() < 1e4, "{taken}");
 }
 
 #[test]

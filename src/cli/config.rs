@@ -206,7 +206,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config> {
         let line = e.span().map(|s| text[..s.start.min(text.len())].matches('\n').count() + 1);
         let words = e.message().to_string();
         let (found, expected) = match words.split_once(", expected ") {
-            Some((found, expected)) => (found.to_string(), expected.to_string()),
+            Some((found, expected)) => (found.to_string(), in_words(expected)),
             None => (words, "a key that `boptop config --print-default` lists".into()),
         };
         Error::Input {
@@ -218,6 +218,16 @@ pub fn parse(text: &str, path: &Path) -> Result<Config> {
                 .into(),
         }
     })
+}
+
+/// What a value should be, as people say it who do not read the source.
+fn in_words(expected: &str) -> String {
+    match expected {
+        "a sequence" => "a list such as [\"a\", \"b\"]".into(),
+        "a boolean" => "true or false".into(),
+        "a map" => "keys with values below a [section]".into(),
+        other => other.into(),
+    }
 }
 
 // ---------------------------------------------------------------- under the flags

@@ -45,6 +45,7 @@ pub(crate) fn main_plan() -> Plan {
         first_change_between: None,
         decayed: Vec::new(),
         decay_from: Some(80e6),
+        decay_taken: None,
         schedule: planned.clone(),
         guards: vec![
             GuardAnswer {

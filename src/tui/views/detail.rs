@@ -114,11 +114,18 @@ pub(crate) fn ahead(run: &RunView) -> String {
         parts.push(format!("target {} {when} ({})", units::loss(target), words::policy(p.policy)));
     }
     let decay = run.plots.phases.iter().rfind(|p| p.0 == Phase::Decay);
+    let taken = run.plan.as_ref().and_then(|p| p.decay_taken);
     match (decay, run.plan.as_ref().and_then(|p| p.decay_from)) {
         (Some((_, from, _)), _) => parts.push(format!("decays since {}", units::count(*from))),
         (None, Some(from)) if from > now => parts.push(format!("decay from {}", at(from))),
         (None, Some(from)) => parts.push(format!("decay due since {}", units::count(from))),
-        (None, None) => {}
+        // It moves on with the run as long as nobody says where it ends.
+        (None, None) => parts.extend(taken.map(|from| {
+            format!(
+                "a decay from {} is taken (--budget-tokens, --decay-tokens)",
+                units::count(from)
+            )
+        })),
     }
     parts.join(" · ")
 }
@@ -145,4 +152,25 @@ fn source_line(run: &RunView) -> String {
         words::batch_source(run.batch_source),
         words::tokens_source(run.tokens_source)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fixture;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_decay_that_nobody_gave_is_named_and_not_counted_down_to() {
+        let mut run = (*fixture::sweep().runs[0]).clone();
+        let mut plan = (**run.plan.as_ref().unwrap()).clone();
+        assert!(ahead(&run).contains("decay from 80M, in "));
+        (plan.decay_from, plan.decay_taken) = (None, Some(64e6));
+        run.plan = Some(Arc::new(plan));
+        let words = ahead(&run);
+        assert!(
+            words.ends_with("a decay from 64M is taken (--budget-tokens, --decay-tokens)"),
+            "{words}"
+        );
+    }
 }
