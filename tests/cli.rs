@@ -261,6 +261,25 @@ fn a_run_that_has_only_begun_keeps_no_sweep_from_its_fit() {
 }
 
 #[test]
+fn inspect_tells_the_last_known_value_of_each_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ended.jsonl");
+    let rows = [
+        r#"{"step":0,"lr":0.0}"#,
+        r#"{"step":10,"loss":2.5,"lr":0.001}"#,
+        r#"{"step":20,"loss":2.25,"lr":0.0005}"#,
+        r#"{"step":22,"train_runtime":31.5,"lr":0.0004}"#,
+        "",
+    ];
+    fs::write(&path, rows.join("\n")).unwrap();
+    let file =
+        &boptop(["inspect".as_ref(), path.as_os_str(), "--json".as_ref()]).json(0)["files"][0];
+    let of = |end: &str, field: &str| file[end][field].as_f64().unwrap();
+    assert_eq!((of("first", "step"), of("first", "loss"), of("first", "lr")), (0.0, 2.5, 0.0));
+    assert_eq!((of("last", "step"), of("last", "loss"), of("last", "lr")), (22.0, 2.25, 0.0004));
+}
+
+#[test]
 fn every_file_of_a_run_is_inspected_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("r.jsonl"), run_text(64)).unwrap();

@@ -57,6 +57,8 @@ pub fn run_of(law: &Law, memory: &Memory, parts: &[(f64, f64)], noise: f64) -> R
             why: "constant".into(),
         },
         restarts: Vec::new(),
+        first: Default::default(),
+        last: Default::default(),
         batch_source: BatchSource::LoggedTokens,
         tokens_source: TokensSource::Logged,
         notes: Vec::new(),

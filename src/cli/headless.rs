@@ -8,7 +8,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::metrics::{Input, Source, SourceState};
 use crate::monitor::{Monitor, Settings};
 use crate::report::{json, text};
-use crate::run::{Columns, Recorder, RunData};
+use crate::run::{Columns, Known, Recorder, RunData};
 use crate::snapshot::{self, FieldValues, Inspection};
 use crate::{adapters, advice, clock, curve};
 use std::path::Path;
@@ -93,8 +93,8 @@ fn inspections(run: &RunData, sources: &[Source], settings: &Settings) -> Vec<In
             tokens_source: own.tokens_source,
             batch_source: own.batch_source,
             schedule: own.phases.schedule,
-            first: values(own, |c| c.iter().copied().find(|x| x.is_finite())),
-            last: values(own, |c| c.iter().rev().copied().find(|x| x.is_finite())),
+            first: values(&own.first, own, |c| c.iter().copied().find(|x| x.is_finite())),
+            last: values(&own.last, own, |c| c.iter().rev().copied().find(|x| x.is_finite())),
         }
     };
     sources.iter().map(one).collect()
@@ -115,16 +115,15 @@ fn alone(source: &Source, settings: &Settings) -> RunData {
     recorder.data()
 }
 
-fn values(run: &RunData, pick: impl Fn(&[f64]) -> Option<f64>) -> FieldValues {
-    let main: &Columns = if run.train.is_empty() { &run.validation } else { &run.train };
+fn values(known: &Known, run: &RunData, pick: impl Fn(&[f64]) -> Option<f64>) -> FieldValues {
     FieldValues {
-        step: pick(&main.step),
-        tokens: pick(&main.tokens),
+        step: known.step,
+        tokens: known.tokens,
         loss: pick(&run.train.loss),
         val_loss: pick(&run.validation.loss),
-        lr: pick(&main.lr),
-        batch_size_tokens: pick(&main.batch_size),
-        time: pick(&main.time),
+        lr: known.lr,
+        batch_size_tokens: known.batch_size,
+        time: known.time,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Lines of any known shape to records: JSON objects, Python dictionaries, JSON behind a text
-//! prefix, MLPerf events, console tables, settings of a preamble; everything else is counted.
+//! prefix, rows below a header, MLPerf events, console tables, settings of a preamble; everything
+//! else is counted.
 
 use super::console;
+use super::csv::Header;
 use super::defects::Defects;
 use super::emit::Emitter;
 use super::fields::Role;
@@ -39,6 +41,8 @@ pub struct Decoder {
     /// Text lines of a console log that carry no metrics.
     pub text_lines: u64,
     pub(super) found: Found,
+    /// The columns of a table below its header.
+    pub(super) columns: Option<Header>,
     pub(super) mllog: Mllog,
     pub(super) family: Family,
     /// Name of the trainer and what is to be said of its numbers, by its console lines.
@@ -65,6 +69,7 @@ impl Decoder {
             run_name: None,
             text_lines: 0,
             found: Found::default(),
+            columns: None,
             mllog: Mllog::default(),
             family: Family::default(),
             dialect: None,
@@ -130,6 +135,9 @@ impl Decoder {
             return;
         }
         let plain = console::plain(text);
+        if self.family != Family::Console && self.table_line(n, &plain, out) {
+            return;
+        }
         // Progress bars overwrite themselves; the metrics stand in one of the pieces.
         let mut used = false;
         for piece in plain.split('\r').filter(|p| !p.trim().is_empty()) {
@@ -299,6 +307,7 @@ impl Decoder {
         }
         let name = match self.family {
             Family::Undecided => "unknown",
+            _ if self.columns.is_some() => "csv",
             _ if self.python => "python-dict",
             _ if self.prefixed => "prefixed-json",
             _ => "jsonl",

@@ -1,6 +1,7 @@
 //! Lines that begin with no brace: MLPerf events, JSON behind a text prefix, console tables,
 //! settings of a preamble.
 
+use super::csv::Header;
 use super::decode::{Decoder, Family, whole};
 use super::fields::Role;
 use super::mllog::MARK;
@@ -59,6 +60,28 @@ impl Decoder {
         self.take(n, false, out);
         // A setting alone does not make a console log.
         self.text_lines += 1;
+        true
+    }
+
+    /// The header of a table or one of its rows; a header may come again, with other columns.
+    pub(super) fn table_line(&mut self, n: u64, line: &str, out: &mut Vec<Input>) -> bool {
+        let fresh = self.family == Family::Undecided || self.columns.is_some();
+        if fresh && let Some(header) = Header::of(line, |n| self.keys.role(n)) {
+            self.columns = Some(header);
+            return true;
+        }
+        let Decoder { keys, found, columns, .. } = self;
+        let Some((header, row)) = columns.as_ref().and_then(|h| Some((h, h.row(line)?))) else {
+            return false;
+        };
+        found.clear();
+        for (name, cell) in header.names.iter().zip(row) {
+            if let Some(key) = keys.named(name) {
+                found.text(key, keys.infos()[key as usize].role, cell);
+            }
+        }
+        self.decide(Family::Json);
+        self.take(n, true, out);
         true
     }
 

@@ -251,6 +251,11 @@ impl Keys {
         (self.infos.len() - 1) as KeyId
     }
 
+    /// What a key of this name would be good for.
+    pub fn role(&self, name: &str) -> Option<Role> {
+        self.stated_role(name).or_else(|| classify(name).map(|c| c.role))
+    }
+
     fn stated_role(&self, path: &str) -> Option<Role> {
         self.stated.iter().find(|(_, key)| same_key(key, path)).map(|(role, _)| *role)
     }

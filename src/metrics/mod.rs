@@ -7,6 +7,7 @@
 mod again;
 mod beside;
 mod console;
+mod csv;
 mod decode;
 mod decode_text;
 mod defects;

@@ -36,6 +36,23 @@ impl Found {
         self.pivot_value = None;
     }
 
+    /// The text of a key that plays a role.
+    pub(super) fn text(&mut self, key: KeyId, role: Role, t: &str) {
+        let value = match role {
+            Role::RunName => {
+                self.run_name = Some(t.to_string());
+                None
+            }
+            Role::Split => {
+                self.held_out |= names_held_out(t);
+                None
+            }
+            Role::Time => values::time(t),
+            _ => values::number(t),
+        };
+        self.hits.extend(value.map(|value| Hit { key, value }));
+    }
+
     /// The object is over: a value whose name stood beside it counts under that name.
     pub(super) fn settle(&mut self, keys: &mut Keys) {
         if let (Some(name), Some(value)) = (self.pivot_name.take(), self.pivot_value.take())
@@ -143,21 +160,7 @@ impl Value<'_> {
     pub fn text(self, t: &str) {
         match self.keys.usage(self.node, self.child) {
             Use::Want(key) => {
-                let value = match self.keys.infos()[key as usize].role {
-                    Role::RunName => {
-                        self.found.run_name = Some(t.to_string());
-                        None
-                    }
-                    Role::Split => {
-                        self.found.held_out |= names_held_out(t);
-                        None
-                    }
-                    Role::Time => values::time(t),
-                    _ => values::number(t),
-                };
-                if let Some(value) = value {
-                    self.found.hits.push(Hit { key, value });
-                }
+                self.found.text(key, self.keys.infos()[key as usize].role, t);
                 self.keys.wanted_seen(key);
             }
             Use::PivotName => self.found.pivot_name = Some(t.to_string()),

@@ -204,6 +204,17 @@ pub struct Assumptions {
     pub batch_size: Option<f64>,
 }
 
+/// A known value of each field that a row has beside its loss.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Known {
+    pub step: Option<f64>,
+    pub tokens: Option<f64>,
+    pub lr: Option<f64>,
+    pub batch_size: Option<f64>,
+    /// Unix seconds.
+    pub time: Option<f64>,
+}
+
 /// One run, resolved. All the estimate and the advice know of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunData {
@@ -215,6 +226,9 @@ pub struct RunData {
     pub segments: Vec<Segment>,
     pub phases: Phases,
     pub restarts: Vec<Restart>,
+    /// First and last known values over all rows, those without a loss too.
+    pub first: Known,
+    pub last: Known,
     pub batch_source: BatchSource,
     pub tokens_source: TokensSource,
     /// What a person should know: assumed values, a counter that jumped, NaN losses.

@@ -102,6 +102,8 @@ impl Recorder {
             segments,
             phases,
             restarts: merged.restarts,
+            first: timeline.known(|i| i),
+            last: timeline.known(|i| timeline.rows.len() - 1 - i),
             batch_source: resolved.batch_source,
             tokens_source: resolved.tokens_source,
             notes,

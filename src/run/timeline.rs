@@ -1,8 +1,8 @@
 //! The rows of a run beside what was resolved for them.
 
-use super::Columns;
 use super::row::Row;
 use super::segments::Cut;
+use super::{Columns, Known};
 
 /// All rows of a run with their resolved steps, tokens and batch sizes.
 pub(super) struct Timeline<'a> {
@@ -56,6 +56,20 @@ impl Timeline<'_> {
             (c.count, c.low, c.high) = Default::default();
         }
         c
+    }
+
+    /// The value of each field that is known first, the rows being looked at in the order `at`.
+    pub fn known(&self, at: impl Fn(usize) -> usize) -> Known {
+        let find = |value: &dyn Fn(usize) -> f64| {
+            (0..self.rows.len()).map(|i| value(at(i))).find(|x| x.is_finite())
+        };
+        Known {
+            step: find(&|i| self.steps[i]),
+            tokens: find(&|i| self.tokens[i]),
+            lr: find(&|i| self.rows[i].lr),
+            batch_size: find(&|i| self.batch[i]),
+            time: find(&|i| self.rows[i].time),
+        }
     }
 
     /// Reads a column `lag` (in the unit of the rows' steps) before the end of row `i`.
