@@ -1,7 +1,7 @@
 //! Following boptop in a closed loop, beside leaving the run and beside the best there is.
 //!
 //! `cargo bench --bench closed_loop`; `BOPTOP_BENCH_PROBLEMS=10` sets the problems of each row
-//! (100), `BOPTOP_BENCH_ROWS=WORD` leaves the rows without that word out, `BOPTOP_BENCH_SHOW=1`
+//! (100), `BOPTOP_BENCH_FIRST=1000` takes others than usually, `BOPTOP_BENCH_ROWS=WORD` leaves the rows without that word out, `BOPTOP_BENCH_SHOW=1`
 //! prints every verdict (one thread, else two), `BOPTOP_BENCH_FORECASTS=1` asks each problem
 //! for the forecasts of its first look alone. Under `cargo test` each row has one problem, checked for
 //! soundness and for no bar.
@@ -156,23 +156,27 @@ fn rows() -> Vec<Row> {
 
 fn main() {
     let measuring = std::env::args().any(|a| a == "--bench");
-    let asked = std::env::var("BOPTOP_BENCH_PROBLEMS").ok().and_then(|n| n.parse().ok());
-    let problems = asked.unwrap_or(if measuring { 100 } else { 1 });
+    let number = |key: &str| std::env::var(key).ok().and_then(|n| n.parse::<u64>().ok());
+    let asked = number("BOPTOP_BENCH_PROBLEMS").unwrap_or(if measuring { 100 } else { 1 });
+    let first = number("BOPTOP_BENCH_FIRST").unwrap_or(0);
+    let problems = first..first + asked;
     let only = std::env::var("BOPTOP_BENCH_ROWS").unwrap_or_default();
     let shown = std::env::var_os("BOPTOP_BENCH_SHOW").is_some();
     let threads = if shown { 1 } else { 2 };
     let rows: Vec<Row> = rows().into_iter().filter(|r| r.name.contains(&only)).collect();
-    println!("{problems} problems a row; ratios of cumulative tokens, below 1 is better\n");
+    println!(
+        "{asked} problems a row, from number {first} on; ratios of cumulative tokens, below 1 is better\n"
+    );
     let quick = std::env::var_os("BOPTOP_BENCH_FORECASTS").is_some();
     let (mut met, mut missed) = (0, 0);
     let mut held = Vec::new();
     if quick {
         let asked = rows.iter().filter(|r| r.goal != Goal::Decayed);
-        held.extend(asked.map(|r| (r.clone(), r.forecasts(problems, threads))));
+        held.extend(asked.map(|r| (r.clone(), r.forecasts(problems.clone(), threads))));
     } else {
         row::header();
         for row in &rows {
-            let (a, b, forecasts) = row.run(problems, threads);
+            let (a, b, forecasts) = row.run(problems.clone(), threads);
             met += a;
             missed += b;
             held.push((row.clone(), forecasts));

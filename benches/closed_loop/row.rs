@@ -4,7 +4,8 @@ use super::follow::{Asked, Followed, Forecast, best_decayed, follow, forecast, l
 use super::problem::{Class, Draw, NEVER, Problem, Source};
 use super::world;
 use boptop::advice::{Goal, Policy};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A figure of a row that a bar is set for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,21 +128,21 @@ impl Held {
 
 impl Row {
     /// Each problem has its own seed, so that no thread and no other problem matters.
-    fn results(&self, problems: usize, threads: usize) -> Vec<Result> {
+    fn results(&self, problems: Range<u64>, threads: usize) -> Vec<Result> {
         let draw = if self.mean { Draw::mean() } else { Draw::law() };
-        let next = AtomicUsize::new(0);
+        let next = AtomicU64::new(problems.start);
         let work = || {
             let mut done = Vec::new();
             loop {
                 let i = next.fetch_add(1, Ordering::Relaxed);
-                if i >= problems {
+                if i >= problems.end {
                     return done;
                 }
-                let problem = draw.seeded(i as u64).problem(self.class, self.source, self.tau);
+                let problem = draw.seeded(i).problem(self.class, self.source, self.tau);
                 done.push((i, self.one(&problem)));
             }
         };
-        let mut all: Vec<(usize, Result)> = std::thread::scope(|scope| {
+        let mut all: Vec<(u64, Result)> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             threads.into_iter().flat_map(|t| t.join().expect("a problem panicked")).collect()
         });
@@ -150,7 +151,7 @@ impl Row {
     }
 
     /// Forecasts of the first look alone, which is quick.
-    pub fn forecasts(&self, problems: usize, threads: usize) -> Held {
+    pub fn forecasts(&self, problems: Range<u64>, threads: usize) -> Held {
         let asked = Row { first_look: true, ..self.clone() };
         let results = asked.results(problems, threads);
         println!("{:<46} {}", self.name, spread(&results));
@@ -158,7 +159,7 @@ impl Row {
     }
 
     /// Prints the row and its bars; how many were met and missed, and how the forecasts fared.
-    pub fn run(&self, problems: usize, threads: usize) -> (usize, usize, Held) {
+    pub fn run(&self, problems: Range<u64>, threads: usize) -> (usize, usize, Held) {
         let started = std::time::Instant::now();
         let results = self.results(problems, threads);
         self.print(&results);
