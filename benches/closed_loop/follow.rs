@@ -174,6 +174,7 @@ impl Live<'_> {
                 last_change_tokens: changed_at,
                 estimate_age_tokens: Some(now - at),
                 committed: self.plan.as_ref().map(|p| p.schedule.clone()),
+                said: self.plan.as_ref().map(|p| p.verdict.kind),
                 can_write: true,
                 decayed: Vec::new(),
             },

@@ -7,10 +7,13 @@ use super::own_past::{OwnPast, STRANGE, VETO, catch_up_steps, strangeness};
 use super::plan::memory_of;
 use super::reasons::rival_text;
 use super::verdict::interval_text;
-use super::{PlanOptions, Situation};
+use super::{PlanOptions, Situation, VerdictKind};
 use crate::curve::{GroupFit, LawFit, LevelFit, Memory, ModelKind};
 use crate::run::RunData;
 use crate::units::{count, exact, loss, percent};
+
+/// Share of the bound below which a miss no longer speaks against advice, once it did.
+const CLEARLY: f64 = 0.9;
 
 pub(super) fn lead_time(c: &Case<'_>) -> Answer {
     let k = c.constraints;
@@ -165,21 +168,29 @@ pub(super) fn law_misses_past(c: &Case<'_>) -> Answer {
         Err(why) => Answer::CannotTell(format!("the law cannot be held against this run: {why}")),
         Ok(own) => {
             let miss = own.least_miss(&fit.law, &memory);
-            veto(c.run, fit, miss).map_or(Answer::Pass, Answer::Block)
+            veto(c.run, fit, miss, c.situation.said).map_or(Answer::Pass, Answer::Block)
         }
     }
 }
 
 /// Why a law that does not explain the run that it is to steer gives no advice; `None` where it
-/// explains it. `miss` is its [`OwnPast::least_miss`].
-pub(super) fn veto(run: &RunData, fit: &LawFit, miss: f64) -> Option<String> {
-    let strange = strangeness(run, fit).filter(|z| *z > STRANGE);
-    let how = match (miss > VETO, strange) {
+/// explains it. `miss` is its [`OwnPast::least_miss`]. Advice that was withheld is given again only
+/// where the miss is clearly less, so that a miss at the bound does not make it come and go.
+pub(super) fn veto(
+    run: &RunData,
+    fit: &LawFit,
+    miss: f64,
+    said: Option<VerdictKind>,
+) -> Option<String> {
+    let share = if said == Some(VerdictKind::CannotTell) { CLEARLY } else { 1.0 };
+    let (most, strangest) = (share * VETO, share * STRANGE);
+    let strange = strangeness(run, fit).filter(|z| *z > strangest);
+    let how = match (miss > most, strange) {
         (true, _) => {
-            format!("by {} of L - L_inf ({} is the most for advice)", percent(miss), percent(VETO))
+            format!("by {} of L - L_inf ({} is the most for advice)", percent(miss), percent(most))
         }
         (false, Some(z)) => format!(
-            "by {z:.1} times its own error ({STRANGE} is the most for advice; {} of L - L_inf)",
+            "by {z:.1} times its own error ({strangest:.1} is the most for advice; {} of L - L_inf)",
             percent(miss)
         ),
         (false, None) => return None,

@@ -8,7 +8,7 @@ use super::outcome::{Futures, stairs_of};
 use super::own_past::{BumpYield, CONFIRMED};
 use super::planner::{Found, Objective, Search, stairs};
 use super::policy::{best_single, by_interval, tracking};
-use super::schedule::first_change;
+use super::schedule::{batch_at, first_change};
 use super::{Entry, Goal};
 use crate::curve::MemorySource;
 use crate::units::{count, exact, percent};
@@ -170,6 +170,22 @@ impl Choice<'_> {
         [shown, accepted, missed].into_iter().flatten().min()
     }
 
+    /// What was shown before and is still to come. Where nobody approved it in time it keeps its sizes
+    /// and is put off as a whole: time alone is no reason for another plan.
+    fn shown(&self) -> Vec<(u64, u64)> {
+        let c = self.constraints;
+        let Some(shown) = self.committed else { return Vec::new() };
+        let runs = |e: &Entry| e.from_tokens <= c.now && e.batch_size_tokens == c.own;
+        let ordered = batch_at(self.in_force, c.now as f64).is_some_and(|b| b != c.own);
+        let rest = match shown.iter().rposition(runs) {
+            // What is ordered is no longer to be decided, though it does not show yet.
+            Some(i) if !ordered => &shown[i + 1..],
+            _ => return to_come(shown, c.now),
+        };
+        let late = rest.first().map_or(0, |e| c.earliest.saturating_sub(e.from_tokens));
+        rest.iter().map(|e| (e.from_tokens + late, e.batch_size_tokens)).collect()
+    }
+
     /// The committed staircase while it is about as good as the best one found, else that one; the
     /// empty one where leaving the run is better than any.
     fn planned(
@@ -188,12 +204,7 @@ impl Choice<'_> {
         if single.score < best.score && allowed(single) {
             best = single.clone();
         }
-        for schedule in [self.committed, Some(self.in_force)].into_iter().flatten() {
-            let changes: Vec<(u64, u64)> = schedule
-                .iter()
-                .filter(|e| e.from_tokens > c.now)
-                .map(|e| (e.from_tokens, e.batch_size_tokens))
-                .collect();
+        for changes in [self.shown(), to_come(self.in_force, c.now)] {
             let found = Found { score: search.score(&changes), changes };
             if allowed(&found)
                 && c.allows(&found.changes)
@@ -331,6 +342,11 @@ impl Choice<'_> {
         ));
         kept
     }
+}
+
+fn to_come(schedule: &[Entry], now: u64) -> Vec<(u64, u64)> {
+    let later = schedule.iter().filter(|e| e.from_tokens > now);
+    later.map(|e| (e.from_tokens, e.batch_size_tokens)).collect()
 }
 
 /// Changes as entries.

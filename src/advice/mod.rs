@@ -336,6 +336,8 @@ pub struct Situation {
     pub estimate_age_tokens: Option<f64>,
     /// The schedule that was recommended before: its next change is never postponed.
     pub committed: Option<Vec<Entry>>,
+    /// The verdict before this one: what changes it has to be a little clearer than what keeps it.
+    pub said: Option<VerdictKind>,
     /// boptop could write the control file.
     pub can_write: bool,
     /// Runs fitted with this one whose decay has ended.

@@ -218,6 +218,7 @@ impl Ask<'_> {
             self.constraints,
             estimate.as_ref().ok(),
             leave.len() > behind.len(),
+            self.situation.said,
             reasons,
         );
         if !assumed.is_empty() {
@@ -360,7 +361,7 @@ impl Ask<'_> {
         let own = OwnPast::of(self.run, fit.on, fit.burn_in_steps, &fit.law, memory)
             .map_err(|why| cannot_tell(why, words.clone()))?;
         let miss = own.least_miss(&fit.law, memory);
-        if let Some(why) = veto(self.run, fit, miss) {
+        if let Some(why) = veto(self.run, fit, miss, self.situation.said) {
             return Err(cannot_tell(why, Vec::new()));
         }
         Ok(own)

@@ -203,6 +203,54 @@ fn a_change_that_a_guard_speaks_against_is_not_advised() {
     assert_ne!(waits.verdict.kind, VerdictKind::Raise, "{:?}", waits.verdict);
 }
 
+/// A miss at the bound of the veto, which moves by little from look to look.
+#[test]
+fn a_miss_at_the_bound_does_not_make_advice_come_and_go() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.0);
+    let group = |c: f64| group_of(&Law { c: c * LAW.c, ..LAW }, MEMORY);
+    let ask = |c: f64, said: Option<VerdictKind>| {
+        let situation = Situation { said, ..live(true) };
+        plan(&run, loss_of(&run), Some(&group(c)), &situation, &on_disk()).verdict.kind
+    };
+    // The least that is vetoed.
+    let (mut fine, mut vetoed) = (1.0, 2.0);
+    for _ in 0..40 {
+        let c = 0.5 * (fine + vetoed);
+        if ask(c, None) == VerdictKind::CannotTell { vetoed = c } else { fine = c }
+    }
+    let given = ask(fine, Some(VerdictKind::Raise));
+    assert_ne!(given, VerdictKind::CannotTell);
+    let withheld = Some(VerdictKind::CannotTell);
+    assert_eq!(ask(fine, withheld), VerdictKind::CannotTell, "a trifle less is no reason to speak");
+    assert_ne!(ask(1.0 + 0.85 * (fine - 1.0), withheld), VerdictKind::CannotTell);
+    assert_eq!(ask(vetoed, Some(given)), VerdictKind::CannotTell, "nothing beyond the bound");
+}
+
+/// A plan that nobody approves is told alike while the run goes on and the fit moves a little: its
+/// sizes stay, and a change for now stays one.
+#[test]
+fn a_plan_that_waits_for_a_person_keeps_its_words() {
+    let options = PlanOptions { lead_seconds: 20.0, ..PlanOptions::default() };
+    let mut before: Option<Plan> = None;
+    let mut kinds = Vec::new();
+    for i in 0..60 {
+        let law = Law { c: LAW.c * (1.0 + 0.004 * f64::from(i % 3)), ..LAW };
+        let run = run_of(&LAW, &MEMORY, &[(4096.0, 8e6 * 1.02f64.powi(i))], 0.003);
+        let situation = Situation {
+            committed: before.as_ref().map(|p| p.schedule.clone()),
+            said: before.as_ref().map(|p| p.verdict.kind),
+            tokens_per_second: Some(5e5),
+            ..live(false)
+        };
+        let now = plan(&run, loss_of(&run), Some(&group_of(&law, MEMORY)), &situation, &options);
+        if kinds.last() != Some(&now.verdict.kind) {
+            kinds.push(now.verdict.kind);
+        }
+        before = Some(now);
+    }
+    assert!(kinds.contains(&VerdictKind::Lower) && kinds.len() <= 2, "{kinds:?}");
+}
+
 #[test]
 fn a_law_that_misses_by_many_times_its_own_error_gives_no_advice() {
     let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);

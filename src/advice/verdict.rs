@@ -9,6 +9,8 @@ use crate::units::{count, exact, loss, percent};
 
 /// A change closer than this share of the tokens so far is one for now.
 const SOON: f64 = 0.05;
+/// One that was for now stays so up to this multiple of the distance.
+const STILL: f64 = 2.0;
 
 pub fn cannot_tell(because: impl Into<String>, reasons: Vec<String>) -> Verdict {
     Verdict {
@@ -148,6 +150,7 @@ pub fn from_decision(
     c: &Constraints,
     estimate: Option<&Estimate>,
     leave_has_changes: bool,
+    said: Option<VerdictKind>,
     reasons: Vec<String>,
 ) -> Verdict {
     let Some(changes) = &d.recommended else {
@@ -162,7 +165,10 @@ pub fn from_decision(
     if d.assumed {
         worth.push_str("; the memory is assumed, and this change measures it");
     }
-    let soon = (at as f64) <= (c.earliest as f64).max(c.now as f64 * (1.0 + SOON));
+    let now = c.now as f64;
+    let near = (c.earliest as f64).max(now * (1.0 + SOON)) - now;
+    let was = matches!(said, Some(VerdictKind::Raise | VerdictKind::Lower));
+    let soon = at as f64 - now <= if was { STILL * near } else { near };
     let (kind, word) =
         if to > c.own { (VerdictKind::Raise, "raise") } else { (VerdictKind::Lower, "lower") };
     // A raise to come, where the size needed grows past it, says nothing of what it costs until then.
