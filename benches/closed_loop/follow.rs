@@ -46,6 +46,8 @@ pub struct Followed {
     pub says_lower: bool,
     pub says_reached: bool,
     pub measured: bool,
+    /// The sweep that a law was to be saved from held none.
+    pub no_law: bool,
     /// (tokens, loss) on the way.
     pub way: Vec<(f64, f64)>,
     /// The first plan that had policies.
@@ -83,6 +85,9 @@ pub fn follow(problem: &Problem, asked: Asked) -> Followed {
     if matches!(asked.source, Source::WrongNoise | Source::OtherRate) {
         let sweep = boptop::curve::fit(&problem.siblings, &live.request.fit);
         live.request.law = sweep.groups.iter().find_map(|g| SavedLaw::from_group(g, ""));
+        if live.request.law.is_none() {
+            return Followed { no_law: true, ..Followed::default() };
+        }
     }
     live.go()
 }

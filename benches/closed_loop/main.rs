@@ -1,10 +1,11 @@
 //! Following boptop in a closed loop, beside leaving the run and beside the best there is.
 //!
 //! `cargo bench --bench closed_loop`; `BOPTOP_BENCH_PROBLEMS=10` sets the problems of each row
-//! (100), `BOPTOP_BENCH_FIRST=1000` takes others than usually, `BOPTOP_BENCH_ROWS=WORD` leaves the rows without that word out, `BOPTOP_BENCH_SHOW=1`
-//! prints every verdict (one thread, else two), `BOPTOP_BENCH_FORECASTS=1` asks each problem
-//! for the forecasts of its first look alone. Under `cargo test` each row has one problem, checked for
-//! soundness and for no bar.
+//! (100), `BOPTOP_BENCH_FIRST=1000` takes others than usually, `BOPTOP_BENCH_ROWS=WORD` leaves the
+//! rows without that word out, `BOPTOP_BENCH_SHOW=1` prints every verdict and what came of each
+//! problem (one thread, else two), `BOPTOP_BENCH_FORECASTS=1` asks each problem for the forecasts of
+//! its first look alone. Under `cargo test` each row has one problem, checked for soundness and for
+//! no bar.
 //!
 //! Two simulators: the exact mean dynamics of the demo's problem, and the law with memory, tau drawn
 //! from a share of the steps of the best single batch, p from 0.3 to 1. Beside the run that is

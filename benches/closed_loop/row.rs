@@ -139,7 +139,14 @@ impl Row {
                     return done;
                 }
                 let problem = draw.seeded(i).problem(self.class, self.source, self.tau);
-                done.push((i, self.one(&problem)));
+                let result = self.one(&problem);
+                if std::env::var_os("BOPTOP_BENCH_SHOW").is_some() {
+                    let Result { leave, here, stairs, .. } = result;
+                    println!(
+                        "problem {i}: / leaving it {leave:.3}, one size {here:.3}, staircase {stairs:.3}"
+                    );
+                }
+                done.push((i, result));
             }
         };
         let mut all: Vec<(u64, Result)> = std::thread::scope(|scope| {
@@ -161,8 +168,17 @@ impl Row {
     /// Prints the row and its bars; how many were met and missed, and how the forecasts fared.
     pub fn run(&self, problems: Range<u64>, threads: usize) -> (usize, usize, Held) {
         let started = std::time::Instant::now();
-        let results = self.results(problems, threads);
+        let mut results = self.results(problems, threads);
+        let asked = results.len();
+        // Without a law to be saved there is no wrong one to be noticed.
+        results.retain(|r| !r.followed.no_law);
         self.print(&results);
+        if results.len() < asked {
+            println!(
+                "    {} of {asked} sweeps held no law to save: left out",
+                asked - results.len()
+            );
+        }
         println!("    {}; {:.0} s", spread(&results), started.elapsed().as_secs_f64());
         let mut counts = (0, 0);
         for b in &self.bars {
@@ -196,6 +212,9 @@ impl Row {
             first_look: self.first_look,
         };
         let followed = follow(problem, asked);
+        if followed.no_law {
+            return Result { followed, ..Result::default() };
+        }
         assert!(problem.sweep > 0.0 && !followed.way.is_empty());
         if self.goal == Goal::Decayed {
             let l_inf = problem.world.l_inf();
