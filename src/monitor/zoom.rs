@@ -289,6 +289,29 @@ mod tests {
     }
 
     #[test]
+    fn every_window_of_more_than_a_million_lines_is_its_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        fs::write(&path, lines(1..=1_200_000)).unwrap();
+        let mut m = monitor(&path);
+        for from in [1, 61_000, 599_900, 1_100_000, 1_199_700] {
+            let to = from + 300;
+            are_the_lines(&look(&mut m, from, to).unwrap(), from..=to);
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_table_is_read_again_under_its_header() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        let row = |s: u32| format!("{s},{},{}\n", loss(s), u64::from(s) * 512);
+        let rows: String = (1..=50_000).map(row).collect();
+        fs::write(&path, format!("step,loss,tokens\n{rows}")).unwrap();
+        let mut m = monitor(&path);
+        are_the_lines(&look(&mut m, 20_000, 20_300).unwrap(), 20_000..=20_300);
+    }
+
+    #[test]
     fn what_a_restart_repeated_is_shown_as_it_was_the_second_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.jsonl");
