@@ -180,6 +180,7 @@ fn grow(path: &Path) -> Outcome<()> {
     for line in had + 1..=had + APPENDED {
         file.write_all(run_line(line, 0).as_bytes())?;
         let begin = Instant::now();
+        monitor.look_at_all();
         while monitor.read(BUDGET) {}
         let seen = monitor.snapshot(0.0).runs.first().map_or(0, |r| r.lines) as usize;
         spent += begin.elapsed().as_secs_f64();
