@@ -113,14 +113,28 @@ struct Waiting {
     stop: bool,
 }
 
+/// What is added to the nice value of those who give way.
+const NICE: i32 = 10;
+
+/// Gives way to other processes: the calling thread on Linux, elsewhere the process.
+pub fn give_way() {
+    // Where it is refused nothing is lost.
+    let _ = rustix::process::nice(NICE);
+}
+
 impl Worker {
-    pub fn start() -> Worker {
+    pub fn start(gives_way: bool) -> Worker {
         let waiting = Arc::new(Slot::default());
         let (send, outcomes) = unbounded_channel();
         let slot = Arc::clone(&waiting);
         std::thread::Builder::new()
             .name("refit".into())
-            .spawn(move || serve(&slot, &send))
+            .spawn(move || {
+                if gives_way {
+                    give_way();
+                }
+                serve(&slot, &send);
+            })
             .map_or_else(|e| eprintln!("boptop: no thread for fits: {e}"), drop);
         Worker { waiting, outcomes }
     }
@@ -202,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn the_point_estimate_comes_first_once_there_are_intervals() {
         let runs = fixture::sweep("mlp2_sweep");
-        let mut worker = Worker::start();
+        let mut worker = Worker::start(false);
         worker.request(request(&runs[1..]));
         let first = worker.next().await;
         assert!(first.plans.is_some(), "no intervals yet: nothing to show before the whole fit");

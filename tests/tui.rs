@@ -6,6 +6,8 @@
 mod keys;
 #[path = "tui/looks.rs"]
 mod looks;
+#[path = "tui/niceness.rs"]
+mod niceness;
 #[path = "support/pty.rs"]
 mod pty;
 #[path = "support/trainer.rs"]
@@ -154,9 +156,7 @@ fn a_change_is_proposed_approved_written_accepted_and_applied() {
     pty.until("B now", |s| s.lines().any(|l| l.contains("steered") && l.contains("1.02K")));
     let ack = fs::read_to_string(dir.path().join("steered.control.ack.jsonl")).unwrap();
     assert!(ack.contains("\"accepted\"") && ack.contains("\"applied\""), "{ack}");
-    pty.press("q");
-    assert_eq!(pty.end(), Ok(0));
-    pty.assert_restored();
+    pty.quit();
 }
 
 // ---------------------------------------------------------------- ways out
@@ -215,9 +215,7 @@ fn ctrl_z_gives_the_terminal_back_and_takes_it_again() {
     pty.press("go\n");
     pty.see("overview");
     pty.assert_taken();
-    pty.press("q");
-    assert_eq!(pty.end(), Ok(0));
-    pty.assert_restored();
+    pty.quit();
 }
 
 #[test]
@@ -349,9 +347,7 @@ fn a_storm_of_sizes_and_views_is_survived() {
         s.starts_with(" boptop") && s.contains("VERDICT") && s.contains("q quit")
     });
     assert_eq!(pty::foreign(&pty.raw()), [""; 0]);
-    pty.press("q");
-    assert_eq!(pty.end(), Ok(0));
-    pty.assert_restored();
+    pty.quit();
 }
 
 #[test]
@@ -380,8 +376,7 @@ fn hostile_text_in_logs_never_reaches_the_terminal() {
     pty.see("everywhere");
     pty.press("\x1b");
     pty.until("the help closes", |s| !s.contains("everywhere"));
-    pty.press("q");
-    assert_eq!(pty.end(), Ok(0));
+    pty.quit();
     assert_eq!(pty::foreign(&pty.raw()), [""; 0]);
     pty.assert_restored();
 }
@@ -399,9 +394,7 @@ fn a_copy_is_handed_to_the_terminal_and_disturbs_nothing() {
     assert!(
         text.len() > 20 && text.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c))
     );
-    pty.press("q");
-    assert_eq!(pty.end(), Ok(0));
-    pty.assert_restored();
+    pty.quit();
 }
 
 #[test]

@@ -16,12 +16,21 @@ mod values;
 mod watch;
 
 use crate::error::{Error, ExitCode, Result};
+use crate::refit::give_way;
 use args::{Cli, Command, Control};
 use config::Under;
 pub use output::talk;
 
-/// What is added to the nice value of every command that only watches.
-const NICE: i32 = 10;
+/// A login node is shared, but keys are answered at once: behind a screen only the threads that work
+/// for it give way. The demo's training jobs would starve a monitor that does.
+fn has_screen(command: &Command) -> bool {
+    match command {
+        Command::Demo(_) => true,
+        Command::Watch(args) => !args.json,
+        Command::Replay(args) => !args.json,
+        _ => false,
+    }
+}
 
 /// Runs the command line and says with which code the process ends.
 ///
@@ -41,9 +50,8 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<ExitCod
             return Ok(ExitCode::Answered);
         }
     };
-    // A login node is shared; the demo's training jobs would starve a monitor that gives way.
-    if !matches!(cli.command, Command::Demo(_)) {
-        let _ = rustix::process::nice(NICE);
+    if !has_screen(&cli.command) {
+        give_way();
     }
     if !cli.no_config {
         configure(&mut cli)?;

@@ -26,6 +26,7 @@ pub fn watch(args: &Watch) -> Result<ExitCode> {
     }
     let mut settings = settings::all(&args.runs, &args.control)?;
     settings.poll = args.poll.map(|s| Duration::from_secs_f64(s.clamp(0.01, 3600.0)));
+    settings.gives_way = !args.json;
     let handle = monitor::spawn(&args.runs.input.paths, settings)?;
     if args.json { stream_live(handle) } else { screen(handle, &args.screen) }
 }
@@ -34,7 +35,8 @@ pub fn replay(args: &Replay) -> Result<ExitCode> {
     if !args.json {
         terminal("replay", &args.runs.input)?;
     }
-    let settings = settings::all(&args.runs, &ControlArgs::default())?;
+    let mut settings = settings::all(&args.runs, &ControlArgs::default())?;
+    settings.gives_way = !args.json;
     let options = player::Options { speed: args.speed, from_tokens: args.from };
     let recording = player::Recording::load(&args.runs.input.paths, settings)?;
     if args.json {

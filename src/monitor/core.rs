@@ -46,6 +46,8 @@ pub struct Settings {
     pub poll: Option<Duration>,
     /// Times come from the records: replay.
     pub recorded_clock: bool,
+    /// The threads that read and fit give way to other processes; who draws does not.
+    pub gives_way: bool,
     /// Fit `excluded` patterns come on top of what a person excludes on the screen.
     pub law: Option<SavedLaw>,
 }

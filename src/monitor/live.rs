@@ -5,7 +5,7 @@ use crate::clock;
 use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::metrics::{Look, Wake};
-use crate::refit::Worker;
+use crate::refit::{Worker, give_way};
 use crate::snapshot::Snapshot;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,10 @@ const REST: u32 = 19;
 const FIT_REST: u32 = 3;
 /// A stalled file system must not put the next look off for ever.
 const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// What is there at the start is read at once; this long after it began at the latest the monitor
+/// gives way.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A monitor that runs in a thread of its own.
 #[derive(Debug)]
@@ -72,6 +76,13 @@ pub fn spawn(paths: &[String], settings: Settings) -> Result<Handle> {
     Ok(Handle::new(snapshots, commands, stop))
 }
 
+impl Monitor {
+    /// See [`Settings::gives_way`].
+    pub fn gives_way(&self) -> bool {
+        self.settings.gives_way
+    }
+}
+
 async fn drive(
     mut monitor: Monitor,
     publish: watch::Sender<Arc<Snapshot>>,
@@ -80,7 +91,8 @@ async fn drive(
 ) {
     let mut wake = Wake::new(&monitor.directories(), monitor.poll());
     let stdin = monitor.stdin();
-    let mut worker = Worker::start();
+    let mut worker = Worker::start(monitor.gives_way());
+    let mut hurries = monitor.gives_way().then(Instant::now);
     let mut fitting = None;
     let mut fit_at = Instant::now();
     let mut more = true;
@@ -146,6 +158,10 @@ async fn drive(
             () = yield_now(), if more => {
                 let begun = Instant::now();
                 more = monitor.read(READ_BUDGET);
+                if hurries.is_some_and(|since| !more || since.elapsed() > AT_ONCE) {
+                    give_way();
+                    hurries = None;
+                }
                 if !more && fitting.is_none() && begun >= fit_at && monitor.caught_up()
                     && monitor.fit_due()
                 {

@@ -5,7 +5,7 @@ use super::recording::{Options, Recording};
 use crate::command::{Command, ReplayCommand};
 use crate::error::{Error, Result};
 use crate::monitor::Handle;
-use crate::refit::Worker;
+use crate::refit::{Worker, give_way};
 use crate::snapshot::{ReplayView, Snapshot};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,11 @@ impl Player {
         mut orders: mpsc::UnboundedReceiver<Command>,
         mut stopped: oneshot::Receiver<()>,
     ) {
-        let mut worker = Worker::start();
+        let gives_way = self.recording.monitor.gives_way();
+        if gives_way {
+            give_way();
+        }
+        let mut worker = Worker::start(gives_way);
         let mut ticks = interval(TICK);
         loop {
             tokio::select! {

@@ -182,8 +182,8 @@ pub struct App {
     pub(crate) lenses: [Lens; 6],
     /// Steps from the usual smoothing of the loss.
     pub(crate) smoothing: i8,
-    /// Row of the policy table; beyond its end is the last one.
-    pub(crate) policy: usize,
+    /// Row of the policy table, beyond its end the last one; `None`: the planned one.
+    pub(crate) policy: Option<usize>,
     /// Lines scrolled back in the control log, and down in the list of problems.
     pub(crate) control_scroll: u16,
     pub(crate) problems_scroll: u16,

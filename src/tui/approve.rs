@@ -26,7 +26,7 @@ pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) -> Opti
             | Action::ProposeEarlier
     ) {
         // What is being tried stands last among the policies: its worth is looked at as it changes.
-        app.policy = usize::MAX;
+        app.policy = Some(usize::MAX);
     }
     match action {
         Action::Override(n) => toggle_override(app, n, snapshot),

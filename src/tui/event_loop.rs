@@ -25,6 +25,9 @@ use tokio::time::{Sleep, sleep};
 
 /// Data is drawn at most this often.
 const DATA_EVERY: Duration = Duration::from_millis(500);
+/// And so long after the first screen, which shows what was read in an instant: the rest of a log
+/// follows at once.
+const DATA_FIRST: Duration = Duration::from_millis(40);
 
 /// How the screen came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +123,7 @@ async fn show(
     verdicts.iter_mut().for_each(|v| drop(v.changes(&snapshot)));
     // Runs after each drawing of new data; what comes meanwhile waits for its end.
     let mut pause: Option<Pin<Box<Sleep>>> = None;
+    let mut every = DATA_FIRST;
     let mut waiting = false;
     let (pictures, mut written) = unbounded_channel();
     loop {
@@ -169,7 +173,7 @@ async fn show(
                     if !std::mem::take(&mut waiting) {
                         continue;
                     }
-                    pause = Some(Box::pin(sleep(DATA_EVERY)));
+                    pause = Some(after_data(&mut every));
                 }
                 changed = snapshots.changed() => {
                     if changed.is_err() {
@@ -188,12 +192,19 @@ async fn show(
                         waiting = true;
                         continue;
                     }
-                    pause = Some(Box::pin(sleep(DATA_EVERY)));
+                    pause = Some(after_data(&mut every));
                 }
             }
             break;
         }
     }
+}
+
+/// The pause after new data was drawn; each is twice as long as the one before, up to the usual.
+fn after_data(every: &mut Duration) -> Pin<Box<Sleep>> {
+    let pause = Box::pin(sleep(*every));
+    *every = (*every * 2).min(DATA_EVERY);
+    pause
 }
 
 /// Keys, the mouse, pasted text. They are read in a thread of their own: at a terminal that was

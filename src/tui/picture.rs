@@ -44,10 +44,6 @@ pub fn picture(snapshot: &Snapshot, shot: Shot, run: &str, level: Option<f64>) -
         Shot::BOptOverTokens => CurvePlot::OverTokens,
         _ => CurvePlot::Curve,
     };
-    // The recommended schedule is what a picture of the policies is for.
-    let policies = rows::selected(&app, snapshot).map(rows::policies).unwrap_or_default();
-    let planned = policies.iter().position(|p| p.policy == crate::snapshot::Policy::Planned);
-    app.policy = planned.unwrap_or(0);
     shoot(&app, snapshot).map(|(_, svg)| svg)
 }
 

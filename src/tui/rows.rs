@@ -93,9 +93,16 @@ pub(crate) fn policies(run: &RunView) -> &[PolicyOutcome] {
     proposed.filter(|p| !p.is_empty()).or_else(planned).unwrap_or_default()
 }
 
+/// Row of the policy that is looked at: the planned one until another was chosen, for that is what
+/// approval would write.
+pub(crate) fn policy_row(app: &App, policies: &[PolicyOutcome]) -> usize {
+    let planned = || policies.iter().position(|p| p.policy == Policy::Planned).unwrap_or(0);
+    app.policy.unwrap_or_else(planned).min(policies.len().saturating_sub(1))
+}
+
 /// The policy that is looked at.
 pub(crate) fn policy<'a>(app: &App, policies: &'a [PolicyOutcome]) -> Option<&'a PolicyOutcome> {
-    policies.get(app.policy).or(policies.last())
+    policies.get(policy_row(app, policies))
 }
 
 /// The group of the curve view.

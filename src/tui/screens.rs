@@ -19,7 +19,7 @@ const SCREENS: [Screen; 14] = [
     ("residuals", fixture::sweep, "3 p"),
     ("over_loss", fixture::sweep, "3 p p"),
     ("over_tokens", fixture::sweep, "3 p p p"),
-    ("schedule", fixture::proposed, "4 j"),
+    ("schedule", fixture::proposed, "4"),
     ("control", fixture::sweep, "5"),
     ("problems", fixture::sweep, "6"),
     ("approval", fixture::proposed, "4 a"),

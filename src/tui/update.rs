@@ -204,10 +204,10 @@ fn scroll(app: &mut App, snapshot: &Snapshot, by: i32) {
             app.curve.model = usize::from(moved(app.curve.model as u16, by).min(last));
         }
         View::Schedule => {
-            let policies = rows::selected(app, snapshot).map_or(0, |r| rows::policies(r).len());
-            let last = policies.saturating_sub(1) as u16;
-            let at = app.policy.min(usize::from(last)) as u16;
-            app.policy = usize::from(moved(at, by).min(last));
+            let policies = rows::selected(app, snapshot).map(rows::policies).unwrap_or_default();
+            let last = policies.len().saturating_sub(1) as u16;
+            let at = rows::policy_row(app, policies) as u16;
+            app.policy = Some(usize::from(moved(at, by).min(last)));
         }
         // Newest at the bottom: up goes back in time.
         View::Control => {

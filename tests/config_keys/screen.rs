@@ -26,8 +26,7 @@ fn sent(dir: &Path, text: &str) -> String {
     let mut pty = open(dir, text);
     pty.press("2");
     pty.see("single steps");
-    pty.press("q");
-    assert_eq!(pty.end(), Ok(0));
+    pty.quit();
     String::from_utf8_lossy(&pty.raw()).into_owned()
 }
 
@@ -104,8 +103,7 @@ fn a_verdict_changes(dir: &Path, text: &str) -> Pty {
 pub fn bell(dir: &Path) {
     let rings = |text: &str| {
         let mut pty = a_verdict_changes(dir, text);
-        pty.press("q");
-        assert_eq!(pty.end(), Ok(0));
+        pty.quit();
         pty.raw().contains(&7)
     };
     assert!(!rings("") && rings("[notify]\nbell = true"));

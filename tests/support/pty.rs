@@ -202,6 +202,14 @@ impl Pty {
         self.wait("its end", |s| s.ended.is_some() && s.drained).ended.clone().unwrap()
     }
 
+    /// Leaves by `q`: answered, and the terminal as it was before.
+    #[track_caller]
+    pub fn quit(&mut self) {
+        self.press("q");
+        assert_eq!(self.end(), Ok(0));
+        self.assert_restored();
+    }
+
     /// The terminal is as it was before the program.
     #[track_caller]
     pub fn assert_restored(&self) {

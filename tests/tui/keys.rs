@@ -115,8 +115,7 @@ fn watching(dir: &Path) -> Pty {
 
 fn end(mut pty: Pty) {
     show(&mut pty, "1 overview");
-    pty.press("q");
-    assert_eq!(pty.end(), Ok(0));
+    pty.quit();
     assert_eq!(super::pty::foreign_but_copies(&pty.raw()), [""; 0]);
     pty.assert_restored();
 }

@@ -22,8 +22,7 @@ fn colours(flags: &[&str], env: &[(&str, &str)]) -> Vec<String> {
     pty.see("everywhere");
     pty.press("\x1b");
     pty.until("the help closes", |s| !s.contains("everywhere"));
-    pty.press("q");
-    assert_eq!(pty.end(), Ok(0));
+    pty.quit();
     let raw = String::from_utf8_lossy(&pty.raw()).into_owned();
     let sequences = raw.split("\x1b[").skip(1);
     sequences
@@ -86,9 +85,7 @@ fn clicks_and_the_wheel_work_until_they_are_turned_off() {
     // The wheel moves the selection.
     pty.press("\x1b[<65;10;10M");
     pty.until("the second run", |s| s.lines().nth(3).is_some_and(|l| l.starts_with('▸')));
-    pty.press("q");
-    assert_eq!(pty.end(), Ok(0));
-    pty.assert_restored();
+    pty.quit();
     let mut pty = Pty::start(watching(&["--no-mouse"], &[]), 100, 30);
     pty.see_and_press("b0512", "q");
     assert_eq!(pty.end(), Ok(0));
@@ -106,8 +103,7 @@ fn a_paste_is_text_and_never_keys() {
     pty.until("the filter", |s| s.contains("filter: b0512"));
     pty.press("\r");
     pty.until("one run", |s| s.contains("b0512") && !s.contains("b1024"));
-    pty.press("q");
-    assert_eq!(pty.end(), Ok(0));
+    pty.quit();
     assert_eq!(pty::foreign(&pty.raw()), [""; 0]);
     pty.assert_restored();
 }

@@ -9,7 +9,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 /// How far words may stand from their place: columns and rows between.
-const FAR: (i64, i64) = (8, 3);
+const FAR: (i64, i64) = (4, 2);
 
 /// What a cell holds already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -88,12 +88,13 @@ impl Schedule<'_> {
         let places = table::layout(&COLUMNS, area.x + 2, area.width.saturating_sub(3));
         table::header(buf, theme, &COLUMNS, &places, area.y, None);
         let leave = policies.iter().find(|p| p.policy == Policy::Leave);
+        let chosen = rows::policy_row(self.0.app, policies);
         for (i, p) in policies.iter().enumerate() {
             let y = area.y + 1 + i as u16;
             if y >= area.bottom() {
                 break;
             }
-            if i == self.0.app.policy.min(policies.len() - 1) {
+            if i == chosen {
                 table::select(buf, theme, Rect { y, height: 1, ..area });
                 text::put(buf, theme, (area.x, y), 1, "▸", theme.style(Role::Strong));
             }
