@@ -434,6 +434,35 @@ fn what_is_not_understood_is_never_overwritten() {
 }
 
 #[test]
+fn the_instruction_of_another_run_is_not_taken_for_ours_and_never_overwritten() {
+    let ready = |run: &str| {
+        format!(
+            "{{\"version\":1,\"status\":\"ready\",\"run\":\"{run}\",\"attempt\":\"1.0\",\"step\":0,\
+             \"tokens\":0,\"batch_size_tokens\":8}}\n"
+        )
+    };
+    let accepted = ready("b").replace("ready", "accepted").replace("0,\"b", "0,\"revision\":1,\"b");
+    for (acks, ours) in
+        [(ready("a"), false), (ready("b"), true), (format!("{accepted}{}", ready("a")), true)]
+    {
+        let (_dir, paths) = place();
+        let other = Draft { run: "b".into(), ..draft(&[entry(0, 8)], None) };
+        write(&paths, other, "bob", None, Options::default()).unwrap();
+        std::fs::write(&paths.ack, &acks).unwrap();
+        let before = std::fs::read_to_string(&paths.control).unwrap();
+        let files = Files::read(&paths);
+        assert_eq!(files.acks.bad, 0, "{acks}");
+        assert_eq!(files.file().is_some(), ours, "{acks}");
+        let tried = write(&paths, draft(&[entry(0, 16)], None), "ann", Some(1), Options::default());
+        assert_eq!(tried.is_ok(), ours, "{tried:?}");
+        if !ours {
+            assert!(files.notes.iter().any(|n| n.contains("for run b")), "{:?}", files.notes);
+            assert_eq!(std::fs::read_to_string(&paths.control).unwrap(), before);
+        }
+    }
+}
+
+#[test]
 fn unknown_keys_survive_and_the_mode_too() {
     use std::os::unix::fs::PermissionsExt;
     let (_dir, paths) = place();

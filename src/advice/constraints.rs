@@ -2,7 +2,7 @@
 //! change, how far ahead it lies and how long it is kept.
 
 use super::{PlanOptions, Situation};
-use crate::run::RunData;
+use crate::run::{RunData, pace};
 use crate::units::exact;
 
 /// A change smaller than this is not worth making.
@@ -208,11 +208,9 @@ fn logged_rate(run: &RunData) -> Option<f64> {
 /// Tokens a second over the latter half of a segment, by the log's own clock.
 fn rate_of(run: &RunData, segment: &crate::run::Segment) -> Option<f64> {
     let r = &segment.range;
-    let (from, to) = (r.start + (r.end.saturating_sub(r.start)) / 2, r.end.checked_sub(1)?);
-    let c = &run.train;
-    let seconds = c.time.get(to)? - c.time.get(from)?;
-    let rate = (c.tokens.get(to)? - c.tokens.get(from)?) / seconds;
-    (rate.is_finite() && rate > 0.0).then_some(rate)
+    let from = r.start + (r.end.saturating_sub(r.start)) / 2;
+    pace(&run.train, from..r.end.min(run.train.len()))
+        .filter(|rate| rate.is_finite() && *rate > 0.0)
 }
 
 /// Tokens a second at each batch size that the run has trained at.
@@ -274,6 +272,17 @@ mod tests {
         assert!(c.earliest >= c.now + 180_000_000 - 200);
         let c = constraints(128.0, None, &PlanOptions { lead_seconds: 0.0, ..Default::default() });
         assert!(c.earliest < c.now + 20_000 && c.earliest > c.now);
+    }
+
+    #[test]
+    fn a_wait_between_jobs_is_no_slowness_of_the_size_before() {
+        let mut run = run_of(&LAW, &MEMORY, &[(128.0, 2e6), (256.0, 2e6)], 0.0);
+        for (time, tokens) in run.train.time.iter_mut().zip(&run.train.tokens) {
+            *time += if *tokens > 1.5e6 { 86400.0 } else { 0.0 };
+        }
+        let c = Constraints::of(&run, &Situation::default(), &PlanOptions::default()).unwrap();
+        let rate = Throughput::of(&run, &c).rate(128.0);
+        assert!((rate / 1e6 - 1.0).abs() < 0.05, "{rate}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::import::deviations;
 use super::outcome::{Futures, present};
 use super::own_past::{OwnPast, last_bump, stretches};
 use super::reasons::Evidence;
-use super::schedule::with_lr_rule;
+use super::schedule::{first_change, with_lr_rule};
 use super::verdict::{cannot_tell, estimate_text, from_decision, from_estimate, hold, unless};
 use super::{
     Entry, Goal, GuardName, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome,
@@ -121,7 +121,10 @@ pub fn plan(
             plan.first_change_between = advice.first_between;
             plan.decay_taken = advice.decay_from.filter(|_| plan.decay_from.is_none());
             plan.guards = check(&plan.schedule, run, loss_now, group, situation, options);
-            if let Some(g) = plan.guards.iter().find(|g| g.blocks && JUDGES.contains(&g.name)) {
+            let (own, now) = (constraints.own, constraints.now);
+            let advised = first_change(&leave, &plan.schedule, own, now).is_some();
+            let against = plan.guards.iter().find(|g| g.blocks && JUDGES.contains(&g.name));
+            if let Some(g) = against.filter(|_| advised) {
                 plan.verdict = unless(plan.verdict, &g.text);
             }
         }

@@ -146,12 +146,13 @@ fn memory_text(futures: &Futures) -> String {
     match (m.source, &futures.other) {
         (MemorySource::Assumed, _) if m.tau_steps > 0.0 => format!(
             "how fast noise is forgotten was not measured: slow is assumed (tau {} steps, p {}), \
-             savings are what both ends have, and the first change measures it",
+             a saving is one that forgetting at once has too, and the first change measures it",
             exact(m.tau_steps.round() as u64),
             m.p
         ),
         (MemorySource::Assumed, _) => {
-            "noise is taken to be forgotten at once, as asked; savings are what both ends have"
+            "noise is taken to be forgotten at once, as asked; a saving is one that slow forgetting \
+             has too"
                 .into()
         }
         (source, _) => format!(

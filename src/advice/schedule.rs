@@ -104,10 +104,18 @@ pub fn parse_what_if(text: &str) -> Result<Vec<Entry>, String> {
 /// `--train-samples`, and `--global-batch-size` is not given beside it.
 ///
 /// # Errors
-/// A batch size that is not a multiple of `seq_len` tokens, or an empty schedule.
+/// A batch size that is not a multiple of `seq_len` tokens or smaller than the one before, or an
+/// empty schedule.
 pub fn megatron(schedule: &[Entry], seq_len: u64) -> Result<String, String> {
     if schedule.is_empty() || seq_len == 0 {
         return Err("found no schedule or no sequence length; give --seq-len".into());
+    }
+    if let Some(w) = schedule.windows(2).find(|w| w[1].batch_size_tokens < w[0].batch_size_tokens) {
+        return Err(format!(
+            "Megatron-LM only steps up, and {} tokens a step are to follow on {}",
+            units::exact(w[1].batch_size_tokens),
+            units::exact(w[0].batch_size_tokens)
+        ));
     }
     let mut parts = Vec::new();
     for (i, e) in schedule.iter().enumerate() {
@@ -185,6 +193,8 @@ mod tests {
         assert_eq!(megatron(&s, 4096).unwrap(), "0:768 250000000000:1536");
         assert!(megatron(&s, 5000).unwrap_err().contains("5000"));
         assert!(megatron(&[], 4096).is_err());
+        let down = megatron(&[e(0, 8192), e(9000, 4096)], 4096).unwrap_err();
+        assert!(down.contains("only steps up"), "{down}");
     }
 
     #[test]

@@ -252,6 +252,25 @@ fn a_plan_that_waits_for_a_person_keeps_its_words() {
 }
 
 #[test]
+fn a_change_for_later_that_a_guard_speaks_against_is_not_advised() {
+    let run = run_of(&LAW, &MEMORY, &[(384.0, 2e6)], 0.0);
+    let mut group = group_of(&LAW, MEMORY);
+    let options = PlanOptions { target_loss: Some(2.12), ..on_disk() };
+    let ask = |group: &GroupFit| plan(&run, loss_of(&run), Some(group), &live(true), &options);
+    let free = ask(&group).verdict;
+    assert!(
+        free.text.starts_with("hold 384 until") && free.text.contains("then raise"),
+        "{free:?}"
+    );
+    if let Some(law) = &mut group.law {
+        law.rival_held_out_nats = law.held_out_nats;
+    }
+    let against = ask(&group).verdict;
+    assert!(against.text.starts_with("hold: ") && against.text.contains("noise floor"));
+    assert!(against.reasons[0].starts_with("but for that: hold 384 until"), "{against:?}");
+}
+
+#[test]
 fn a_law_that_misses_by_many_times_its_own_error_gives_no_advice() {
     let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
     // 8 % of L - L_inf, and many times what it missed its own runs by.

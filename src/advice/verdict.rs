@@ -24,11 +24,8 @@ pub fn hold(because: impl Into<String>, reasons: Vec<String>) -> Verdict {
     Verdict { kind: VerdictKind::Hold, text: format!("hold: {}", because.into()), reasons }
 }
 
-/// A change that a guard speaks against is no advice to make it: hold, and why.
+/// A change that a guard speaks against is no advice to make it, now or later: hold, and why.
 pub fn unless(verdict: Verdict, against: &str) -> Verdict {
-    if !matches!(verdict.kind, VerdictKind::Raise | VerdictKind::Lower) {
-        return verdict;
-    }
     let mut reasons = verdict.reasons;
     reasons.insert(0, format!("but for that: {}", verdict.text));
     Verdict { kind: VerdictKind::Hold, text: format!("hold: {against}"), reasons }

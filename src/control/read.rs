@@ -1,6 +1,6 @@
 //! All that lies on disk for the control of one run, as one plain value.
 
-use super::ack::Acks;
+use super::ack::{Acks, Answer};
 use super::audit::{AuditLine, Event};
 use super::protocol::{ControlFile, Entry, Paths, Problem, plain};
 use std::os::unix::fs::MetadataExt;
@@ -37,6 +37,22 @@ pub enum Control {
     Foreign(Problem),
     /// There, but not to be read.
     Unreadable(String),
+}
+
+impl Control {
+    /// Another run's instruction is not ours to replace, unless this trainer took it under an
+    /// earlier name.
+    fn for_trainer(self, acks: &Acks) -> Control {
+        match (self, acks.run()) {
+            (Control::Present(file), Some(trainer))
+                if file.run != trainer
+                    && !matches!(acks.answer(file.revision), Some((Answer::Accepted, _))) =>
+            {
+                Control::Foreign(Problem::Run { file: file.run, trainer })
+            }
+            (control, _) => control,
+        }
+    }
 }
 
 /// What became of a claimed revision.
@@ -96,7 +112,7 @@ impl Files {
         let (audit, bad_audit) = super::audit::parse(&read_lines(&paths.log, &mut notes));
         let mut files = Files {
             paths: paths.clone(),
-            control,
+            control: control.for_trainer(&acks),
             claims: read_claims(&paths.claims, &mut notes),
             acks,
             audit,

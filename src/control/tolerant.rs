@@ -18,6 +18,9 @@ pub enum Problem {
     /// A key that is missing or has the wrong shape.
     #[error("{key}: found {found}, expected {expected}")]
     Key { key: &'static str, found: String, expected: &'static str },
+    /// Addressed to another run than the trainer that answers here, which never took it.
+    #[error("it is for run {file}, and the trainer here is {trainer}")]
+    Run { file: String, trainer: String },
 }
 
 /// The keys of one object, taken out one by one; what is left is unknown.

@@ -158,7 +158,8 @@ impl GroupFit {
                 Some(out)
             }
             Speaker::Law(law, nearest) => {
-                let mut out = by_law(law, loss)?;
+                let off = nearest.and_then(|l| Off::of(law, l, loss));
+                let mut out = by_law(law, loss, off)?;
                 // A side that the nearest level leaves open no law closes further out.
                 let (low, high) = nearest.map_or((false, false), |l| sides(l.b_opt.open));
                 out.low = out.low.filter(|_| !low);
@@ -230,11 +231,37 @@ fn moved(curve: &Curve, loss: f64) -> Option<Curve> {
     }
 }
 
-/// The law alone, one-sided where the optimum lies beyond the sizes it saw.
-fn by_law(fit: &LawFit, loss: f64) -> Option<Interval> {
-    let value = fit.law.b_opt(loss).filter(|b| b.is_finite() && *b > 0.0)?;
+/// How far the points of the last level moved its answer from the law's, as factors of the law's
+/// B_opt: of the value at this loss, by that level's own curve, and of the ends at that level.
+#[derive(Debug, Clone, Copy)]
+struct Off {
+    value: f64,
+    low: Option<f64>,
+    high: Option<f64>,
+}
+
+impl Off {
+    fn of(law: &LawFit, level: &LevelFit, loss: f64) -> Option<Off> {
+        let (here, there) = (law.law.b_opt(loss)?, law.law.b_opt(level.loss)?);
+        let sound = |x: f64| Some(x).filter(|x| x.is_finite() && *x > 0.0);
+        let end = |b: Option<f64>| b.and_then(|b| sound(b / there));
+        let value = sound(moved(&level.curve?, loss)?.b_opt()? / here)?;
+        Some(Off { value, low: end(level.b_opt.low), high: end(level.b_opt.high) })
+    }
+}
+
+/// The law, as far off as at the last level; one-sided where the optimum lies beyond the sizes it
+/// saw. The interval spans that of the law and that of the level.
+fn by_law(fit: &LawFit, loss: f64, off: Option<Off>) -> Option<Interval> {
+    let law = fit.law.b_opt(loss).filter(|b| b.is_finite() && *b > 0.0)?;
+    let value = law * off.map_or(1.0, |o| o.value);
     let draws = fit.draws.iter().map(|l| l.b_opt(loss).unwrap_or(f64::INFINITY)).collect();
-    let mut out = interval(Some(value), draws);
+    let mut out = interval(Some(law), draws);
+    if let Some(off) = off {
+        out.value = Some(value);
+        out.low = out.low.map(|b| b.min(off.low.map_or(b, |x| x * law)).min(value));
+        out.high = out.high.map(|b| b.max(off.high.map_or(b, |x| x * law)).max(value));
+    }
     let [smallest, largest] = fit.batch_sizes;
     if value > largest || value < smallest {
         out.value = None;

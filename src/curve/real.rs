@@ -167,6 +167,24 @@ fn answers_between_and_beyond_the_levels() {
 }
 
 #[test]
+fn beyond_the_last_level_one_law_says_the_optimum_and_what_the_others_lose() {
+    let g = sweep("mlp_sweep", &[2.5, 2.3, 2.2, 2.09]);
+    let last = g.levels.last().unwrap();
+    let on = g.estimate_at(last.loss - 1e-6).unwrap().b_opt;
+    let jump = (on.value.unwrap() / last.b_opt.value.unwrap()).ln();
+    assert!(jump.abs() < 0.01, "{on:?} {:?}", last.b_opt);
+    assert!(on.low.unwrap() <= last.b_opt.low.unwrap() * 1.001);
+    for loss in [2.08, 2.075] {
+        let e = g.estimate_at(loss).unwrap();
+        let (b, [low, high]) = (e.b_opt.value.unwrap(), e.within_2_percent.unwrap());
+        assert!(low < b && b < high, "{loss}: {b} {low} {high}");
+        assert!(e.excess(b).unwrap() < 1e-9, "{loss}: {:?}", e.excess(b));
+        let law = g.law.as_ref().unwrap().law.b_opt(loss).unwrap();
+        assert!(e.b_opt.high.is_none_or(|h| law <= h), "{law} {:?}", e.b_opt);
+    }
+}
+
+#[test]
 fn a_saved_law_is_that_of_the_group() {
     let g = sweep("mlp_sweep", &[2.3]);
     let saved = SavedLaw::from_group(&g, "a character model").unwrap();

@@ -86,8 +86,11 @@ impl Discovery {
     /// Everything that matches now; runs found before come first, in their old order.
     pub fn scan(&mut self) -> Vec<RunFiles> {
         let mut found = Found::default();
+        // A shell's `runs/*.jsonl` names the files of the control protocol too.
+        let many = self.arguments.len() > 1;
         for a in &self.arguments {
             match a {
+                Argument::Path(p) if many && names::is_control(&p.to_string_lossy()) => {}
                 Argument::Stdin => found.files.push(PathBuf::from("-")),
                 Argument::Path(p) if p.is_dir() => found.walk(p, None, &mut self.probed),
                 Argument::Path(p) => found.plain(p),
@@ -409,6 +412,20 @@ mod tests {
             .collect();
         assert_eq!(runs, want);
         assert_eq!(d.unsupported().len(), 1);
+    }
+
+    #[test]
+    fn what_a_shell_makes_of_a_glob_gives_no_runs_of_the_control_files() {
+        let names = ["x.control.ack.jsonl", "x.control.log.jsonl", "x.jsonl", "y.jsonl"];
+        let t = tree(&names.map(|n| (n, LINE)));
+        let found = |paths: &[&str]| {
+            let paths: Vec<String> = paths.iter().map(|p| at(t.path(), p)).collect();
+            let mut d = Discovery::new(&paths).unwrap();
+            scan(t.path(), &mut d).into_iter().map(|r| r.0).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&names), ["x", "y"]);
+        // Asked for by itself it is looked at.
+        assert_eq!(found(&names[..1]).len(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::crossing::{Crossing, Falling, Point};
 use super::smoothing::{self, WINDOW};
 use super::{Columns, RunData};
+use std::ops::Range;
 
 /// Rows that the present throughput is taken from.
 const RECENT: usize = 200;
@@ -50,7 +51,12 @@ pub fn throughput(run: &RunData) -> Option<f64> {
     let c = &run.train;
     let since = run.segments.last().map_or(0, |s| s.range.start);
     let from = if c.len().saturating_sub(since) > 10 { since } else { 0 };
-    let recent = joined(&intervals(c, from).collect::<Vec<_>>());
+    pace(c, from..c.len())
+}
+
+/// The same over the last rows of a range.
+pub fn pace(c: &Columns, rows: Range<usize>) -> Option<f64> {
+    let recent = joined(&intervals(c, rows).collect::<Vec<_>>());
     let typical = super::segments::median(&recent.iter().map(|(s, t)| s / t).collect::<Vec<_>>());
     let (seconds, tokens) = recent
         .iter()
@@ -60,9 +66,18 @@ pub fn throughput(run: &RunData) -> Option<f64> {
 }
 
 /// Intervals joined until each takes as long as the mean: a writer that logs in bursts has intervals
-/// of almost no time, and the pause between two bursts is its pace.
+/// of almost no time, and the pause between two bursts is its pace. A wait in a queue or a wrong
+/// clock, which nothing else comes near to, is in no mean.
 fn joined(intervals: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let mean = intervals.iter().map(|i| i.0).sum::<f64>() / intervals.len().max(1) as f64;
+    let mut seconds: Vec<f64> = intervals.iter().map(|i| i.0).collect();
+    seconds.sort_by(f64::total_cmp);
+    while let [.., before, last] = seconds.as_slice()
+        && *before > 0.0
+        && *last > PAUSE * before
+    {
+        seconds.pop();
+    }
+    let mean = seconds.iter().sum::<f64>() / seconds.len().max(1) as f64;
     let mut out = Vec::new();
     let mut sum = (0.0, 0.0);
     for (seconds, tokens) in intervals {
@@ -77,16 +92,17 @@ fn joined(intervals: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 /// Median seconds and tokens between records. `None` without times.
 pub fn log_interval(run: &RunData) -> Option<(f64, f64)> {
-    let recent: Vec<(f64, f64)> = intervals(&run.train, 0).filter(|i| i.0 > 0.0).collect();
+    let recent: Vec<(f64, f64)> =
+        intervals(&run.train, 0..run.train.len()).filter(|i| i.0 > 0.0).collect();
     let middle = |v: Vec<f64>| super::segments::median(&v);
     (!recent.is_empty()).then(|| {
         (middle(recent.iter().map(|r| r.0).collect()), middle(recent.iter().map(|r| r.1).collect()))
     })
 }
 
-/// Seconds and tokens between the recent rows.
-fn intervals(c: &Columns, from: usize) -> impl Iterator<Item = (f64, f64)> {
-    let known: Vec<(f64, f64)> = (from..c.len())
+/// Seconds and tokens between the last rows of a range.
+fn intervals(c: &Columns, rows: Range<usize>) -> impl Iterator<Item = (f64, f64)> {
+    let known: Vec<(f64, f64)> = rows
         .rev()
         .filter(|i| c.time[*i].is_finite() && c.tokens[*i].is_finite())
         .take(RECENT)
@@ -124,6 +140,20 @@ mod tests {
         let r = run(|s| s + if s > 500.0 { 3600.0 } else { 0.0 }, |_| 64.0);
         assert!((throughput(&r).unwrap() - 64.0).abs() < 1e-9);
         assert_eq!(log_interval(&r), Some((10.0, 640.0)));
+    }
+
+    #[test]
+    fn a_day_in_the_queue_or_a_wrong_clock_does_not_slow_the_run_down() {
+        let day = |s: f64| if s > 500.0 { 86400.0 } else { 0.0 };
+        let ahead = |s: f64| if s > 990.0 { 3e9 } else { 0.0 };
+        for wrong in [false, true] {
+            let clock = |s: f64| s / 10.0 + day(s) + if wrong { ahead(s) } else { 0.0 };
+            let r = run(clock, |_| 64.0);
+            assert!((throughput(&r).unwrap() - 640.0).abs() < 1e-9, "{:?}", throughput(&r));
+        }
+        // Ten lines at once, ten seconds apart: the pause is the pace.
+        let bursts = run(|s| (s / 100.0).ceil() * 10.0 + s * 1e-5, |_| 64.0);
+        assert!((throughput(&bursts).unwrap() / 640.0 - 1.0).abs() < 0.15);
     }
 
     #[test]
