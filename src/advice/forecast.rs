@@ -187,6 +187,14 @@ impl Way<'_> {
         by * (tokens / from).ln().max(0.0)
     }
 
+    /// Loss after a decay, nats: the parts of [`Way::decayed`] on the floor, and the drift.
+    pub fn loss_after_decay(&self, from: f64, to: f64) -> f64 {
+        let (signal, noise) = self.decayed(from, to);
+        let (by, since) = self.course.drift;
+        let drift = if by == 0.0 { 0.0 } else { by * (to / since).ln().max(0.0) };
+        self.course.law.l_inf + signal + noise + drift
+    }
+
     /// The leg that acts at `tokens`, and the steps from now until then.
     fn locate(&self, tokens: f64) -> (usize, f64) {
         let tokens = tokens.max(self.course.tokens);
@@ -407,6 +415,9 @@ mod tests {
         let way = course.along(&[]);
         let (s, n) = way.decayed(5e6, 5e6);
         assert!((s + n - (way.loss(5e6) - LAW.l_inf)).abs() < 1e-12, "no decay changes nothing");
+        let drifts = course.clone().drifting(0.01, 4e6);
+        let gone = drifts.along(&[]).loss_after_decay(5e6, 5e6) - way.loss(5e6);
+        assert!((gone - 0.01 * 1.25f64.ln()).abs() < 1e-12, "{gone}");
     }
 
     #[test]

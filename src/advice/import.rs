@@ -95,12 +95,8 @@ pub fn deviations(run: &RunData, schedule: &[Entry]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::advice::schedule::{csv, megatron};
-    use crate::advice::testing::{LAW, MEMORY, run_of};
+    use crate::advice::testing::{LAW, MEMORY, e, run_of};
     use proptest::prelude::*;
-
-    fn e(from_tokens: u64, batch_size_tokens: u64) -> Entry {
-        Entry { from_tokens, batch_size_tokens, lr_scale: None }
-    }
 
     #[test]
     fn both_forms_are_read_and_faults_are_named() {

@@ -26,6 +26,8 @@ mod planner;
 mod policy;
 mod promise;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod real;
 mod reasons;
 mod schedule;

@@ -61,6 +61,8 @@ pub struct Futures {
     pub throughput: Throughput,
     pub target: f64,
     pub budget: f64,
+    /// Token counts between which the learning rate decays to zero, where that is the goal.
+    pub decay: Option<[f64; 2]>,
 }
 
 impl Futures {
@@ -107,6 +109,7 @@ impl Futures {
             throughput,
             target: f64::NAN,
             budget: f64::NAN,
+            decay: None,
         })
     }
 
@@ -139,6 +142,7 @@ impl Futures {
             notes,
             schedule,
         };
+        outcome.notes.extend(self.after_decay(&stairs));
         if let Some((other, words)) = &self.other {
             let t = other.along(&stairs).reach(self.target);
             outcome.notes.push(match t {
@@ -151,6 +155,23 @@ impl Futures {
             outcome.notes.push(format!("{t} if no noise is forgotten within the horizon"));
         }
         outcome
+    }
+
+    /// What the plan is for where the goal is the loss after the decay.
+    fn after_decay(&self, stairs: &[Stair]) -> Option<String> {
+        let [from, to] = self.decay?;
+        let after = |c: &Course| c.along(stairs).loss_after_decay(from, to);
+        let i = self.spread(Some(after(&self.course)), after);
+        let range = match (i.low, i.high) {
+            (Some(low), Some(high)) => format!(" ({} to {})", units::loss(low), units::loss(high)),
+            _ => String::new(),
+        };
+        Some(format!(
+            "loss {}{range} after a linear decay from {} to {} tokens",
+            units::loss(i.value?),
+            units::count(from),
+            units::count(to)
+        ))
     }
 
     /// Value of the central course, the 90 % spread of the draws, stretched to the other end.

@@ -180,6 +180,7 @@ impl Ask<'_> {
         .ok_or_else(|| cannot_tell("the run's past is not known from step 0", Vec::new()))?;
         let aim = self.aim(fit, &futures, leave)?;
         (futures.target, futures.budget) = (aim.target, aim.budget);
+        futures.decay = (aim.goal == Goal::Decayed).then_some([aim.decay_from, aim.budget]);
         let tested = fit.batch_sizes[1];
         let constraints = &self.constraints.within(BEYOND_TESTED * tested);
         let choice = Choice {

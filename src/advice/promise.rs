@@ -171,11 +171,7 @@ fn range(i: &Interval) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::advice::testing::{LAW, MEMORY, group_of, run_of};
-
-    fn e(from_tokens: u64, batch_size_tokens: u64) -> Entry {
-        Entry { from_tokens, batch_size_tokens, lr_scale: None }
-    }
+    use crate::advice::testing::{LAW, MEMORY, e, group_of, run_of};
 
     fn promised() -> Promise {
         let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.001);

@@ -145,10 +145,7 @@ pub fn csv(schedule: &[Entry]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn e(from_tokens: u64, batch_size_tokens: u64) -> Entry {
-        Entry { from_tokens, batch_size_tokens, lr_scale: None }
-    }
+    use crate::advice::testing::e;
 
     #[test]
     fn a_change_keeps_what_is_before_and_always_has_the_present() {

@@ -1,5 +1,6 @@
 //! Synthetic runs and fits that follow a known law, for the tests of this folder.
 
+use super::{Entry, Plan, PlanOptions, Policy, Situation, TrainerLimits};
 use crate::curve::*;
 use crate::run::*;
 
@@ -111,4 +112,26 @@ pub fn group_of(law: &Law, memory: Memory) -> GroupFit {
         notes: Vec::new(),
         refused: Vec::new(),
     }
+}
+
+pub fn e(from_tokens: u64, batch_size_tokens: u64) -> Entry {
+    Entry { from_tokens, batch_size_tokens, lr_scale: None }
+}
+
+pub fn loss_of(run: &RunData) -> Option<f64> {
+    run.train.loss.last().copied()
+}
+
+pub fn on_disk() -> PlanOptions {
+    PlanOptions { lead_seconds: 0.02, ..PlanOptions::default() }
+}
+
+pub fn live(up_only: bool) -> Situation {
+    let limits = TrainerLimits { unit_tokens: Some(16), up_only, ..Default::default() };
+    Situation { live: true, limits: Some(limits), can_write: true, ..Default::default() }
+}
+
+pub fn tokens(plan: &Plan, policy: Policy) -> f64 {
+    let p = plan.policies.iter().find(|p| p.policy == policy).unwrap();
+    p.tokens.value.unwrap_or(f64::INFINITY)
 }

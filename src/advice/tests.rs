@@ -1,28 +1,9 @@
 //! The plan as a whole, on runs that follow a known law.
 
-use super::testing::{LAW, MEMORY, group_of, run_of};
+use super::testing::{LAW, MEMORY, e, group_of, live, loss_of, on_disk, run_of, tokens};
 use super::*;
 use crate::curve::{GroupFit, Law, Memory};
 use crate::run::{Phase, RunData, Schedule};
-use proptest::prelude::*;
-
-fn loss_of(run: &RunData) -> Option<f64> {
-    run.train.loss.last().copied()
-}
-
-fn on_disk() -> PlanOptions {
-    PlanOptions { lead_seconds: 0.02, ..PlanOptions::default() }
-}
-
-fn live(up_only: bool) -> Situation {
-    let limits = TrainerLimits { unit_tokens: Some(16), up_only, ..Default::default() };
-    Situation { live: true, limits: Some(limits), can_write: true, ..Default::default() }
-}
-
-fn tokens(plan: &Plan, policy: Policy) -> f64 {
-    let p = plan.policies.iter().find(|p| p.policy == policy).unwrap();
-    p.tokens.value.unwrap_or(f64::INFINITY)
-}
 
 #[test]
 fn the_planned_ramp_beats_the_best_single_batch_and_tracking() {
@@ -288,7 +269,6 @@ fn a_law_that_misses_by_many_times_its_own_error_gives_no_advice() {
 #[test]
 fn a_schedule_of_the_trainers_own_is_what_leaving_it_means() {
     let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
-    let e = |t: u64, b: u64| Entry { from_tokens: t, batch_size_tokens: b, lr_scale: None };
     let own = vec![e(0, 128), e(5_000_000, 256), e(7_000_000, 512)];
     let ask = |in_force: Vec<Entry>, schedule: Option<Vec<Entry>>| {
         let situation = Situation { in_force, ..live(true) };
@@ -318,6 +298,13 @@ fn no_change_lies_in_the_decay_and_the_goal_is_then_the_loss_after_it() {
     let steps = plan.verdict.reasons.iter().find(|r| r.contains("counts steps")).unwrap();
     assert!(steps.contains("the decay begins at 12M tokens"), "{steps}");
     assert!(plan.verdict.reasons.iter().any(|r| r.contains("not known here")));
+    // What is aimed at is said of every policy, lower than before the decay.
+    for p in &plan.policies {
+        let said = p.notes.iter().find_map(|n| n.strip_prefix("loss ")?.split(' ').next());
+        let after: f64 = said.and_then(|x| x.parse().ok()).unwrap_or_else(|| panic!("{p:?}"));
+        assert!(after < p.loss_at_budget.value.unwrap(), "{p:?}");
+        assert!(p.notes.iter().any(|n| n.ends_with("from 12M to 16M tokens")), "{p:?}");
+    }
 }
 
 /// The length that is taken where nobody gave one is no plan of anybody's.
@@ -347,7 +334,6 @@ fn a_decay_of_known_length_ends_the_budget_that_is_taken() {
 fn guards_answer_each_by_name() {
     let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
     let group = group_of(&LAW, MEMORY);
-    let e = |t: u64, b: u64| Entry { from_tokens: t, batch_size_tokens: b, lr_scale: None };
     let ask = |schedule: &[Entry], run: &RunData, s: &Situation, o: &PlanOptions| {
         let answers = check(schedule, run, loss_of(run), Some(&group), s, o);
         answers.into_iter().filter(|a| a.blocks).map(|a| a.name).collect::<Vec<_>>()
@@ -476,164 +462,9 @@ fn an_accepted_schedule_is_withdrawn_when_its_raise_disappoints() {
     let flat = run_of(&LAW, &MEMORY, &[(128.0, 5e6)], 0.001);
     run.train.loss = flat.train.loss.clone();
     run.train.loss.resize(run.train.step.len(), *flat.train.loss.last().unwrap());
-    let e = |t: u64, b: u64| Entry { from_tokens: t, batch_size_tokens: b, lr_scale: None };
     let situation =
         Situation { in_force: vec![e(0, 128), e(3_000_000, 256), e(9_000_000, 512)], ..live(true) };
     let plan = plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), &situation, &on_disk());
     assert_eq!(plan.schedule, [e(0, 128), e(3_000_000, 256)], "{:#?}", plan.verdict);
     assert!(plan.verdict.text.contains("withdraw"), "{}", plan.verdict.text);
-}
-
-fn memory() -> impl Strategy<Value = Memory> {
-    prop_oneof![
-        (10.0..50_000f64, 0.2..2.0f64).prop_map(|(tau_steps, p)| Memory {
-            tau_steps,
-            p,
-            source: crate::curve::MemorySource::Measured
-        }),
-        Just(Memory::SLOW),
-    ]
-}
-
-fn law() -> impl Strategy<Value = Law> {
-    (1.5..2.2f64, 100.0..300f64, 0.6..0.9f64, 1.0..4.0f64, 0.3..0.6f64, 0.0..0.3f64)
-        .prop_map(|(l_inf, a, alpha, c, gamma, q)| Law { l_inf, a, alpha, c, gamma, q })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn the_recommendation_keeps_every_rule_and_is_never_worse(
-        law in law(), memory in memory(), own in 2u64..400, unit in 1u64..40, steps in 3e3..3e5f64,
-        max in proptest::option::of(64u64..20_000), up_only in any::<bool>(),
-        bump in 1.0..3.0f64, budget in proptest::option::of(1.1..6.0f64),
-        goal in prop_oneof![Just(Goal::Stable), Just(Goal::Decayed), Just(Goal::Interim), Just(Goal::Time)],
-    ) {
-        let own = own * unit;
-        let tokens = own as f64 * steps;
-        let run = run_of(&law, &memory, &[(own as f64, tokens)], 0.002);
-        let group = group_of(&law, memory);
-        let limits = TrainerLimits {
-            unit_tokens: Some(unit), max_batch_tokens: max, up_only, ..Default::default()
-        };
-        let situation = Situation { live: true, limits: Some(limits), ..Default::default() };
-        let options = PlanOptions {
-            goal: Some(goal), max_bump: bump, budget_tokens: budget.map(|b| b * tokens), ..on_disk()
-        };
-        let plan = plan(&run, loss_of(&run), Some(&group), &situation, &options);
-        let c = Constraints::of(&run, &situation, &options).unwrap();
-        let later = |s: &[Entry]| -> Vec<(u64, u64)> {
-            s.iter().filter(|e| e.from_tokens > c.now)
-                .map(|e| (e.from_tokens, e.batch_size_tokens)).collect()
-        };
-        prop_assert!(c.allows(&later(&plan.schedule)), "{:?}", plan.schedule);
-        for p in &plan.policies {
-            prop_assert!(c.allows(&later(&p.schedule)), "{:?} {:?}", p.policy, p.schedule);
-            let numbers = [p.tokens.value, p.tokens.low, p.tokens.high, p.steps, p.hours,
-                p.loss_at_budget.value, p.loss_at_budget.low, p.loss_at_budget.high];
-            prop_assert!(numbers.iter().flatten().all(|x| x.is_finite()), "{p:?}");
-            prop_assert!(p.path.iter().flatten().all(|x| x.is_finite()));
-        }
-        let blocking: Vec<_> = plan.guards.iter().filter(|g| g.blocks).collect();
-        prop_assert!(blocking.is_empty(), "{blocking:?}");
-        let now = run.tokens();
-        if goal == Goal::Stable && !plan.policies.is_empty() {
-            let planned = self::tokens(&plan, Policy::Planned);
-            for other in [Policy::Leave, Policy::Single] {
-                let o = self::tokens(&plan, other);
-                prop_assert!(planned <= o + 0.011 * (o - now) || planned == o, "{other:?} {planned} {o}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_little_noise_in_the_fit_moves_a_switch_within_its_interval(
-        memory in memory(), own in prop_oneof![Just(64u64), Just(128), Just(256)],
-        a in 0.99..1.01f64, c in 0.99..1.01f64, alpha in 0.998..1.002f64, gamma in 0.998..1.002f64,
-    ) {
-        let run = run_of(&LAW, &MEMORY, &[(own as f64, 2e6)], 0.0);
-        let options = PlanOptions { target_loss: Some(2.15), ..on_disk() };
-        let ask = |law: &Law| {
-            plan(&run, loss_of(&run), Some(&group_of(law, memory)), &live(true), &options)
-        };
-        let sizes = |p: &Plan| -> Vec<u64> {
-            p.policies[1].schedule.iter().map(|e| e.batch_size_tokens).collect()
-        };
-        let first = |p: &Plan| {
-            let planned = &p.policies.iter().find(|p| p.policy == Policy::Planned)?.schedule;
-            planned.iter().find(|e| e.from_tokens > 2_000_000).map(|e| e.from_tokens as f64)
-        };
-        let one = ask(&LAW);
-        let two = ask(&Law {
-            a: a * LAW.a, c: c * LAW.c, alpha: alpha * LAW.alpha, gamma: gamma * LAW.gamma, ..LAW
-        });
-        if let (Some([from, to]), Some(there), Some(here)) =
-            (one.first_change_between, first(&two), first(&one))
-        {
-            prop_assert!(from <= here && here <= to, "{from} {here} {to}");
-            // Another staircase that is as good has other switches.
-            prop_assume!(sizes(&one) == sizes(&two));
-            prop_assert!(from <= 1.02 * there && there <= 1.02 * to, "{from} {there} {to}");
-        }
-    }
-
-    #[test]
-    fn a_committed_switch_is_never_postponed(
-        memory in memory(), own in prop_oneof![Just(64u64), Just(128), Just(256), Just(384)],
-        share in 0.05..0.95f64, target in 2.08..2.2f64,
-    ) {
-        let group = group_of(&LAW, memory);
-        let options = PlanOptions { target_loss: Some(target), ..on_disk() };
-        let first = |p: &Plan, now: f64| {
-            p.schedule.iter().find(|e| e.from_tokens as f64 > now).map(|e| e.from_tokens)
-        };
-        let run = run_of(&LAW, &memory, &[(own as f64, 2e6)], 0.0);
-        let one = plan(&run, loss_of(&run), Some(&group), &live(true), &options);
-        if let Some(at) = first(&one, 2e6) {
-            let now = 2e6 + share * (at as f64 - 2e6);
-            let run = run_of(&LAW, &memory, &[(own as f64, now)], 0.0);
-            let situation = Situation { committed: Some(one.schedule.clone()), ..live(true) };
-            let two = plan(&run, loss_of(&run), Some(&group), &situation, &options);
-            let c = Constraints::of(&run, &situation, &options).unwrap();
-            let again = first(&two, now);
-            prop_assert!(again.is_some_and(|t| t <= at.max(c.earliest)), "{at} {again:?} {:?}", two.verdict);
-        }
-    }
-
-    #[test]
-    fn token_units_do_not_matter(
-        memory in memory(), own in prop_oneof![Just(64u64), Just(256), Just(1024)],
-        tokens in 1e6..2e7f64,
-    ) {
-        // The same run counted in tokens of a thousandth.
-        let scale = 1000.0f64;
-        let small = LAW;
-        let large = Law {
-            a: LAW.a * scale.powf(LAW.q * LAW.alpha), c: LAW.c * scale.powf(LAW.gamma), ..LAW
-        };
-        let ask = |law: &Law, k: f64| {
-            let run = run_of(law, &memory, &[(own as f64 * k, tokens * k)], 0.0);
-            let group = group_of(law, memory);
-            let mut group = group;
-            if let Some(f) = &mut group.law {
-                f.batch_sizes = [16.0 * k, 4096.0 * k];
-            }
-            let situation = Situation {
-                tokens_per_second: Some(1e6 * k),
-                limits: Some(TrainerLimits { unit_tokens: Some((16.0 * k) as u64), ..Default::default() }),
-                ..live(false)
-            };
-            plan(&run, loss_of(&run), Some(&group), &situation, &on_disk())
-        };
-        let (a, b) = (ask(&small, 1.0), ask(&large, scale));
-        prop_assert_eq!(a.verdict.kind, b.verdict.kind);
-        for (p, q) in a.policies.iter().zip(&b.policies) {
-            let (x, y) = (p.tokens.value, q.tokens.value);
-            prop_assert_eq!(x.is_some(), y.is_some());
-            if let (Some(x), Some(y)) = (x, y) {
-                prop_assert!((x * scale / y - 1.0).abs() < 0.01, "{:?} {x} {y}", p.policy);
-            }
-        }
-    }
 }

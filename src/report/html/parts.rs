@@ -1,7 +1,8 @@
 //! The sections of the page, each from the part of the snapshot that it is about.
 
 use super::page::Html;
-use crate::report::text::{counts, entry, interval, maybe, name};
+use crate::report::text::plan::{POLICY, policy};
+use crate::report::text::{counts, entry, maybe, name};
 use crate::snapshot::{
     ControlView, Entry, GroupFit, LevelFit, Plan, RunView, Snapshot, SourceState,
 };
@@ -146,24 +147,11 @@ fn sizes(schedule: &[Entry]) -> String {
 pub fn schedule(html: &mut Html, plan: &Plan) {
     html.section(&format!("Schedule (goal: {})", name(&plan.goal)));
     let rows = plan.policies.iter().map(|p| {
-        [
-            name(&p.policy),
-            maybe(p.target_loss, units::loss),
-            match p.tokens.value {
-                Some(_) => counts(&p.tokens),
-                None => "never".into(),
-            },
-            maybe(p.steps, units::count),
-            maybe(p.hours, |h| units::duration(h * 3600.0)),
-            interval(&p.loss_at_budget, units::loss),
-            name(&p.memory),
-            sizes(&p.schedule),
-        ]
+        let [a, b, c, d, e, f, g] = policy(p);
+        [a, b, c, d, e, f, g, sizes(&p.schedule)]
     });
-    html.table(
-        ["policy", "to loss", "tokens", "steps", "time", "loss at budget", "memory", "B at tokens"],
-        rows.collect(),
-    );
+    let [a, b, c, d, e, f, g] = POLICY;
+    html.table([a, b, c, d, e, f, g, "B at tokens"], rows.collect());
     for p in &plan.policies {
         html.list(p.notes.iter().map(|n| format!("{}: {n}", name(&p.policy))));
     }

@@ -3,7 +3,7 @@
 mod control;
 mod fit;
 mod inspect;
-mod plan;
+pub(super) mod plan;
 
 pub(super) use control::entry;
 pub use control::{control, proposal, schedule};

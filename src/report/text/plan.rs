@@ -49,33 +49,35 @@ pub(super) fn guards(answers: &[crate::snapshot::GuardAnswer]) -> String {
     out
 }
 
+/// What stands above [`policy`].
+pub(in crate::report) const POLICY: [&str; 7] =
+    ["policy", "to loss", "tokens", "steps", "time", "loss at budget", "memory"];
+
+/// A policy in a table, without its schedule.
+pub(in crate::report) fn policy(p: &PolicyOutcome) -> [String; 7] {
+    [
+        name(&p.policy),
+        maybe(p.target_loss, units::loss),
+        match p.tokens.value {
+            Some(_) => counts(&p.tokens),
+            None => "never".into(),
+        },
+        maybe(p.steps, units::count),
+        maybe(p.hours, |h| units::duration(h * 3600.0)),
+        interval(&p.loss_at_budget, units::loss),
+        name(&p.memory),
+    ]
+}
+
 pub(super) fn policies(policies: &[PolicyOutcome]) -> String {
-    let mut table = Table::new([
-        "policy",
-        "to loss",
-        "tokens",
-        "steps",
-        "time",
-        "loss at budget",
-        "memory",
-        "batch sizes",
-    ]);
+    let [a, b, c, d, e, f, g] = POLICY;
+    let mut table = Table::new([a, b, c, d, e, f, g, "batch sizes"]);
     for p in policies {
         let sizes: Vec<String> =
             p.schedule.iter().map(|e| units::count(e.batch_size_tokens as f64)).collect();
-        table.row(vec![
-            name(&p.policy),
-            maybe(p.target_loss, units::loss),
-            match p.tokens.value {
-                Some(_) => counts(&p.tokens),
-                None => "never".into(),
-            },
-            maybe(p.steps, units::count),
-            maybe(p.hours, |h| units::duration(h * 3600.0)),
-            interval(&p.loss_at_budget, units::loss),
-            name(&p.memory),
-            sizes.join(" "),
-        ]);
+        let mut row = policy(p).to_vec();
+        row.push(sizes.join(" "));
+        table.row(row);
     }
     let mut out = table.render(2);
     for p in policies {
