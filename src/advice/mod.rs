@@ -183,6 +183,9 @@ pub struct PolicyOutcome {
     pub tokens: Interval,
     pub steps: Option<f64>,
     pub hours: Option<f64>,
+    /// Share of the law's draws in which it needs more tokens than leaving the run (ends at a higher
+    /// loss, where the goal is the loss after a decay); `None` of leaving it.
+    pub risk: Option<f64>,
     pub loss_at_budget: Interval,
     pub memory: crate::curve::MemorySource,
     /// Loss along the way, (tokens, loss), for drawing.

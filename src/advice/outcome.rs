@@ -136,6 +136,7 @@ impl Futures {
             tokens,
             steps: reached.map(|t| way.steps(t)),
             hours,
+            risk: None,
             loss_at_budget,
             memory: self.memory.source,
             path: self.path(&stairs, reached),
@@ -155,6 +156,17 @@ impl Futures {
             outcome.notes.push(format!("{t} if no noise is forgotten within the horizon"));
         }
         outcome
+    }
+
+    /// What a schedule costs by each draw of the law: tokens to the target, or the loss after the
+    /// decay where that is the goal.
+    pub fn costs(&self, schedule: &[Entry]) -> Vec<f64> {
+        let stairs = stairs_of(schedule);
+        let cost = |c: &Course| match self.decay {
+            Some([from, to]) => c.along(&stairs).loss_after_decay(from, to),
+            None => c.along(&stairs).reach(self.target).unwrap_or(f64::INFINITY),
+        };
+        self.draws.iter().map(cost).collect()
     }
 
     /// What the plan is for where the goal is the loss after the decay.
@@ -210,6 +222,12 @@ impl Futures {
             .filter(|p| p[0].is_finite() && p[1].is_finite())
             .collect()
     }
+}
+
+/// Share of the draws in which the first costs more; `None` without any.
+pub fn risk(costs: &[f64], than: &[f64]) -> Option<f64> {
+    let more = costs.iter().zip(than).filter(|(a, b)| **a > **b * (1.0 + 1e-9)).count();
+    (!costs.is_empty()).then(|| more as f64 / costs.len() as f64)
 }
 
 /// Two numbers of mean 0 and standard deviation 1, evenly spread over the draws (multiples of two

@@ -8,7 +8,7 @@ use super::design::Belief;
 use super::estimate::{estimate_of, other_rate, provenance};
 use super::guard::check;
 use super::import::deviations;
-use super::outcome::{Futures, present};
+use super::outcome::{Futures, present, risk};
 use super::own_past::{OwnPast, last_bump, stretches};
 use super::reasons::Evidence;
 use super::schedule::{first_change, with_lr_rule};
@@ -404,6 +404,10 @@ impl Ask<'_> {
         }
         if let Some(entries) = &self.options.what_if {
             out.push(futures.outcome(Policy::WhatIf, entries.clone(), untested(entries, tested)));
+        }
+        let left = futures.costs(leave);
+        for p in out.iter_mut().filter(|p| p.policy != Policy::Leave) {
+            p.risk = risk(&futures.costs(&p.schedule), &left);
         }
         out
     }

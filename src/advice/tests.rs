@@ -14,6 +14,8 @@ fn the_planned_ramp_beats_the_best_single_batch_and_tracking() {
     assert!(planned < 0.85 * tokens(&plan, Policy::Single), "{plan:#?}");
     assert!(planned < 0.5 * tokens(&plan, Policy::Leave));
     assert!(planned < tokens(&plan, Policy::Tracking));
+    let risk = |p: Policy| plan.policies.iter().find(|x| x.policy == p).unwrap().risk;
+    assert_eq!((risk(Policy::Leave), risk(Policy::Planned)), (None, Some(0.0)));
     // Hold for most of the way, then double ever faster.
     let s = &plan.policies[1].schedule;
     assert!(s.len() >= 3);

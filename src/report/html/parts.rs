@@ -147,11 +147,11 @@ fn sizes(schedule: &[Entry]) -> String {
 pub fn schedule(html: &mut Html, plan: &Plan) {
     html.section(&format!("Schedule (goal: {})", name(&plan.goal)));
     let rows = plan.policies.iter().map(|p| {
-        let [a, b, c, d, e, f, g] = policy(p);
-        [a, b, c, d, e, f, g, sizes(&p.schedule)]
+        let [a, b, c, d, e, f, g, h] = policy(p);
+        [a, b, c, d, e, f, g, h, sizes(&p.schedule)]
     });
-    let [a, b, c, d, e, f, g] = POLICY;
-    html.table([a, b, c, d, e, f, g, "B at tokens"], rows.collect());
+    let [a, b, c, d, e, f, g, h] = POLICY;
+    html.table([a, b, c, d, e, f, g, h, "B at tokens"], rows.collect());
     for p in &plan.policies {
         html.list(p.notes.iter().map(|n| format!("{}: {n}", name(&p.policy))));
     }

@@ -14,7 +14,7 @@ pub use plan::plan;
 use crate::snapshot::{Interval, Open};
 use crate::units;
 
-/// `205 (180 to 240)`; `<= 131K` and `>= 4.1K` where a side is open.
+/// `205 (180 to 240)`, `205 (>= 180)` where a side is open; `<= 131K` and `>= 4.1K` without a value.
 pub fn interval(iv: &Interval, write: impl Fn(f64) -> String) -> String {
     let bound = |x: Option<f64>| x.map_or_else(|| "?".into(), &write);
     match (iv.open, iv.value, iv.low, iv.high) {
@@ -22,6 +22,8 @@ pub fn interval(iv: &Interval, write: impl Fn(f64) -> String) -> String {
             format!("{} ({} to {})", write(v), write(lo), write(hi))
         }
         (Open::None, Some(v), ..) => write(v),
+        (Open::Low, Some(v), _, Some(hi)) => format!("{} (<= {})", write(v), write(hi)),
+        (Open::High, Some(v), Some(lo), _) => format!("{} (>= {})", write(v), write(lo)),
         (Open::Low, _, _, Some(hi)) => format!("<= {}", write(hi)),
         (Open::High, _, Some(lo), _) => format!(">= {}", write(lo)),
         (Open::Low, Some(v), ..) => format!("<= {}", write(v)),
@@ -78,6 +80,8 @@ mod tests {
         assert_eq!(text(iv(Some(205.0), Some(180.0), Some(240.0), Open::None)), "205 (180 to 240)");
         assert_eq!(text(iv(None, None, Some(131072.0), Open::Low)), "<= 131K");
         assert_eq!(text(iv(None, Some(4096.0), None, Open::High)), ">= 4.1K");
+        assert_eq!(text(iv(Some(6.4e7), Some(5.5e7), None, Open::High)), "64M (>= 55M)");
+        assert_eq!(text(iv(Some(82.0), None, Some(155.0), Open::Low)), "82 (<= 155)");
         assert_eq!(text(Interval::UNKNOWN), "?");
     }
 

@@ -50,11 +50,11 @@ pub(super) fn guards(answers: &[crate::snapshot::GuardAnswer]) -> String {
 }
 
 /// What stands above [`policy`].
-pub(in crate::report) const POLICY: [&str; 7] =
-    ["policy", "to loss", "tokens", "steps", "time", "loss at budget", "memory"];
+pub(in crate::report) const POLICY: [&str; 8] =
+    ["policy", "to loss", "tokens", "risk", "steps", "time", "loss at budget", "memory"];
 
 /// A policy in a table, without its schedule.
-pub(in crate::report) fn policy(p: &PolicyOutcome) -> [String; 7] {
+pub(in crate::report) fn policy(p: &PolicyOutcome) -> [String; 8] {
     [
         name(&p.policy),
         maybe(p.target_loss, units::loss),
@@ -62,6 +62,7 @@ pub(in crate::report) fn policy(p: &PolicyOutcome) -> [String; 7] {
             Some(_) => counts(&p.tokens),
             None => "never".into(),
         },
+        p.risk.map_or("-".into(), units::percent),
         maybe(p.steps, units::count),
         maybe(p.hours, |h| units::duration(h * 3600.0)),
         interval(&p.loss_at_budget, units::loss),
@@ -70,8 +71,8 @@ pub(in crate::report) fn policy(p: &PolicyOutcome) -> [String; 7] {
 }
 
 pub(super) fn policies(policies: &[PolicyOutcome]) -> String {
-    let [a, b, c, d, e, f, g] = POLICY;
-    let mut table = Table::new([a, b, c, d, e, f, g, "batch sizes"]);
+    let [a, b, c, d, e, f, g, h] = POLICY;
+    let mut table = Table::new([a, b, c, d, e, f, g, h, "batch sizes"]);
     for p in policies {
         let sizes: Vec<String> =
             p.schedule.iter().map(|e| units::count(e.batch_size_tokens as f64)).collect();

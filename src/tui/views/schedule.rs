@@ -22,11 +22,12 @@ const fn column(title: &'static str, width: u16, most: u16, right: bool, rank: u
 }
 
 #[rustfmt::skip]
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     column("POLICY", 12, 14, false, 0),
     column("TOKENS", 6, 6, true, 0),
     column("90 %", 11, 13, false, 3),
     column("VS LEAVE", 8, 8, true, 0),
+    column("RISK", 5, 5, true, 2),
     column("STEPS", 6, 6, true, 2),
     column("TIME", 7, 7, true, 1),
     column("AT BUDGET", 9, 9, true, 1),
@@ -105,11 +106,12 @@ impl Schedule<'_> {
                 None => ("-".into(), Role::Dim),
             };
             let plain = theme.style(Role::Text);
-            let cells: [(String, Style); 8] = [
+            let cells: [(String, Style); 9] = [
                 (words::policy(p.policy).into(), plain),
                 (reached(&p.tokens), plain),
                 (words::bounds(&p.tokens), theme.style(Role::Dim)),
                 (saves, theme.style(role)),
+                (p.risk.map_or(String::new(), units::percent), plain),
                 (words::count(p.steps), plain),
                 (p.hours.map_or("-".into(), |h| units::duration(h * 3600.0)), plain),
                 (words::loss(p.loss_at_budget.value), plain),
