@@ -1,12 +1,34 @@
 //! Files put together to runs: the rotated past and the validation half of a metrics file, doubles
 //! left out.
 
-use super::discover::RunFiles;
 use super::follow::Stat;
 use super::names::{self, FileName, Kind};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// The files of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFiles {
+    /// NAME, or its directory's name where NAME is generic; unique.
+    pub name: String,
+    pub main: PathBuf,
+    /// In reading order, each a stream of its own: the rotated past (oldest first), `main`, then
+    /// validation files that join by step.
+    ///
+    /// The past is for the first sight of a run: when a file that is being followed is rotated,
+    /// its follower has read it, and the new past must not be read again.
+    pub parts: Vec<PathBuf>,
+}
+
+impl RunFiles {
+    /// Is this part a rotated past of the main file?
+    pub fn is_past(part: &Path) -> bool {
+        part.file_name()
+            .and_then(|n| n.to_str())
+            .is_some_and(|n| names::file_name(n).past.is_some())
+    }
+}
 
 /// Puts files together to runs.
 pub fn group(files: Vec<PathBuf>) -> Vec<RunFiles> {

@@ -45,8 +45,9 @@ mod wake;
 
 pub use again::Unreadable;
 pub use defects::shown;
-pub use discover::{Discovery, RunFiles};
+pub use discover::Discovery;
 pub use fields::{ROLES, Role};
+pub use group::RunFiles;
 pub use source::Source;
 pub use wake::{Look, Wake, on_network};
 
