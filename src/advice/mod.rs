@@ -184,7 +184,8 @@ pub struct PolicyOutcome {
     pub steps: Option<f64>,
     pub hours: Option<f64>,
     /// Share of the law's draws in which it needs more tokens than leaving the run (ends at a higher
-    /// loss, where the goal is the loss after a decay); `None` of leaving it.
+    /// loss, where the goal is the loss after a decay); `None` of leaving it, and until the memory is
+    /// measured.
     pub risk: Option<f64>,
     pub loss_at_budget: Interval,
     pub memory: crate::curve::MemorySource,

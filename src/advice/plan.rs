@@ -405,6 +405,10 @@ impl Ask<'_> {
         if let Some(entries) = &self.options.what_if {
             out.push(futures.outcome(Policy::WhatIf, entries.clone(), untested(entries, tested)));
         }
+        if futures.memory.source == MemorySource::Assumed {
+            // The draws are of one memory; what the other ends cost stands in the notes.
+            return out;
+        }
         let left = futures.costs(leave);
         for p in out.iter_mut().filter(|p| p.policy != Policy::Leave) {
             p.risk = risk(&futures.costs(&p.schedule), &left);

@@ -9,13 +9,17 @@ use crate::run::{Phase, RunData, Schedule};
 fn the_planned_ramp_beats_the_best_single_batch_and_tracking() {
     let run = run_of(&LAW, &MEMORY, &[(384.0, 2e6)], 0.0);
     let options = PlanOptions { target_loss: Some(2.12), ..on_disk() };
-    let plan = plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), &live(true), &options);
+    let group = group_of(&LAW, MEMORY);
+    let plan = plan(&run, loss_of(&run), Some(&group), &live(true), &options);
     let planned = tokens(&plan, Policy::Planned);
     assert!(planned < 0.85 * tokens(&plan, Policy::Single), "{plan:#?}");
     assert!(planned < 0.5 * tokens(&plan, Policy::Leave));
     assert!(planned < tokens(&plan, Policy::Tracking));
     let risk = |p: Policy| plan.policies.iter().find(|x| x.policy == p).unwrap().risk;
     assert_eq!((risk(Policy::Leave), risk(Policy::Planned)), (None, Some(0.0)));
+    let assumed = PlanOptions { memory: Some(MemoryChoice::Slow), ..options };
+    let plan = super::plan(&run, loss_of(&run), Some(&group), &live(true), &assumed);
+    assert!(plan.policies.iter().all(|p| p.risk.is_none()), "both ends are not in the draws");
     // Hold for most of the way, then double ever faster.
     let s = &plan.policies[1].schedule;
     assert!(s.len() >= 3);

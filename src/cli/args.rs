@@ -258,6 +258,24 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, 
     Cli::try_parse_from(args)
 }
 
+#[derive(Debug, Args)]
+pub struct Export {
+    #[command(flatten)]
+    pub runs: Runs,
+    /// The file; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub svg: PathBuf,
+    /// Which plot.
+    #[arg(long, value_enum, default_value_t = Plot::Curve)]
+    pub view: Plot,
+    /// Run to plot, or whose group; the first one where left out.
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Loss level of the curve; default: the lowest at which a model speaks.
+    #[arg(long, value_name = "L", value_parser = positive, allow_negative_numbers = true)]
+    pub at_loss: Option<f64>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,22 +343,4 @@ mod tests {
         }
         assert!(parsed("boptop").is_err());
     }
-}
-
-#[derive(Debug, Args)]
-pub struct Export {
-    #[command(flatten)]
-    pub runs: Runs,
-    /// The file; - is standard output.
-    #[arg(long, value_name = "FILE")]
-    pub svg: PathBuf,
-    /// Which plot.
-    #[arg(long, value_enum, default_value_t = Plot::Curve)]
-    pub view: Plot,
-    /// Run to plot, or whose group; the first one where left out.
-    #[arg(long, value_name = "ID")]
-    pub run: Option<String>,
-    /// Loss level of the curve; default: the lowest at which a model speaks.
-    #[arg(long, value_name = "L", value_parser = positive, allow_negative_numbers = true)]
-    pub at_loss: Option<f64>,
 }

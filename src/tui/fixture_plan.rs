@@ -11,7 +11,7 @@ fn policy(policy: Policy, schedule: Vec<Entry>, tokens: f64, steps: f64, l: f64)
         tokens: interval(tokens, 1.06),
         steps: Some(steps),
         hours: Some(tokens / 4.1e5 / 3600.0),
-        risk: (policy != Policy::Leave).then_some(0.02),
+        risk: None,
         loss_at_budget: interval(l, 1.002),
         memory: MemorySource::Assumed,
         path: (0..32).map(|i| f64::from(i) / 31.0).map(|x| way(x, tokens)).collect(),

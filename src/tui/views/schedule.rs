@@ -111,7 +111,7 @@ impl Schedule<'_> {
                 (reached(&p.tokens), plain),
                 (words::bounds(&p.tokens), theme.style(Role::Dim)),
                 (saves, theme.style(role)),
-                (p.risk.map_or(String::new(), units::percent), plain),
+                (risk(p), plain),
                 (words::count(p.steps), plain),
                 (p.hours.map_or("-".into(), |h| units::duration(h * 3600.0)), plain),
                 (words::loss(p.loss_at_budget.value), plain),
@@ -158,6 +158,12 @@ impl Schedule<'_> {
 /// E/E_leave - 1.
 pub(crate) fn relative(leave: Option<f64>, tokens: Option<f64>) -> Option<f64> {
     Some(tokens? / leave.filter(|l| *l > 0.0)? - 1.0)
+}
+
+/// `-` until the memory is measured.
+fn risk(p: &PolicyOutcome) -> String {
+    let unknown = if p.policy == Policy::Leave { "" } else { "-" };
+    p.risk.map_or(unknown.into(), units::percent)
 }
 
 pub(crate) fn reached(tokens: &Interval) -> String {
