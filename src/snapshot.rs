@@ -8,7 +8,7 @@ pub use crate::advice::{
 pub use crate::control::{ControlState, Forecast, LogLine};
 pub use crate::curve::{
     CurvePoint, FitReport, GroupFit, Interval, LawFit, LevelFit, LossKind, MemorySource, ModelFit,
-    ModelKind, Observed, Open, Refused, RunUse,
+    ModelKind, Observed, Open, Refused, RunUse, Variation, WindowScore,
 };
 pub use crate::metrics::{BadLine, SourceState, SourceStatus};
 pub use crate::run::{BatchSource, Phase, Restart, Schedule, TokensSource};

@@ -158,7 +158,7 @@ impl Sweep {
         let members = constant.iter().map(member).collect();
         let (id, on) = ("three stages".into(), LossKind::Train);
         let (switched, decayed) = (Vec::new(), Vec::new());
-        Group { id, lr: Some(LR), on, members, constant, switched, decayed }
+        Group { id, lr: Some(LR), on, members, constant, switched, decayed, other: None }
     }
 }
 

@@ -99,6 +99,7 @@ pub fn group_of(law: &Law, memory: Memory) -> GroupFit {
             future_nats: None,
             rival_future_nats: None,
             windows: Vec::new(),
+            variants: Vec::new(),
             memory_checks: Vec::new(),
             decay: None,
             with_memory: draws.iter().map(|l| (*l, memory)).collect(),

@@ -9,10 +9,20 @@ pub struct LawPoint {
     pub ln_batch: f64,
     /// Nats.
     pub loss: f64,
-    /// Such that every batch size weighs the same in total; 1 on average.
+    /// 1 on average; by default such that every batch size weighs the same in total.
     pub weight: f64,
     /// Index into [`SeriesSet::sizes`].
     pub size: usize,
+}
+
+/// What the points of a set weigh.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Weights {
+    /// Every batch size the same in total.
+    #[default]
+    Sizes,
+    /// Every bin the same: a size of several runs, or of many bins after the burn-in, weighs more.
+    Bins,
 }
 
 /// A run of the set: its points are `range`.
@@ -32,6 +42,7 @@ pub struct SeriesSet {
     pub sizes: Vec<f64>,
     /// Mean squared error of each run's points by the noise of its lines, nats squared.
     pub(super) noise: Vec<f64>,
+    pub(super) weights: Weights,
 }
 
 /// Runs of at most this many bins: more say nothing new about a six-parameter law.
@@ -89,7 +100,18 @@ impl SeriesSet {
         set
     }
 
+    /// The same points with other weights.
+    pub(super) fn weighed(mut self, weights: Weights) -> SeriesSet {
+        self.weights = weights;
+        self.reweigh();
+        self
+    }
+
     fn reweigh(&mut self) {
+        if self.weights == Weights::Bins {
+            self.points.iter_mut().for_each(|p| p.weight = 1.0);
+            return;
+        }
         let mut count = vec![0.0; self.sizes.len()];
         self.points.iter().for_each(|p| count[p.size] += 1.0);
         let share = self.points.len() as f64 / self.sizes.len().max(1) as f64;
@@ -98,7 +120,7 @@ impl SeriesSet {
 
     /// The set without one batch size.
     pub fn without(&self, size: usize) -> SeriesSet {
-        let mut set = SeriesSet::default();
+        let mut set = SeriesSet { weights: self.weights, ..SeriesSet::default() };
         for (i, run) in self.runs.iter().enumerate().filter(|(_, r)| r.size != size) {
             set.noise.extend(self.noise.get(i));
             let b = self.sizes[run.size];
@@ -165,6 +187,8 @@ mod tests {
         let less = set.without(0);
         assert_eq!(less.sizes, [8.0]);
         assert!((less.points.iter().map(|p| p.weight).sum::<f64>() - 30.0).abs() < 1e-9);
+        let alike = set.weighed(Weights::Bins);
+        assert!(alike.points.iter().chain(&alike.without(1).points).all(|p| p.weight == 1.0));
     }
 
     #[test]
@@ -187,6 +211,7 @@ mod tests {
             constant: vec![a, series("b", 8.0, 10), series("c", 8.0, 10)],
             switched: vec![],
             decayed: vec![],
+            other: None,
         };
         assert_eq!(usable(&group).iter().map(|s| s.run.as_str()).collect::<Vec<_>>(), ["c"]);
     }

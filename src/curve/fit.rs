@@ -10,9 +10,11 @@ use super::level_laws::{Laws, WindowLaw, windows_at};
 use super::levels::Curves;
 use super::memory::{self, Measured};
 use super::model::{AnyLaw, LAWS, Refusal};
+use super::other_loss::{self, Beside};
 use super::provisional;
 use super::report::{
-    FitReport, GroupFit, LawFit, LeftOutSize, LevelFit, ModelScore, Refused, RunUse, WindowScore,
+    FitReport, GroupFit, LawFit, LeftOutSize, LevelFit, ModelScore, Refused, RunUse, VariantScore,
+    WindowScore,
 };
 use super::series::{ConstantSeries, Group, Observation};
 use super::threads;
@@ -143,12 +145,12 @@ pub(super) fn fit_with(
     let law = best.and_then(|w| {
         law_fit(shared, &half_series, (windows, w), &laws, options.seed, &mut refused)
     });
-    let Leveled { levels, scores, draws, whole } = fit_levels(shared, &laws, options, from);
+    let Leveled { levels, scores, draws, beside, whole } = fit_levels(shared, &laws, options, from);
     silent_levels(&levels, &mut refused);
     let mut notes = trend::notes(&levels);
     notes.extend(tentative.as_ref().map(provisional::words));
-    let kept = |w: &WindowLaw<'_>| (w.burn_in, w.draws.clone());
-    let draws = Draws { windows: laws.windows.iter().map(kept).collect(), levels: draws };
+    let kept = |w: &WindowLaw<'_>| ((w.burn_in, w.variation), w.draws.clone());
+    let draws = Draws { windows: laws.windows.iter().map(kept).collect(), levels: draws, beside };
     let fit = GroupFit {
         id: group.id.clone(),
         lr: group.lr,
@@ -222,31 +224,42 @@ fn more_sizes(sizes: &[f64], needed: usize) -> String {
 /// Draws of the law that get a memory of their own: each costs a fit.
 const WITH_MEMORY: usize = 48;
 
-/// The joint law of every window, with its share of the draws.
+/// The joint law of every window and the comparable variants of the best one, each with its share of
+/// the draws.
 fn window_laws<'a>(
     windows: &'a Windows,
     past: impl Fn(&Window, &Fitted) -> Option<PastLaw> + Sync,
     options: &FitOptions,
     from: Spread<'_>,
 ) -> Vec<WindowLaw<'a>> {
-    let fitted: Vec<(usize, &Window, &Fitted)> =
-        windows.all.iter().enumerate().filter_map(|(i, w)| Some((i, w, w.joint()?))).collect();
-    let share = options.draws / if fitted.len() > 1 { 2 } else { 1 };
-    threads::map(&fitted, |_, &(i, window, fitted)| {
+    let own = windows.all.iter().enumerate().filter_map(|(i, w)| {
+        let comparable = windows.comparable.contains(&i);
+        Some((w, w.joint()?, None, i == windows.best, comparable))
+    });
+    let alike: Vec<_> = windows.variants.iter().filter(|v| v.comparable).collect();
+    // Every window has the same share, the best one whatever its laws are.
+    let own: Vec<_> = own.collect();
+    let share = options.draws / if own.len() > 1 { 2 } else { 1 };
+    let split = share / (1 + alike.len());
+    let varied = alike.iter().map(|v| (&v.window, &v.fitted, Some(v.variation), false, true));
+    let fitted: Vec<_> = own.into_iter().chain(varied).collect();
+    threads::map(&fitted, |i, &(window, fitted, variation, best, comparable)| {
         let seed = options.seed.wrapping_add(i as u64);
         let draws = match from {
-            Spread::Kept(kept) => kept.window(window.burn_in),
+            Spread::Kept(kept) => kept.window((window.burn_in, variation)),
             Spread::Fresh => {
+                let count = if best || variation.is_some() { split } else { share };
                 let laws =
-                    uncertainty::law_draws(fitted.model, &fitted.law, &window.set, share, seed);
+                    uncertainty::law_draws(fitted.model, &fitted.law, &window.set, count, seed);
                 laws.into_iter().map(AnyLaw::Floor).collect()
             }
         };
         WindowLaw {
             fitted,
             burn_in: window.burn_in,
-            best: i == windows.best,
-            comparable: windows.comparable.contains(&i),
+            variation,
+            best,
+            comparable,
             past: past(window, fitted),
             draws,
         }
@@ -292,6 +305,11 @@ fn law_fit(
         held_out_nats: w.joint().and_then(|j| j.held_out_nats()),
         comparable: windows.comparable.contains(&i),
     });
+    let variants = windows.variants.iter().map(|v| VariantScore {
+        variation: v.variation,
+        held_out_nats: v.fitted.held_out_nats(),
+        comparable: v.comparable,
+    });
     let as_law = |l: &AnyLaw| match l {
         AnyLaw::Floor(law) => Some(*law),
         AnyLaw::NoFloor(_) => None,
@@ -322,6 +340,7 @@ fn law_fit(
         future_nats: laws.past().map(|p| p.rms_nats),
         rival_future_nats: laws.rival_past.as_ref().map(|p| p.rms_nats),
         windows: scores.collect(),
+        variants: variants.collect(),
         memory_checks,
         decay,
         draws,
@@ -337,6 +356,7 @@ struct Leveled {
     scores: Vec<ModelScore>,
     /// The spreads of the one-level models, and whether all were there.
     draws: Vec<(f64, Spreads)>,
+    beside: Vec<(f64, Option<Beside>)>,
     whole: bool,
 }
 
@@ -364,12 +384,25 @@ fn fit_levels(
     let spreads =
         threads::map(&fitted, |i, level| level.spreads(i, laws, from, options.draws, options.seed));
     let (choices, scores) = (choose(&fitted), scores(&fitted));
-    let whole = spreads.iter().all(|(_, whole)| *whole);
+    let mut whole = spreads.iter().all(|(_, whole)| *whole);
+    let beside: Vec<Option<Beside>> = match (&shared.group.other, from) {
+        (None, _) => vec![None; at.len()],
+        (Some(other), Spread::Fresh) => {
+            other_loss::says(&curves, other, &fitted, &choices, options.seed)
+        }
+        (Some(_), Spread::Kept(kept)) => {
+            let known: Vec<_> = at.iter().map(|l| kept.beside(*l)).collect();
+            whole &= known.iter().all(Option::is_some);
+            known.into_iter().map(Option::flatten).collect()
+        }
+    };
     let draws = fitted.iter().zip(&spreads).map(|(l, (s, _))| l.keep(s)).collect();
     let levels = threads::map(&fitted, |i, level| {
-        level.finish(choices[i].as_ref(), &spreads[i].0, laws, shared.group.on)
+        let spread = (&*spreads[i].0, beside[i].as_ref());
+        level.finish(choices[i].as_ref(), spread, laws, shared.group.on)
     });
-    Leveled { levels, scores, draws, whole }
+    let beside = at.into_iter().zip(beside).collect();
+    Leveled { levels, scores, draws, beside, whole }
 }
 
 /// Levels at which nothing speaks, said once for each reason.

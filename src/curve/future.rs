@@ -44,7 +44,7 @@ pub(super) fn law(
     series: &[&ConstantSeries],
     past: &[&ConstantSeries],
 ) -> Option<PastLaw> {
-    let set = SeriesSet::new(past, window.burn_in);
+    let set = SeriesSet::new(past, window.burn_in).weighed(window.set.weights);
     if set.sizes.len() < window.set.sizes.len() {
         return None;
     }

@@ -7,7 +7,7 @@
 use super::binning::{self, Window};
 use super::copies::shared_until;
 use super::kept::Kept;
-use super::stable::{SAME_LR, Stable, choose_loss, columns, plateau, stable};
+use super::stable::{SAME_LR, Stable, choose_loss, columns, dense, plateau, stable};
 use super::{
     ConstantSeries, DecayPiece, DecayedSeries, Group, LossKind, Member, Stretch, SwitchedSeries,
 };
@@ -107,32 +107,57 @@ fn matches(pattern: &str, id: &str) -> bool {
     pattern == id || globset::Glob::new(pattern).is_ok_and(|g| g.compile_matcher().is_match(id))
 }
 
+fn excluded(run: &RunData, options: &GroupOptions) -> bool {
+    options.excluded.iter().any(|p| matches(p, &run.id))
+}
+
 fn group(id: String, candidates: &[&Candidate<'_>], options: &GroupOptions, bins: &Kept) -> Group {
-    let excluded = |c: &&&Candidate<'_>| options.excluded.iter().any(|p| matches(p, &c.run.id));
     let usable: Vec<(&RunData, &Stable)> = candidates
         .iter()
-        .filter(|c| !excluded(c))
+        .filter(|c| !excluded(c.run, options))
         .filter_map(|c| c.stable.as_ref().ok().map(|s| (c.run, s)))
         .collect();
     let on = options.on.unwrap_or_else(|| choose_loss(&usable, bins));
+    let beside = match on {
+        LossKind::Train => LossKind::Val,
+        LossKind::Val => LossKind::Train,
+    };
+    let of = |on| on_loss(&id, candidates, (&usable, options), on, bins);
+    let other = dense(&usable, beside).then(|| Group {
+        switched: Vec::new(),
+        decayed: Vec::new(),
+        ..of(beside)
+    });
+    Group { other: other.map(Box::new), ..of(on) }
+}
+
+/// The group by one loss.
+fn on_loss(
+    id: &str,
+    candidates: &[&Candidate<'_>],
+    (usable, options): (&[(&RunData, &Stable)], &GroupOptions),
+    on: LossKind,
+    bins: &Kept,
+) -> Group {
     let mut out = Group {
-        id,
+        id: id.to_string(),
         lr: candidates.iter().find_map(|c| c.lr),
         on,
         members: Vec::new(),
         constant: Vec::new(),
         switched: Vec::new(),
         decayed: Vec::new(),
+        other: None,
     };
     for c in candidates {
-        let (used, why) = if excluded(&c) {
+        let (used, why) = if excluded(c.run, options) {
             (false, Some("left out by hand".into()))
         } else {
             match &c.stable {
                 Err(why) => (false, Some(why.clone())),
                 Ok(s) => {
                     out.decayed.extend(decayed(c.run, s, out.on));
-                    enter(&mut out, c, s, &usable, bins)
+                    enter(&mut out, c, s, usable, bins)
                 }
             }
         };
@@ -436,6 +461,17 @@ mod tests {
             group_runs(&runs, &GroupOptions::default())[0].on
         };
         assert_eq!((pick(0.0), pick(0.5)), (LossKind::Train, LossKind::Val));
+        // The other one stands beside it, where it is dense.
+        let both = |runs: &[RunData]| {
+            let group = group_runs(runs, &GroupOptions::default()).remove(0);
+            (group.on, group.other.map(|o| (o.on, o.constant.len())))
+        };
+        let mut runs = [with_val("a", 64.0, 0.0), with_val("b", 128.0, 0.0)];
+        assert_eq!(both(&runs), (LossKind::Train, Some((LossKind::Val, 2))));
+        let chosen = GroupOptions { on: Some(LossKind::Val), ..GroupOptions::default() };
+        assert_eq!(group_runs(&runs, &chosen)[0].other.as_ref().unwrap().on, LossKind::Train);
+        runs[0].validation.loss[5..].fill(f64::NAN);
+        assert_eq!(both(&runs), (LossKind::Train, None));
         let mut silent = with_val("a", 64.0, 0.0);
         silent.train.loss.fill(f64::NAN);
         assert_eq!(group_runs(&[silent], &GroupOptions::default())[0].on, LossKind::Val);

@@ -7,6 +7,7 @@ use super::gate;
 use super::level::Points;
 use super::level_laws::{Laws, score_law};
 use super::model::{Curve, CurveModel, MODELS, Refusal};
+use super::other_loss::Beside;
 use super::report::{
     CurvePoint, Interval, LevelFit, LossKind, ModelFit, ModelKind, Observed, Open,
 };
@@ -206,7 +207,7 @@ impl Level {
     pub fn finish(
         &self,
         choice: Option<&Choice>,
-        spreads: &[Vec<Curve>],
+        (spreads, beside): (&[Vec<Curve>], Option<&Beside>),
         laws: &Laws<'_>,
         on: LossKind,
     ) -> LevelFit {
@@ -214,7 +215,7 @@ impl Level {
         let models = of.clone().map(|(entry, spread)| self.model_fit(entry, spread)).collect();
         let mut speaking = of.filter(|(e, _)| choice.is_some_and(|c| c.best == e.kind));
         let draws = speaking.next().map(|(_, spread)| spread.clone()).unwrap_or_default();
-        self.assemble(choice, draws, models, laws, on)
+        self.assemble(choice, (draws, beside), models, laws, on)
     }
 
     /// Resampled laws of the windows that hold here.
@@ -278,7 +279,7 @@ impl Level {
     fn assemble(
         &self,
         choice: Option<&Choice>,
-        mut draws: Vec<Curve>,
+        (mut draws, beside): (Vec<Curve>, Option<&Beside>),
         models: Vec<ModelFit>,
         laws: &Laws<'_>,
         on: LossKind,
@@ -316,6 +317,7 @@ impl Level {
             others.extend(windows.filter_map(|w| w.fitted.law.curve(self.loss)));
         }
         others.extend(self.other_shapes(choice.best));
+        others.extend(beside.map(|b| b.curve));
         let spread = span(&curve, &draws, &others);
         level.b_opt = evidence.b_opt(curve.b_opt().or(Some(0.0)), spread);
         level.why.clone_from(&choice.why);
@@ -334,6 +336,9 @@ impl Level {
             level
                 .why
                 .push_str("; held to the points of this level, which the law of all levels misses");
+        }
+        if let Some(beside) = beside {
+            level.why.push_str(&beside.words());
         }
         if self.contradicted {
             level.why.push_str("; the points of this level contradict the joint law");

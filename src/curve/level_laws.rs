@@ -3,7 +3,7 @@
 use super::future::PastLaw;
 use super::level::Points;
 use super::model::{AnyLaw, Refusal};
-use super::report::ModelKind;
+use super::report::{ModelKind, Variation};
 use super::select::{self, LeftOutError, Score};
 use super::window::Fitted;
 
@@ -13,6 +13,8 @@ pub(super) struct WindowLaw<'a> {
     pub fitted: &'a Fitted,
     /// Steps before the window.
     pub burn_in: f64,
+    /// How it differs from the law that speaks on this window.
+    pub variation: Option<Variation>,
     /// The window that predicts the loss best.
     pub best: bool,
     /// By its error on the loss it cannot be told from the best one.
@@ -48,7 +50,7 @@ impl<'a> Laws<'a> {
 
 /// Windows whose error in ln E is at most this much larger than that of the best one are shown to
 /// be no worse by so few sizes.
-const NO_WORSE: f64 = 1.25;
+pub(super) const NO_WORSE: f64 = 1.25;
 
 /// Which windows' laws hold at each level, the one that speaks first: a law holds only after its
 /// burn-in, so high losses may ask for a shorter one than the loss as a whole does.
@@ -75,7 +77,9 @@ pub(super) fn windows_at(
     (0..losses.len())
         .map(|level| {
             let scores: Vec<Option<f64>> = (0..windows.len()).map(|w| pooled(w, level)).collect();
-            let least = scores.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+            // A variant only widens: it neither speaks nor shows another window worse.
+            let own = (0..windows.len()).filter(|&w| windows[w].variation.is_none());
+            let least = own.filter_map(|w| scores[w]).fold(f64::INFINITY, f64::min);
             if !least.is_finite() {
                 let mut all: Vec<usize> =
                     (0..windows.len()).filter(|&w| windows[w].comparable || w == best).collect();
@@ -85,7 +89,8 @@ pub(super) fn windows_at(
             let good = |w: &usize| scores[*w].is_some_and(|s| s <= NO_WORSE * least);
             let mut held: Vec<usize> = (0..windows.len()).filter(good).collect();
             held.sort_by(|&a, &b| {
-                (a != best).cmp(&(b != best)).then_with(|| {
+                let key = |w: usize| (w != best, windows[w].variation.is_some());
+                key(a).cmp(&key(b)).then_with(|| {
                     scores[a].unwrap_or(f64::MAX).total_cmp(&scores[b].unwrap_or(f64::MAX))
                 })
             });

@@ -22,6 +22,21 @@ impl<'a> Curves<'a> {
         self.0.iter().filter_map(|(s, curve)| observation(s, curve, loss, wander)).collect()
     }
 
+    /// Where another loss of the same runs stood when they crossed this one: the median over the
+    /// runs.
+    pub fn beside(&self, other: &Curves<'_>, loss: f64) -> Option<f64> {
+        let stood = self.0.iter().filter_map(|(s, curve)| {
+            let Crossing::At { x, .. } = curve.crossing(loss) else { return None };
+            let (theirs, there) = other.0.iter().find(|(t, _)| t.run == s.run)?;
+            let (first, last) = (theirs.bins.first()?.tokens, theirs.bins.last()?.tokens);
+            (first.ln()..=last.ln()).contains(&x).then(|| there.at(x))
+        });
+        let mut stood: Vec<f64> = stood.collect();
+        stood.sort_by(f64::total_cmp);
+        let n = stood.len();
+        (n > 0).then(|| 0.5 * (stood[n / 2] + stood[(n - 1) / 2]))
+    }
+
     pub fn levels(&self, count: usize) -> Vec<f64> {
         // Per batch size: where its runs begin, and the lowest that one of them came to.
         let mut sizes: Vec<(f64, f64, f64)> = Vec::new();
@@ -273,6 +288,7 @@ mod tests {
             constant,
             switched: Vec::new(),
             decayed: Vec::new(),
+            other: None,
         }
     }
 

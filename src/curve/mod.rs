@@ -111,7 +111,12 @@
 //! Nominal 90 %. Draws resample the residual curves of whole runs with random signs and a
 //! small-sample factor (Student's t over the normal quantile, times `sqrt(n/(n - 2.5))` for n batch
 //! sizes), and never drop a batch size. Windows and models that cannot be told from the best one (one
-//! standard error, paired by batch size) widen the interval. Where the smooth curve speaks and the
+//! standard error, paired by batch size) widen the interval; so do, on the best window, the other form
+//! of the law (with q or without) and the same law with every bin weighing the same ([`Variation`]).
+//! Validation and train loss are two measurements of one curve: where the other one is dense, the
+//! level is taken to where it stood when the runs crossed this one (median over the runs), and what
+//! speaks there widens the interval if it predicts left-out sizes about as well (1.25 times the error
+//! of ln E at most). Where the smooth curve speaks and the
 //! three stages, the general form of it, have too few points to be scored, the interval reaches as far
 //! as curves of three stages through the same points do (profile likelihood): a shape of three
 //! parameters is taken on trust there, and covers 66 % alone. The points themselves bound it, since
@@ -178,6 +183,7 @@ mod model;
 #[cfg(test)]
 mod model_tests;
 mod no_floor;
+mod other_loss;
 mod projection;
 #[cfg(test)]
 mod property_tests;
@@ -216,7 +222,7 @@ pub use query::Estimate;
 pub use report::{
     CurvePoint, DecayCheck, DecayFit, FitReport, GroupFit, Interval, LawFit, LeftOutSize, LevelFit,
     LossKind, MemoryCheck, ModelFit, ModelKind, ModelScore, Observed, Open, Provisional, Refused,
-    RunUse, WindowScore,
+    RunUse, VariantScore, Variation, WindowScore,
 };
 pub use saved::{SAVED_GROUP, SavedLaw};
 pub use series::{

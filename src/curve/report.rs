@@ -140,6 +140,8 @@ pub struct LawFit {
     pub rival_future_nats: Option<f64>,
     /// Every burn-in that was tried.
     pub windows: Vec<WindowScore>,
+    /// The law of the best one, otherwise made.
+    pub variants: Vec<VariantScore>,
     /// How well each memory explains the runs that switched.
     pub memory_checks: Vec<MemoryCheck>,
     /// Where runs of the group decayed, and the form describes them.
@@ -195,6 +197,26 @@ pub struct WindowScore {
     /// Mean error on a batch size left out, nats, on the bins that all windows share.
     pub held_out_nats: Option<f64>,
     /// Cannot be told from the best one: it widens the intervals.
+    pub comparable: bool,
+}
+
+/// What else a law of one window may be fitted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Variation {
+    /// The other form: plain where the law with q speaks, with q where the plain one does.
+    Form,
+    /// Every bin weighs the same, where by default every batch size does.
+    Weights,
+}
+
+/// The law of the best window, otherwise made.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct VariantScore {
+    pub variation: Variation,
+    /// Mean error on a batch size left out, nats.
+    pub held_out_nats: Option<f64>,
+    /// Cannot be told from the one that speaks: it widens the intervals.
     pub comparable: bool,
 }
 

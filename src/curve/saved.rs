@@ -137,6 +137,7 @@ impl SavedLaw {
                 future_nats: None,
                 rival_future_nats: None,
                 windows: Vec::new(),
+                variants: Vec::new(),
                 memory_checks: Vec::new(),
                 decay: None,
                 draws: self.draws().collect(),

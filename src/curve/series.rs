@@ -83,6 +83,8 @@ pub struct Group {
     pub constant: Vec<ConstantSeries>,
     pub switched: Vec<SwitchedSeries>,
     pub decayed: Vec<DecayedSeries>,
+    /// The same runs by the other loss, where that is dense enough too.
+    pub other: Option<Box<Group>>,
 }
 
 /// One run at one level: the step at which it reached the level, or how far it got without.

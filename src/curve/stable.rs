@@ -8,7 +8,7 @@ use crate::run::{Columns, Phase, RunData, Schedule, Segment};
 
 /// Relative difference of learning rates within one group.
 pub(super) const SAME_LR: f64 = 0.01;
-/// Validation losses that a fit needs: in all, and of each batch size.
+/// Losses that a fit needs where there is another to choose: in all, and of each batch size.
 const DENSE: usize = 20;
 const DENSE_EACH: usize = 8;
 /// Train noise over validation noise above which the validation loss is preferred.
@@ -74,25 +74,33 @@ pub(super) fn columns(run: &RunData, on: LossKind) -> &Columns {
     }
 }
 
-/// Validation where there is no train loss, or where it is dense at every batch size and the train
-/// loss is several times noisier; else train.
-pub(super) fn choose_loss(usable: &[(&RunData, &Stable)], bins: &Kept) -> LossKind {
-    let window = |s: &Stable| Window { from: s.from_tokens, to: s.to_tokens, closed: true };
-    let train: usize = usable.iter().map(|(r, s)| window(s).points(&r.train)).sum();
-    let val: usize = usable.iter().map(|(r, s)| window(s).points(&r.validation)).sum();
-    if train == 0 && val > 0 {
-        return LossKind::Val;
-    }
+fn window(s: &Stable) -> Window {
+    Window { from: s.from_tokens, to: s.to_tokens, closed: true }
+}
+
+/// Whether a loss is logged often enough to be fitted at every batch size.
+pub(super) fn dense(usable: &[(&RunData, &Stable)], on: LossKind) -> bool {
     let mut sizes: Vec<(f64, usize)> = Vec::new();
     for (r, s) in usable {
         let Some(b) = s.segments.first().map(|g| g.batch_size) else { continue };
-        let n = window(s).points(&r.validation);
+        let n = window(s).points(columns(r, on));
         match sizes.iter_mut().find(|(x, _)| (x / b - 1.0).abs() < 1e-3) {
             Some((_, m)) => *m += n,
             None => sizes.push((b, n)),
         }
     }
-    let dense = val >= DENSE && !sizes.is_empty() && sizes.iter().all(|(_, n)| *n >= DENSE_EACH);
+    let all: usize = sizes.iter().map(|(_, n)| n).sum();
+    all >= DENSE && sizes.iter().all(|(_, n)| *n >= DENSE_EACH)
+}
+
+/// Validation where there is no train loss, or where it is dense at every batch size and the train
+/// loss is several times noisier; else train.
+pub(super) fn choose_loss(usable: &[(&RunData, &Stable)], bins: &Kept) -> LossKind {
+    let train: usize = usable.iter().map(|(r, s)| window(s).points(&r.train)).sum();
+    let val: usize = usable.iter().map(|(r, s)| window(s).points(&r.validation)).sum();
+    if train == 0 && val > 0 {
+        return LossKind::Val;
+    }
     let noise = |on: LossKind| {
         let mut se: Vec<f64> = usable
             .iter()
@@ -102,7 +110,7 @@ pub(super) fn choose_loss(usable: &[(&RunData, &Stable)], bins: &Kept) -> LossKi
         se.sort_by(f64::total_cmp);
         se.get(se.len() / 2).copied().unwrap_or(f64::NAN)
     };
-    if dense && noise(LossKind::Train) > NOISIER * noise(LossKind::Val) {
+    if dense(usable, LossKind::Val) && noise(LossKind::Train) > NOISIER * noise(LossKind::Val) {
         LossKind::Val
     } else {
         LossKind::Train

@@ -6,7 +6,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
 
 /// A sweep of one law: noise in the loss autocorrelated within a run (rho 0.7 a bin).
-fn sweep(law: &AnyLaw, sizes: &[f64], tokens: f64, noise: f64, seed: u64) -> Group {
+pub(super) fn sweep(law: &AnyLaw, sizes: &[f64], tokens: f64, noise: f64, seed: u64) -> Group {
     let mut rng = Pcg64::seed_from_u64(seed);
     let constant: Vec<ConstantSeries> = sizes
         .iter()
@@ -40,6 +40,7 @@ fn sweep(law: &AnyLaw, sizes: &[f64], tokens: f64, noise: f64, seed: u64) -> Gro
         constant,
         switched: vec![],
         decayed: vec![],
+        other: None,
     }
 }
 
@@ -56,7 +57,7 @@ fn random_law(rng: &mut Pcg64) -> Law {
     Law { l_inf: 1.8, a, alpha, c, gamma, q }
 }
 
-fn sizes(n: usize) -> Vec<f64> {
+pub(super) fn sizes(n: usize) -> Vec<f64> {
     (0..n).map(|i| 400.0 * 2f64.powf(7.0 * (i as f64 / (n as f64 - 1.0) - 0.5))).collect()
 }
 
@@ -113,6 +114,28 @@ fn rival_sweep(seed: u64, n: usize) -> Group {
         beta: rng.random_range(0.25..0.4),
     };
     sweep(&AnyLaw::NoFloor(rival), &sizes(n), 3e8, 0.005, seed)
+}
+
+/// A law made otherwise that predicts as well widens what is said; one that predicts worse does not.
+#[test]
+fn other_forms_and_weights_of_the_law_widen_where_they_predict_as_well() {
+    let law = |q, noise| {
+        let law = Law { l_inf: 1.8, a: 200.0, alpha: 0.7, c: 4.0, gamma: 0.5, q };
+        let group = sweep(&AnyLaw::Floor(law), &sizes(8), 3e8, noise, 3);
+        fit_group(&group, &options(2.3, 3)).law.unwrap()
+    };
+    let alike = |fit: &LawFit, which| {
+        let one = fit.variants.iter().find(|v| v.variation == which);
+        (one.unwrap().comparable, one.unwrap().held_out_nats.unwrap())
+    };
+    let plain = law(0.0, 0.01);
+    assert!(alike(&plain, Variation::Form).0 && alike(&plain, Variation::Weights).0, "{plain:?}");
+    assert!(plain.draws.iter().any(|l| (l.q == 0.0) != (plain.law.q == 0.0)));
+    let with_q = law(0.25, 0.002);
+    assert!(with_q.law.q > 0.2, "{with_q:?}");
+    let (comparable, held_out) = alike(&with_q, Variation::Form);
+    assert!(!comparable && held_out > 2.0 * with_q.held_out_nats.unwrap(), "{with_q:?}");
+    assert!(with_q.draws.iter().all(|l| l.q > 0.1));
 }
 
 #[test]

@@ -5,8 +5,9 @@
 //! by leaving out one batch size at a time and predicting its loss, always on the same bins; the
 //! best one is shown, and those that cannot be told from it widen the interval.
 
-use super::data::SeriesSet;
+use super::data::{SeriesSet, Weights};
 use super::model::{AnyLaw, LAWS, LossModel, Minimum, Refusal};
+use super::report::Variation;
 use super::series::ConstantSeries;
 use super::threads;
 
@@ -58,11 +59,8 @@ pub(super) struct Window {
 impl Window {
     /// The joint law that speaks: with q only where it predicts left-out sizes better.
     pub fn joint(&self) -> Option<&Fitted> {
-        let floors = || {
-            self.laws.iter().filter(|f| matches!(f.law, AnyLaw::Floor(_)) && f.refusal.is_none())
-        };
-        let plain = floors().find(|f| f.model.parameters() == 5);
-        let with_q = floors().find(|f| f.model.parameters() == 6);
+        let plain = self.floors().find(|f| f.model.parameters() == 5);
+        let with_q = self.floors().find(|f| f.model.parameters() == 6);
         match (plain, with_q) {
             (Some(p), Some(w)) => match (p.held_out_nats(), w.held_out_nats()) {
                 (Some(a), Some(b)) if b < 0.98 * a => Some(w),
@@ -70,6 +68,11 @@ impl Window {
             },
             (p, w) => p.or(w),
         }
+    }
+
+    /// The joint law, plain and with q, as far as the data hold it.
+    fn floors(&self) -> impl Iterator<Item = &Fitted> {
+        self.laws.iter().filter(|f| matches!(f.law, AnyLaw::Floor(_)) && f.refusal.is_none())
     }
 
     /// How far a run wanders about its course, nats, by the law that leaves least.
@@ -83,6 +86,16 @@ impl Window {
     }
 }
 
+/// The law of the best window, otherwise made.
+#[derive(Debug, Clone)]
+pub(super) struct Variant {
+    pub variation: Variation,
+    pub window: Window,
+    pub fitted: Fitted,
+    /// It predicts left-out sizes no worse than the law that speaks.
+    pub comparable: bool,
+}
+
 /// The windows tried, the index of the one that predicts best, and those that cannot be told from
 /// it.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +103,8 @@ pub(super) struct Windows {
     pub all: Vec<Window>,
     pub best: usize,
     pub comparable: Vec<usize>,
+    /// Of the best one.
+    pub variants: Vec<Variant>,
 }
 
 impl Windows {
@@ -110,9 +125,32 @@ impl Windows {
             let laws = found.map(|(m, f)| scored(m, f, &set, scored_from)).collect();
             all.push(Window { burn_in, set, laws });
         }
-        let mut windows = Windows { all, best: 0, comparable: Vec::new() };
+        let mut windows = Windows { all, ..Windows::default() };
         windows.choose();
+        windows.variants = windows.vary(scored_from).unwrap_or_default();
         windows
+    }
+
+    /// The other form of the law, and the one that speaks with every bin weighing the same.
+    fn vary(&self, scored_from: f64) -> Option<Vec<Variant>> {
+        let best = self.best()?;
+        let speaks = best.joint()?;
+        let errors = |f: &Fitted| -> Vec<f64> { f.left_out.iter().map(|l| l.rms_nats).collect() };
+        let variant = |variation, set: SeriesSet, fitted: Fitted| Variant {
+            variation,
+            comparable: not_worse(&errors(&fitted), &errors(speaks)),
+            window: Window { burn_in: best.burn_in, set, laws: Vec::new() },
+            fitted,
+        };
+        let other = best.floors().find(|f| f.model.parameters() != speaks.model.parameters());
+        let form = other.map(|f| variant(Variation::Form, best.set.clone(), f.clone()));
+        let set = best.set.clone().weighed(Weights::Bins);
+        let found = speaks.model.minimum(&set, Some(&speaks.law)).filter(|m| m.refusal.is_none());
+        let weights = found.map(|m| {
+            let fitted = scored(speaks.model, m, &set, scored_from);
+            variant(Variation::Weights, set, fitted)
+        });
+        Some(form.into_iter().chain(weights).collect())
     }
 
     fn choose(&mut self) {

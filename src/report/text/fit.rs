@@ -1,6 +1,6 @@
 use super::{counts, interval, maybe, name, wrap};
 use crate::report::table::Table;
-use crate::snapshot::{FitReport, GroupFit, LawFit, LevelFit, ModelFit};
+use crate::snapshot::{FitReport, GroupFit, LawFit, LevelFit, ModelFit, Variation, WindowScore};
 use crate::units;
 
 /// The fit of every group: its runs, the law, a table per loss level, what was refused and why.
@@ -91,6 +91,32 @@ fn runs(group: &GroupFit) -> String {
     out
 }
 
+/// What the law might as well have been fitted with.
+fn alike(fit: &LawFit) -> String {
+    let burn_in = |w: &&WindowScore| w.comparable && w.burn_in_steps != fit.burn_in_steps;
+    let windows = fit
+        .windows
+        .iter()
+        .filter(burn_in)
+        .map(|w| (format!("after step {}", units::count(w.burn_in_steps)), w.held_out_nats));
+    let variants = fit.variants.iter().filter(|v| v.comparable).map(|v| {
+        let what = match v.variation {
+            Variation::Form if fit.law.q > 0.0 => "without q",
+            Variation::Form => "with q",
+            Variation::Weights => "every bin weighing the same",
+        };
+        (what.to_string(), v.held_out_nats)
+    });
+    let words: Vec<String> = windows
+        .chain(variants)
+        .map(|(what, error)| match error {
+            Some(error) => format!("{what} ({error:.4})"),
+            None => what,
+        })
+        .collect();
+    words.join(", ")
+}
+
 fn law_text(fit: &LawFit) -> String {
     let l = &fit.law;
     let mut out = format!(
@@ -116,6 +142,11 @@ fn law_text(fit: &LawFit) -> String {
         units::loss(fit.losses[0]),
         units::loss(fit.losses[1]),
     );
+    let alike = alike(fit);
+    if !alike.is_empty() {
+        let words = format!("no worse at left-out sizes, so it widens the intervals: {alike}");
+        out += &wrap(&words, "  ", 98);
+    }
     out += &format!(
         "  memory of former batch sizes: tau {} steps, p {:.2}, {}\n",
         units::count(fit.memory.tau_steps),
