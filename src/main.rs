@@ -2,6 +2,7 @@
 
 use boptop::cli;
 use boptop::error::{Error, ExitCode};
+use boptop::report::text::escaped;
 use std::error::Error as _;
 
 fn main() -> std::process::ExitCode {
@@ -27,7 +28,7 @@ fn say(error: &Error) {
         cause = inner.source();
     }
     // File names and log lines are other people's words.
-    cli::talk(&format!("{text}\n"));
+    cli::talk(&format!("{}\n", escaped(&text)));
 }
 
 const _: () = assert!(ExitCode::Interrupted as i32 == 130);

@@ -2,8 +2,8 @@
 //! and written out by the reports. No methods that compute, no I/O.
 
 pub use crate::advice::{
-    Entry, Goal, GuardAnswer, GuardName, Now, Plan, Policy, PolicyOutcome, TrainerLimits, Verdict,
-    VerdictKind, megatron, minicpm_mark,
+    Above, Entry, Goal, GuardAnswer, GuardName, Now, Plan, Policy, PolicyOutcome, TrainerLimits,
+    Verdict, VerdictKind, megatron, minicpm_mark,
 };
 pub use crate::control::{ControlState, Forecast, LogLine};
 pub use crate::curve::{

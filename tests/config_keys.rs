@@ -334,3 +334,27 @@ fn read_only(dir: &Path) {
     assert!(approve("").contains("not-live") && !approve("").contains("read-only"));
     assert!(approve("read_only = true").contains("read-only: nothing is written"));
 }
+
+/// Somebody else's directory, or a file where a directory should be: nobody named it.
+#[test]
+fn a_usual_place_that_cannot_be_opened_is_told_and_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let sweep = fixtures().join("mlp_sweep/b0128_lr2e-3_s1.jsonl");
+    let call = |words: &[&std::ffi::OsStr]| {
+        let mut command = support::command();
+        command.env("XDG_CONFIG_HOME", &file).args(words);
+        Said::from(command.output().unwrap())
+    };
+    let said = call(&["inspect".as_ref(), sweep.as_ref()]);
+    assert!(said.code == Some(0) && said.out.contains("format boptop"), "{said:?}");
+    assert!(said.err.contains("config.toml: Not a directory"), "{said:?}");
+    assert!(said.err.contains("the defaults are taken"), "{said:?}");
+    let said = call(&["config".as_ref()]);
+    assert!(said.code == Some(0) && said.out.contains("Not a directory"), "{said:?}");
+    // One that was named is wanted.
+    let named = file.join("mine.toml");
+    let said = call(&["inspect".as_ref(), sweep.as_ref(), "--config".as_ref(), named.as_ref()]);
+    assert!(said.code == Some(2) && said.err.contains("mine.toml"), "{said:?}");
+}

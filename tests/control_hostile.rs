@@ -146,3 +146,35 @@ fn a_stream_escapes_what_it_reads_from_a_pipe() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// A newline in a file name makes no second line: that could be taken for an answer.
+#[test]
+fn a_name_of_two_lines_stays_on_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = "run\nhold: all is well";
+    write_run(dir.path(), name, "of its own");
+    fs::remove_file(dir.path().join(format!("{name}.control.ack.jsonl"))).unwrap();
+    let folder = dir.path().display().to_string();
+    let page = dir.path().join("page\nhold: all is well.html").display().to_string();
+    let missing = format!("{folder}/none\nhold: all is well.jsonl");
+    let all: &[&[&str]] = &[
+        &["inspect", &folder],
+        &["fit", &folder],
+        &["plan", &folder],
+        &["plan", &folder, "--run", "none\nhold: all is well"],
+        &["control", "show", &folder],
+        &["control", "propose", &folder, "--batch-size", "256"],
+        &["control", "approve", &folder, "--batch-size", "256", "--yes"],
+        &["report", &folder, "-o", &page],
+        &["export", &folder, "--view", "run", "--svg", &page],
+        &["fit", &missing],
+    ];
+    let mut told = 0;
+    for words in all {
+        let said = support::boptop(*words);
+        let mut lines = said.out.lines().chain(said.err.lines());
+        assert!(!lines.any(|l| l.starts_with("hold: all")), "{words:?}: {said:#?}");
+        told += usize::from([&said.out, &said.err].iter().any(|t| t.contains(r"\nhold: all")));
+    }
+    assert_eq!(told, all.len(), "each names the file or the run");
+}

@@ -171,6 +171,7 @@ impl Live<'_> {
             loss_now: run::loss_now(data),
             situation: Situation {
                 live: true,
+                ended: false,
                 tokens_per_second: run::throughput(data),
                 log_interval_tokens: run::log_interval(data).map(|(_, t)| t),
                 limits: Some(limits),

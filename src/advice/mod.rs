@@ -19,6 +19,7 @@ mod estimate;
 mod forecast;
 mod guard;
 mod import;
+mod on_the_way;
 mod outcome;
 mod own_past;
 mod plan;
@@ -181,8 +182,14 @@ pub struct PolicyOutcome {
     pub target_loss: Option<f64>,
     /// Cumulative tokens at which the target is reached; no value where it never is.
     pub tokens: Interval,
+    /// Cumulative optimizer steps then: whole ones, as the last one may not be left out.
     pub steps: Option<f64>,
+    /// ... with the interval that [`PolicyOutcome::tokens`] has, led through the schedule.
+    pub steps_interval: Interval,
+    /// From now until then.
     pub hours: Option<f64>,
+    /// ... likewise, at the throughput that was measured at each batch size, taken as it is.
+    pub hours_interval: Interval,
     /// Share of the law's draws in which it needs more tokens than leaving the run (ends at a higher
     /// loss, where the goal is the loss after a decay); `None` of leaving it, and until the memory is
     /// measured.
@@ -191,8 +198,21 @@ pub struct PolicyOutcome {
     pub memory: crate::curve::MemorySource,
     /// Loss along the way, (tokens, loss), for drawing.
     pub path: Vec<[f64; 2]>,
+    /// (tokens, loss) at the quarters of the way of the planned policy to its target (to the budget
+    /// where it never gets there, to the decay where that is the goal): the same tokens for all.
+    pub on_the_way: Vec<[f64; 2]>,
+    /// Where its loss lies farthest above that of leaving the run, until it reaches the target;
+    /// `None` of leaving it, and where it never does.
+    pub most_above_leave: Option<Above>,
     /// Words that qualify the numbers: what was assumed, what it would be at the other end.
     pub notes: Vec<String>,
+}
+
+/// By how much one loss lies above another, nats, and at which cumulative token count.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Above {
+    pub tokens: f64,
+    pub nats: f64,
 }
 
 /// Where the run stands.
@@ -328,6 +348,8 @@ impl PlanOptions {
 pub struct Situation {
     /// It is writing now.
     pub live: bool,
+    /// Its trainer said that it has ended.
+    pub ended: bool,
     pub tokens_per_second: Option<f64>,
     /// Tokens between two log lines.
     pub log_interval_tokens: Option<f64>,

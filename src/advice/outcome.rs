@@ -126,20 +126,24 @@ impl Futures {
             self.spread(reached, |c| c.along(&stairs).reach(self.target).unwrap_or(f64::INFINITY));
         let loss_at_budget =
             self.spread(Some(way.loss(self.budget)), |c| c.along(&stairs).loss(self.budget));
-        let hours = reached
-            .filter(|_| self.throughput.known())
-            .map(|t| way.seconds(t, |b| self.throughput.rate(b)) / 3600.0)
-            .filter(|h| h.is_finite());
+        let steps = through(&tokens, |t| whole(way.steps(t)));
+        let hours = |t: f64| way.seconds(t, |b| self.throughput.rate(b)) / 3600.0;
+        let known = self.throughput.known();
+        let hours = if known { through(&tokens, hours) } else { Interval::UNKNOWN };
         let mut outcome = PolicyOutcome {
             policy,
             target_loss: Some(self.target),
             tokens,
-            steps: reached.map(|t| way.steps(t)),
-            hours,
+            steps: steps.value,
+            steps_interval: steps,
+            hours: hours.value,
+            hours_interval: hours,
             risk: None,
             loss_at_budget,
             memory: self.memory.source,
             path: self.path(&stairs, reached),
+            on_the_way: Vec::new(),
+            most_above_leave: None,
             notes,
             schedule,
         };
@@ -224,6 +228,17 @@ impl Futures {
     }
 }
 
+/// What a growing function makes of an interval: a draw that arrives later takes more of it.
+fn through(i: &Interval, f: impl Fn(f64) -> f64) -> Interval {
+    let of = |x: Option<f64>| x.map(&f).filter(|y| y.is_finite());
+    Interval { value: of(i.value), low: of(i.low), high: of(i.high), ..*i }
+}
+
+/// Steps are whole; a part of one is one more, but for what arithmetic adds.
+fn whole(steps: f64) -> f64 {
+    (steps - 1e-6).ceil()
+}
+
 /// Share of the draws in which the first costs more; `None` without any.
 pub fn risk(costs: &[f64], than: &[f64]) -> Option<f64> {
     let more = costs.iter().zip(than).filter(|(a, b)| **a > **b * (1.0 + 1e-9)).count();
@@ -286,4 +301,54 @@ pub fn present(in_force: &[Entry], began: f64, constraints: &Constraints) -> Vec
         }),
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advice::testing::{LAW, MEMORY, group_of, live, loss_of, on_disk, run_of};
+    use crate::advice::{PlanOptions, Situation, plan};
+
+    #[test]
+    fn steps_and_hours_have_the_interval_of_the_tokens_at_the_measured_speeds() {
+        let mut run = run_of(&LAW, &MEMORY, &[(256.0, 2e6), (384.0, 2e6)], 0.0);
+        // 256 was trained at half the speed of 384.
+        let clock = |t: f64| if t <= 2e6 { t / 1e4 } else { 200.0 + (t - 2e6) / 2e4 };
+        run.train.time = run.train.tokens.iter().map(|t| clock(*t)).collect();
+        let options = PlanOptions { target_loss: Some(2.19), ..on_disk() };
+        let mut group = group_of(&LAW, MEMORY);
+        // Sure enough of the later losses that every draw arrives.
+        group.law.as_mut().unwrap().excess_nats = Some(0.002);
+        let situation = Situation { limits: live(false).limits, ..Situation::default() };
+        let plan = plan(&run, loss_of(&run), Some(&group), &situation, &options);
+        let leave = &plan.policies[0];
+        let ends = |i: &Interval| [i.low, i.value, i.high].map(Option::unwrap);
+        let tokens = ends(&leave.tokens);
+        assert!(tokens[0] < tokens[1] && tokens[1] < tokens[2], "{tokens:?}");
+        for (t, [s, h]) in tokens.iter().zip(
+            [0, 1, 2].map(|i| [ends(&leave.steps_interval)[i], ends(&leave.hours_interval)[i]]),
+        ) {
+            assert_eq!(s, (2e6 / 256.0 + (t - 2e6) / 384.0 - 1e-6).ceil(), "whole steps");
+            assert!((h * 3600.0 * 2e4 / (t - 4e6) - 1.0).abs() < 0.02, "{t} {h}");
+        }
+        // A ramp takes fewer steps for the same tokens, and never more of them at a later arrival.
+        let planned = &plan.policies[1];
+        let [low, value, high] = ends(&planned.steps_interval);
+        assert!(low < value && value < high && high < 2e6 / 256.0 + (tokens[2] - 2e6) / 384.0);
+        assert_eq!((planned.steps, planned.hours), (Some(value), planned.hours_interval.value));
+    }
+
+    #[test]
+    fn what_is_never_reached_or_not_clocked_has_no_number() {
+        let mut run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.0);
+        run.train.time.fill(f64::NAN);
+        let group = group_of(&LAW, MEMORY);
+        let options = PlanOptions { target_loss: Some(2.12), ..on_disk() };
+        let plan = plan(&run, loss_of(&run), Some(&group), &live(false), &options);
+        let leave = &plan.policies[0];
+        assert_eq!((leave.tokens.value, leave.steps, leave.hours), (None, None, None));
+        assert_eq!(leave.steps_interval.open, Open::High);
+        assert_eq!(plan.policies[1].hours_interval, Interval::UNKNOWN);
+        assert!(plan.policies[1].steps.is_some());
+    }
 }

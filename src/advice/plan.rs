@@ -8,18 +8,22 @@ use super::design::Belief;
 use super::estimate::{estimate_of, other_rate, provenance};
 use super::guard::check;
 use super::import::deviations;
+use super::on_the_way;
 use super::outcome::{Futures, present, risk};
 use super::own_past::{OwnPast, last_bump, stretches};
+use super::policy::untested;
 use super::reasons::Evidence;
 use super::schedule::{first_change, with_lr_rule};
-use super::verdict::{cannot_tell, estimate_text, from_decision, from_estimate, hold, unless};
+use super::verdict::{
+    cannot_tell, ended, estimate_text, from_decision, from_estimate, hold, unless,
+};
 use super::{
     Entry, Goal, GuardName, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome,
     Situation, Verdict,
 };
 use crate::curve::{Estimate, GroupFit, Interval, LawFit, Memory, MemorySource, RunUse};
 use crate::run::{Phase, RunData, Schedule};
-use crate::units::{count, exact};
+use crate::units::count;
 
 /// Guards that say that a change would be wrong now, not that it cannot be made.
 const JUDGES: [GuardName; 5] = [
@@ -94,6 +98,9 @@ pub fn plan(
     };
     let Some(constraints) = constraints else {
         plan.verdict.reasons.push("give --seq-len or --assume-batch".into());
+        if situation.ended {
+            plan.verdict = ended(plan.verdict, run.tokens());
+        }
         return plan;
     };
     let began = match run.segments.as_slice() {
@@ -106,9 +113,11 @@ pub fn plan(
     plan.schedule = leave.clone();
     // No change is planned before the one before it has shown what it brought.
     let catching = CatchingUp::of(run, group, situation, options);
+    let lead = constraints.earliest - constraints.now;
     let earliest = catching.map_or(0.0, |c| c.until()).clamp(0.0, 1e18).ceil() as u64;
     let constraints = Constraints { earliest: constraints.earliest.max(earliest), ..constraints };
-    let ask = Ask { run, loss: loss_now, group, situation, options, constraints: &constraints };
+    let ask =
+        Ask { run, loss: loss_now, group, situation, options, constraints: &constraints, lead };
     match ask.advise(estimate, &behind, &leave) {
         Err(verdict) => {
             plan.verdict = verdict;
@@ -121,13 +130,19 @@ pub fn plan(
             plan.first_change_between = advice.first_between;
             plan.decay_taken = advice.decay_from.filter(|_| plan.decay_from.is_none());
             plan.guards = check(&plan.schedule, run, loss_now, group, situation, options);
-            let (own, now) = (constraints.own, constraints.now);
-            let advised = first_change(&leave, &plan.schedule, own, now).is_some();
+            let now = constraints.now;
+            let advised = first_change(&leave, &plan.schedule, constraints.own, now).is_some();
             let against = plan.guards.iter().find(|g| g.blocks && JUDGES.contains(&g.name));
             if let Some(g) = against.filter(|_| advised) {
                 plan.verdict = unless(plan.verdict, &g.text);
             }
         }
+    }
+    if situation.ended {
+        // What the policies would bring stays: it may be started again.
+        plan.verdict = ended(plan.verdict, run.tokens());
+        plan.schedule = leave;
+        plan.guards = Vec::new();
     }
     let given = options.schedule.as_deref().unwrap_or_default();
     plan.verdict.reasons.extend(deviations(run, given));
@@ -141,6 +156,8 @@ pub(super) struct Ask<'a> {
     pub situation: &'a Situation,
     pub options: &'a PlanOptions,
     pub constraints: &'a Constraints,
+    /// Tokens that a change must lie ahead to be seen in time.
+    pub lead: u64,
 }
 
 struct Advice {
@@ -211,6 +228,7 @@ impl Ask<'_> {
             policies: &policies,
             estimate: &estimate,
             miss,
+            due: decision.due(self.constraints.now, self.lead),
         }
         .reasons(self.constraints, self.options, self.situation);
         let assumed = provenance(self.run, group);
@@ -219,7 +237,7 @@ impl Ask<'_> {
         let mut verdict = from_decision(
             &decision,
             &aim,
-            self.constraints,
+            (self.constraints, decision.due(self.constraints.now, self.lead)),
             estimate.as_ref().ok(),
             leave.len() > behind.len(),
             self.situation.said,
@@ -405,6 +423,7 @@ impl Ask<'_> {
         if let Some(entries) = &self.options.what_if {
             out.push(futures.outcome(Policy::WhatIf, entries.clone(), untested(entries, tested)));
         }
+        on_the_way::tell(futures, &mut out);
         if futures.memory.source == MemorySource::Assumed {
             // The draws are of one memory; what the other ends cost stands in the notes.
             return out;
@@ -415,20 +434,4 @@ impl Ask<'_> {
         }
         out
     }
-}
-
-/// A person's own schedule may go where no run was.
-fn untested(entries: &[Entry], [smallest, largest]: [f64; 2]) -> Vec<String> {
-    let beyond = |e: &&Entry| !(smallest..=largest).contains(&(e.batch_size_tokens as f64));
-    let odd = entries.iter().find(beyond);
-    odd.map(|e| {
-        format!(
-            "{} lies outside the tested sizes ({} to {}); the law is extrapolated there",
-            exact(e.batch_size_tokens),
-            count(smallest),
-            count(largest)
-        )
-    })
-    .into_iter()
-    .collect()
 }

@@ -1,9 +1,11 @@
 //! The rules that the plan is set beside: the best single batch size from here on, and tracking
 //! B_opt(L).
 
+use super::Entry;
 use super::constraints::Constraints;
 use super::forecast::Course;
 use super::planner::{Found, Search, stairs};
+use crate::units::{count, exact};
 
 /// Stages of the fixed-interval staircase: the seed paper's run had four of equal tokens.
 const STAGES: u32 = 4;
@@ -115,4 +117,20 @@ pub fn by_interval(search: &Search<'_>, budget: f64) -> Found {
         }
     }
     Found { score: search.score(&changes), changes }
+}
+
+/// A person's own schedule may go where no run was.
+pub fn untested(entries: &[Entry], [smallest, largest]: [f64; 2]) -> Vec<String> {
+    let beyond = |e: &&Entry| !(smallest..=largest).contains(&(e.batch_size_tokens as f64));
+    let odd = entries.iter().find(beyond);
+    odd.map(|e| {
+        format!(
+            "{} lies outside the tested sizes ({} to {}); the law is extrapolated there",
+            exact(e.batch_size_tokens),
+            count(smallest),
+            count(largest)
+        )
+    })
+    .into_iter()
+    .collect()
 }

@@ -100,9 +100,14 @@ proptest! {
         prop_assert_eq!(rules.broken(&plan.schedule), None, "{:?}", plan.schedule);
         for p in &plan.policies {
             prop_assert_eq!(rules.broken(&p.schedule), None, "{:?} {:?}", p.policy, p.schedule);
-            let numbers = [p.tokens.value, p.tokens.low, p.tokens.high, p.steps, p.hours,
-                p.loss_at_budget.value, p.loss_at_budget.low, p.loss_at_budget.high];
-            prop_assert!(numbers.iter().flatten().all(|x| x.is_finite()), "{p:?}");
+            let spans = [p.tokens, p.steps_interval, p.hours_interval, p.loss_at_budget];
+            for i in spans {
+                let ends = [i.low, i.value, i.high];
+                let known: Vec<f64> = ends.into_iter().flatten().collect();
+                prop_assert!(known.iter().all(|x| x.is_finite()) && known.is_sorted(), "{p:?}");
+            }
+            prop_assert_eq!((p.steps, p.hours), (p.steps_interval.value, p.hours_interval.value));
+            prop_assert!(p.on_the_way.iter().flatten().all(|x| x.is_finite()));
             prop_assert!(p.path.iter().flatten().all(|x| x.is_finite()));
         }
         let blocking: Vec<_> = plan.guards.iter().filter(|g| g.blocks).collect();

@@ -7,7 +7,7 @@ use super::outcome::{Futures, stairs_of};
 use super::verdict::estimate_text;
 use super::{DECAY, Goal, LrRule, PlanOptions, Policy, PolicyOutcome, Situation};
 use crate::curve::{Estimate, LawFit, LossKind, MemorySource};
-use crate::units::{count, exact, loss, percent};
+use crate::units::{count, duration, exact, loss, percent};
 
 /// Up to this multiple of the law's error on left-out batch sizes its rival cannot be told from it.
 const RIVAL: f64 = 1.25;
@@ -29,6 +29,8 @@ pub struct Evidence<'a> {
     pub estimate: &'a Result<Estimate, String>,
     /// Of the run's own past, as a share of L - L_inf.
     pub miss: f64,
+    /// The first change is for now.
+    pub due: bool,
 }
 
 impl Evidence<'_> {
@@ -42,14 +44,7 @@ impl Evidence<'_> {
         let d = self.decision;
         let mut out = vec![self.worth(c.now as f64)];
         if !d.planned.is_empty() {
-            let between = d.first_between.map_or(String::new(), |[from, to]| {
-                format!(
-                    "; anywhere from {} to {} the first change costs at most 2 % of what is still to go",
-                    count(from),
-                    count(to)
-                )
-            });
-            out.push(format!("planned: {}{between}", staircase(&d.planned)));
+            out.push(self.planned(options, situation));
         }
         out.extend(d.words.iter().cloned());
         out.extend(rival_text(self.fit));
@@ -79,6 +74,31 @@ impl Evidence<'_> {
         }
         out.push(super::decayed::words(&situation.decayed));
         out
+    }
+
+    /// The staircase, and how much its first change may move.
+    fn planned(&self, options: &PlanOptions, situation: &Situation) -> String {
+        let d = self.decision;
+        let (stairs, from) = match d.planned.split_first() {
+            Some(((_, to), rest)) if self.due => {
+                let later = if rest.is_empty() { String::new() } else { ", ".to_string() };
+                (format!("{} now{later}{}", exact(*to), staircase(rest)), None)
+            }
+            _ => (staircase(&d.planned), d.first_between.map(|b| b[0])),
+        };
+        let between = d.first_between.map_or(String::new(), |[_, to]| {
+            let when = match from {
+                Some(from) => format!("anywhere from {} to {}", count(from), count(to)),
+                None => format!("up to {}", count(to)),
+            };
+            format!("; {when} the first change costs at most 2 % of what is still to go")
+        });
+        let needs = if self.due && situation.live && options.lead_seconds >= 1.0 {
+            format!(" (a change acts {} later at the earliest)", duration(options.lead_seconds))
+        } else {
+            String::new()
+        };
+        format!("planned: {stairs}{between}{needs}")
     }
 
     /// The goal, and how each policy does by it.

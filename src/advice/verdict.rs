@@ -31,6 +31,14 @@ pub fn unless(verdict: Verdict, against: &str) -> Verdict {
     Verdict { kind: VerdictKind::Hold, text: format!("hold: {against}"), reasons }
 }
 
+/// Nobody would obey a change of a run that has ended: hold, and what would be said if it went on.
+pub fn ended(verdict: Verdict, tokens: f64) -> Verdict {
+    let mut reasons = verdict.reasons;
+    reasons.insert(0, format!("if it were started again: {}", verdict.text));
+    let text = format!("hold: the run has ended, at {} tokens, as its trainer said", count(tokens));
+    Verdict { kind: VerdictKind::Hold, text, reasons }
+}
+
 /// `620 (510 to 760)`, `at least 4096`, `at most 16`.
 pub fn interval_text(i: &Interval) -> String {
     match (i.value, i.low, i.high, i.open) {
@@ -140,11 +148,21 @@ pub fn from_estimate(e: &Estimate, own: u64, up_only: bool, reasons: Vec<String>
     }
 }
 
-/// From the decision.
+impl Decision {
+    /// Whether the first change is one to be made now. Its token count then only says how soon a
+    /// trainer can see it, recedes while nobody decides, and is no number to tell: up to twice as
+    /// far ahead, so that a throughput that wavers makes no difference.
+    pub fn due(&self, now: u64, lead: u64) -> bool {
+        let first = self.recommended.as_ref().and_then(|c| c.first());
+        first.is_some_and(|(at, _)| *at <= now.saturating_add(lead.saturating_mul(2)))
+    }
+}
+
+/// From the decision; `due`: its first change is for now.
 pub fn from_decision(
     d: &Decision,
     aim: &Aim,
-    c: &Constraints,
+    (c, due): (&Constraints, bool),
     estimate: Option<&Estimate>,
     leave_has_changes: bool,
     said: Option<VerdictKind>,
@@ -165,7 +183,7 @@ pub fn from_decision(
     let now = c.now as f64;
     let near = (c.earliest as f64).max(now * (1.0 + SOON)) - now;
     let was = matches!(said, Some(VerdictKind::Raise | VerdictKind::Lower));
-    let soon = at as f64 - now <= if was { STILL * near } else { near };
+    let soon = due || at as f64 - now <= if was { STILL * near } else { near };
     let (kind, word) =
         if to > c.own { (VerdictKind::Raise, "raise") } else { (VerdictKind::Lower, "lower") };
     // A raise to come, where the size needed grows past it, says nothing of what it costs until then.
@@ -182,11 +200,8 @@ pub fn from_decision(
         n => format!(", with {} more to come", n - 1),
     };
     if soon {
-        Verdict {
-            kind,
-            text: format!("{word} to {} at {} tokens{more}: {worth}", exact(to), count(at as f64)),
-            reasons,
-        }
+        let when = if due { "now".into() } else { format!("at {} tokens", count(at as f64)) };
+        Verdict { kind, text: format!("{word} to {} {when}{more}: {worth}", exact(to)), reasons }
     } else {
         Verdict {
             kind: VerdictKind::Hold,

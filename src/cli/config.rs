@@ -9,6 +9,7 @@ use crate::tui::SyncOutput;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Every key with its default and what it does; a test reads it back.
@@ -184,16 +185,22 @@ pub fn place(get: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf
     Some(base.join("boptop/config.toml"))
 }
 
-/// The file that was named, else the one in its place if it is there.
-pub fn load(named: Option<&Path>) -> Result<Config> {
+/// The file that was named, else the one in its place if it is there. One that nobody named and that
+/// cannot be opened is no reason to answer nothing: the defaults are taken, and the words say so.
+pub fn load(named: Option<&Path>) -> Result<(Config, Option<String>)> {
     let usual = || place(|name| std::env::var_os(name));
     let Some(path) = named.map(Path::to_path_buf).or_else(usual) else {
-        return Ok(Config::default());
+        return Ok((Config::default(), None));
     };
     match std::fs::read_to_string(&path) {
-        Ok(text) => parse(&text, &path),
-        Err(e) if named.is_none() && e.kind() == std::io::ErrorKind::NotFound => {
-            Ok(Config::default())
+        Ok(text) => Ok((parse(&text, &path)?, None)),
+        Err(e) if named.is_none() && e.kind() == ErrorKind::NotFound => {
+            Ok((Config::default(), None))
+        }
+        // What is there and is no text is a fault of the file, as a wrong key is.
+        Err(e) if named.is_none() && e.kind() != ErrorKind::InvalidData => {
+            let words = format!("{}: {e}; the defaults are taken", path.display());
+            Ok((Config::default(), Some(words)))
         }
         Err(e) => Err(Error::io(path, e)),
     }

@@ -88,7 +88,7 @@ pub fn propose(args: &ControlChange) -> Result<ExitCode> {
     }
     match drawn {
         Ok(proposal) => output::text(&text::proposal(&run, &proposal)),
-        Err(why) => output::text(&format!("{run}: {why}")),
+        Err(why) => output::text(&text::escaped(&format!("{run}: {why}"))),
     }
 }
 
@@ -129,7 +129,7 @@ fn write(on: &ControlRun, change: Change, consent: &Consent) -> Result<ExitCode>
     }
     match outcome {
         Ok(_) if on.json => Ok(ExitCode::Answered),
-        Ok(answer) => output::text(&answer),
+        Ok(answer) => output::text(&text::escaped(&answer)),
         Err(why) => Err(Error::Refused(why)),
     }
 }

@@ -6,6 +6,7 @@ use super::values::Plot;
 use super::{headless, output, settings};
 use crate::error::{Error, ExitCode, Result};
 use crate::monitor::Settings;
+use crate::report::text::escaped;
 use crate::{clock, tui};
 use std::path::Path;
 
@@ -43,5 +44,5 @@ pub fn export(args: &Export) -> Result<ExitCode> {
         return output::text(&svg);
     }
     tui::write_picture(&args.svg, &svg).map_err(|e| Error::io(&args.svg, e))?;
-    output::text(&format!("wrote {}", args.svg.display()))
+    output::text(&escaped(&format!("wrote {}", args.svg.display())))
 }

@@ -233,10 +233,23 @@ pub fn plan(args: &Plan) -> Result<ExitCode> {
             let seq_len = on.runs.input.seq_len.ok_or_else(|| {
                 Error::Usage("--format megatron counts in sequences: give --seq-len TOKENS".into())
             })? as u64;
-            let text = advice::megatron(&plan.schedule, seq_len).map_err(Error::Refused)?;
-            output::text(&text)
+            megatron(&plan.schedule, seq_len)
         }
         PlanFormat::Csv => output::text(&advice::csv(&plan.schedule)),
+    }
+}
+
+/// A sequence length that does not fit is wrong use; a schedule that Megatron-LM cannot run is no
+/// answer to give.
+fn megatron(schedule: &[snapshot::Entry], seq_len: u64) -> Result<ExitCode> {
+    let steps_down = schedule.windows(2).any(|w| w[1].batch_size_tokens < w[0].batch_size_tokens);
+    match advice::megatron(schedule, seq_len) {
+        Ok(text) => output::text(&text),
+        Err(why) if steps_down => {
+            output::talk(&format!("boptop: {why}\n"));
+            Ok(ExitCode::Detected)
+        }
+        Err(why) => Err(Error::Usage(why)),
     }
 }
 

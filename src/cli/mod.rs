@@ -17,6 +17,7 @@ mod watch;
 
 use crate::error::{Error, ExitCode, Result};
 use crate::refit::give_way;
+use crate::report::text::escaped;
 use args::{Cli, Command, Control};
 use config::Under;
 pub use output::talk;
@@ -94,7 +95,10 @@ fn configure(cli: &mut Cli) -> Result<()> {
     ) {
         return Ok(());
     }
-    let file = config::load(cli.config.as_deref())?;
+    let (file, trouble) = config::load(cli.config.as_deref())?;
+    if let Some(words) = trouble {
+        output::talk(&format!("boptop: {}\n", escaped(&words)));
+    }
     match &mut cli.command {
         Command::Inspect(args) => args.input.under(&file),
         Command::Fit(args) => {

@@ -5,6 +5,7 @@ use super::{headless, output, settings};
 use crate::clock;
 use crate::error::{Error, ExitCode, Result};
 use crate::report::html;
+use crate::report::text::escaped;
 use crate::tui;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,7 @@ pub fn report(args: &Report) -> Result<ExitCode> {
         given => {
             let path = given.map_or_else(|| default_name(&run), Path::to_path_buf);
             output::file(&path, page.as_bytes())?;
-            output::text(&path.display().to_string())
+            output::text(&escaped(&path.display().to_string()))
         }
     }
 }

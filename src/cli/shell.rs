@@ -2,6 +2,7 @@
 
 use super::{args, config, output};
 use crate::error::{Error, ExitCode, Result};
+use crate::report::text::escaped;
 use std::path::Path;
 
 /// Prints the defaults; or says which file is read, having read it.
@@ -12,12 +13,15 @@ pub fn config(print_default: bool, named: Option<&Path>, none: bool) -> Result<E
     if none {
         return output::text("No configuration is read: --no-config.");
     }
-    config::load(named)?;
+    let (_, trouble) = config::load(named)?;
+    if let Some(words) = trouble {
+        return output::text(&escaped(&words));
+    }
     let place = config::place(|name| std::env::var_os(name));
     let Some(path) = named.map(Path::to_path_buf).or(place) else {
         return output::text("No configuration: neither XDG_CONFIG_HOME nor HOME says where.");
     };
-    let shown = path.display();
+    let shown = escaped(&path.display().to_string());
     output::text(&if path.exists() {
         format!("{shown}: read, no fault found.")
     } else {

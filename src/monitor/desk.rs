@@ -3,8 +3,8 @@
 use super::core::Settings;
 use super::counts::{ahead, offset, shifted};
 use super::grounds::{
-    Case, added, evidence, expected, facts, or_own, promised, rests_on, slack, soonest,
-    written_words,
+    Case, added, evidence, expected, facts, or_own, over, promised, rests_on, side_by_side, slack,
+    soonest, written_words,
 };
 use crate::advice::{self, Entry, GuardAnswer, GuardName, Plan, PlanOptions, Situation};
 use crate::command::Change;
@@ -169,6 +169,7 @@ impl Desk {
         let known = |x: f64| x.is_finite().then_some(x);
         Situation {
             live,
+            ended: self.status.ended,
             tokens_per_second: run::throughput(data),
             log_interval_tokens: run::log_interval(data).map(|(_, tokens)| tokens),
             limits: self.status.limits.clone(),
@@ -220,6 +221,9 @@ impl Desk {
         if self.paths.is_none() {
             return Err("this run has no control file: give one with --control PATH".into());
         }
+        if let Some(why) = over(&self.status, change) {
+            return Err(why.into());
+        }
         let situation = self.situation(case.data, case.plan, case.live, true);
         // In the count of the metrics, as the guards and the plan judge it.
         let (schedule, undoes) = self.wanted(change, case, &situation)?;
@@ -229,12 +233,7 @@ impl Desk {
         if changes.is_none() && undoes.is_none() {
             return Err("nothing to change: that is what the run does, or was told, already".into());
         }
-        let mut policies = case.plan.map(|p| p.policies.clone()).unwrap_or_default();
-        if let Change::BatchSize { .. } = change {
-            let what_if = PlanOptions { what_if: Some(schedule.clone()), ..case.options.clone() };
-            policies =
-                advice::plan(case.data, case.loss_now, case.group, &situation, &what_if).policies;
-        }
+        let policies = side_by_side(change, &schedule, case, &situation);
         self.proposals += 1;
         Ok(OnTable {
             shown: Proposal {

@@ -1,7 +1,8 @@
 //! What a change rests on: for the state of the files, for the trainer, for the audit, in words.
 
 use super::counts::interleaved;
-use crate::advice::{self, Entry, Plan, PlanOptions, Situation};
+use crate::advice::{self, Entry, Plan, PlanOptions, PolicyOutcome, Situation};
+use crate::command::Change;
 use crate::control::protocol::{Evidence, Paths, entry_at};
 use crate::control::{self, Author, ControlState, Facts, Files, Status, Written};
 use crate::curve::GroupFit;
@@ -102,6 +103,29 @@ pub(super) fn expected(
     // A change that the next log line will show acts already.
     let differs = entry_at(in_force, now).is_some_and(|e| e.batch_size_tokens != logged);
     (!changes && !differs).then_some(logged)
+}
+
+/// Why nothing can be proposed for a run at all. An undo is for whoever starts it again.
+pub(super) fn over(status: &Status, change: &Change) -> Option<&'static str> {
+    (status.ended && !matches!(change, Change::Undo)).then_some(
+        "the run has ended, as its trainer said: nobody would obey a change; start it again first",
+    )
+}
+
+/// The policies of the plan, and a person's own change among them.
+pub(super) fn side_by_side(
+    change: &Change,
+    schedule: &[Entry],
+    case: Case<'_>,
+    situation: &Situation,
+) -> Vec<PolicyOutcome> {
+    match change {
+        Change::BatchSize { .. } => {
+            let what_if = PlanOptions { what_if: Some(schedule.to_vec()), ..case.options.clone() };
+            advice::plan(case.data, case.loss_now, case.group, situation, &what_if).policies
+        }
+        Change::Plan | Change::Undo => case.plan.map(|p| p.policies.clone()).unwrap_or_default(),
+    }
 }
 
 pub(super) fn evidence(case: Case<'_>) -> Evidence {

@@ -10,11 +10,15 @@ fn policy(policy: Policy, schedule: Vec<Entry>, tokens: f64, steps: f64, l: f64)
         target_loss: Some(2.13),
         tokens: interval(tokens, 1.06),
         steps: Some(steps),
+        steps_interval: interval(steps, 1.06),
         hours: Some(tokens / 4.1e5 / 3600.0),
+        hours_interval: interval(tokens / 4.1e5 / 3600.0, 1.06),
         risk: None,
         loss_at_budget: interval(l, 1.002),
         memory: MemorySource::Assumed,
         path: (0..32).map(|i| f64::from(i) / 31.0).map(|x| way(x, tokens)).collect(),
+        on_the_way: Vec::new(),
+        most_above_leave: None,
         notes: vec![],
     }
 }
@@ -31,6 +35,7 @@ pub(crate) fn main_plan() -> Plan {
         "forgetting was not measured in this group: assumed slow (tau 1,500 steps, p 0.4)".into(),
         "were it instant, 41.0M tokens".into(),
     ];
+    ramp.most_above_leave = Some(Above { tokens: 17e6, nats: 0.0031 });
     Plan {
         run: "main-7b".into(),
         now: Now {

@@ -169,8 +169,12 @@ pub(crate) fn value(iv: &Interval) -> String {
 
 /// `3.6M–4.7M`, or nothing where a side is open.
 pub(crate) fn bounds(iv: &Interval) -> String {
+    bounds_in(iv, units::count)
+}
+
+pub(crate) fn bounds_in(iv: &Interval, write: impl Fn(f64) -> String) -> String {
     match (iv.open, iv.low, iv.high) {
-        (Open::None, Some(l), Some(h)) => format!("{}–{}", units::count(l), units::count(h)),
+        (Open::None, Some(l), Some(h)) => format!("{}–{}", write(l), write(h)),
         _ => String::new(),
     }
 }

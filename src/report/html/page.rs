@@ -78,10 +78,21 @@ impl Html {
 
     /// A table; a cell is set to the right where it begins like a number.
     pub fn table<const N: usize>(&mut self, header: [&str; N], rows: Vec<[String; N]>) {
-        if rows.is_empty() {
+        self.columns(&header, rows.into_iter().map(Vec::from));
+    }
+
+    /// The same with as many columns as the header has.
+    pub fn columns<S: AsRef<str>>(
+        &mut self,
+        header: &[S],
+        rows: impl IntoIterator<Item = Vec<String>>,
+    ) {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
             return;
         }
-        let heads: String = header.iter().map(|h| format!("<th>{}</th>", escape(h))).collect();
+        let head = |h: &S| format!("<th>{}</th>", escape(h.as_ref()));
+        let heads: String = header.iter().map(head).collect();
         let _ = writeln!(self.out, "<div class=\"wide\"><table>\n<thead><tr>{heads}</tr></thead>");
         self.out.push_str("<tbody>\n");
         for row in rows {

@@ -1,7 +1,7 @@
 //! The sections of the page, each from the part of the snapshot that it is about.
 
 use super::page::Html;
-use crate::report::text::plan::{POLICY, policy};
+use crate::report::text::plan::{POLICY, on_the_way, policy, target, way_header};
 use crate::report::text::{counts, entry, maybe, name};
 use crate::snapshot::{
     ControlView, Entry, GroupFit, LevelFit, Plan, RunView, Snapshot, SourceState,
@@ -146,12 +146,20 @@ fn sizes(schedule: &[Entry]) -> String {
 /// The policies side by side, the recommended schedule, what speaks against it.
 pub fn schedule(html: &mut Html, plan: &Plan) {
     html.section(&format!("Schedule (goal: {})", name(&plan.goal)));
+    let target = target(&plan.policies);
+    if !target.is_empty() {
+        html.paragraph(&format!("What each policy needs {target}, with 90 % intervals:"));
+    }
     let rows = plan.policies.iter().map(|p| {
-        let [a, b, c, d, e, f, g, h] = policy(p);
-        [a, b, c, d, e, f, g, h, sizes(&p.schedule)]
+        let [a, b, c, d, e, f, g] = policy(p);
+        [a, b, c, d, e, f, g, sizes(&p.schedule)]
     });
-    let [a, b, c, d, e, f, g, h] = POLICY;
-    html.table([a, b, c, d, e, f, g, h, "B at tokens"], rows.collect());
+    let [a, b, c, d, e, f, g] = POLICY;
+    html.table([a, b, c, d, e, f, g, "B at tokens"], rows.collect());
+    if let Some(header) = way_header(&plan.policies) {
+        html.paragraph("Loss on the way (stable phase):");
+        html.columns(&header, plan.policies.iter().map(on_the_way));
+    }
     for p in &plan.policies {
         html.list(p.notes.iter().map(|n| format!("{}: {n}", name(&p.policy))));
     }

@@ -1,11 +1,11 @@
 use super::plan::{guards, policies};
-use super::{name, wrap};
+use super::{escaped, name, wrap};
 use crate::snapshot::{ControlView, Entry, Proposal};
 use crate::units;
 
 /// What the control file, the trainer and the metrics say of one run.
 pub fn control(run: &str, control: &ControlView) -> String {
-    let mut out = format!("{run}\n  control file {}\n", control.path);
+    let mut out = format!("{}\n  control file {}\n", escaped(run), escaped(&control.path));
     match (control.revision, &control.state) {
         (Some(revision), Some(state)) => {
             out += &format!("  revision {revision} {}\n", name(state));
@@ -45,7 +45,7 @@ pub fn control(run: &str, control: &ControlView) -> String {
 
 /// A proposal: the difference, what it rests on, what it is worth, what speaks against it.
 pub fn proposal(run: &str, p: &Proposal) -> String {
-    let mut out = format!("{run}: proposed change\n\nnow\n");
+    let mut out = format!("{}: proposed change\n\nnow\n", escaped(run));
     out += &schedule(&p.from);
     out += "then\n";
     out += &schedule(&p.schedule);
@@ -56,7 +56,6 @@ pub fn proposal(run: &str, p: &Proposal) -> String {
         }
     }
     if !p.policies.is_empty() {
-        out += "\nPolicies\n";
         out += &policies(&p.policies);
     }
     if p.guards.is_empty() {

@@ -1,6 +1,8 @@
-use super::{counts, interval, maybe, name, wrap};
+use super::{counts, escaped, interval, maybe, name, wrap};
 use crate::report::table::Table;
-use crate::snapshot::{FitReport, GroupFit, LawFit, LevelFit, ModelFit, Variation, WindowScore};
+use crate::snapshot::{
+    FitReport, GroupFit, LawFit, LevelFit, ModelFit, Observed, Variation, WindowScore,
+};
 use crate::units;
 
 /// The fit of every group: its runs, the law, a table per loss level, what was refused and why.
@@ -33,7 +35,7 @@ fn group(group: &GroupFit) -> String {
 
 fn head(group: &GroupFit) -> String {
     let lr = maybe(group.lr, units::learning_rate);
-    let mut out = format!("Group {} (learning rate {lr}), stable phase\n\n", group.id);
+    let mut out = format!("Group {} (learning rate {lr}), stable phase\n\n", escaped(&group.id));
     out += &runs(group);
     if let Some(law) = &group.law {
         out += "\n";
@@ -73,7 +75,7 @@ fn runs(group: &GroupFit) -> String {
         Table::new(["run", "batch", "steps", "tokens", "last loss", "phase", "in the fit"]);
     for run in &group.runs {
         table.row(vec![
-            run.id.clone(),
+            escaped(&run.id),
             maybe(run.batch_size_tokens, units::count),
             maybe(run.steps, units::count),
             maybe(run.tokens, units::count),
@@ -85,7 +87,7 @@ fn runs(group: &GroupFit) -> String {
     let mut out = table.render(2);
     for run in group.runs.iter() {
         if let Some(why) = &run.why {
-            out += &wrap(&format!("{}: {why}", run.id), "  ", 98);
+            out += &wrap(&format!("{}: {why}", escaped(&run.id)), "  ", 98);
         }
     }
     out
@@ -160,7 +162,9 @@ fn law_text(fit: &LawFit) -> String {
         out += &format!(
             "    {}: loss after its switches within {:.4} nats rms (instant forgetting: {:.4}\
              {predicted})\n",
-            check.run, check.rms_nats, check.rms_instant_nats
+            escaped(&check.run),
+            check.rms_nats,
+            check.rms_instant_nats
         );
     }
     if let Some(decay) = &fit.decay {
@@ -189,8 +193,6 @@ fn summary(levels: &[LevelFit]) -> String {
     ]);
     for level in levels {
         let spoken = level.models.iter().find(|m| Some(m.model) == level.model);
-        let reached = level.observed.iter().filter(|o| !o.censored);
-        let best = reached.min_by(|a, b| a.tokens.total_cmp(&b.tokens));
         table.row(vec![
             units::loss(level.loss),
             counts(&level.b_min),
@@ -198,12 +200,28 @@ fn summary(levels: &[LevelFit]) -> String {
             counts(&level.e_min_tokens),
             counts(&level.s_opt_steps),
             range(level.within_2_percent),
-            maybe(best.map(|o| o.batch_size_tokens), units::count),
+            best_tested(&level.observed),
             level.model.map_or_else(|| "none".into(), |m| name(&m)),
             maybe(spoken.and_then(|m| m.held_out_ln_e), |x| format!("{x:.3}")),
         ]);
     }
     table.render(2)
+}
+
+/// The batch size that needed the fewest tokens of those that got there: one alone is not the best of
+/// any, and `so far` where another one has not yet trained as long without getting there.
+fn best_tested(observed: &[Observed]) -> String {
+    let reached = observed.iter().filter(|o| !o.censored);
+    let Some(best) = reached.min_by(|a, b| a.tokens.total_cmp(&b.tokens)) else {
+        return "?".into();
+    };
+    let other = |o: &Observed| (o.batch_size_tokens / best.batch_size_tokens).ln().abs() > 1e-3;
+    let on_the_way = observed.iter().any(|o| o.censored && other(o) && o.tokens < best.tokens);
+    match (observed.iter().any(other), on_the_way) {
+        (_, true) => format!("{} so far", units::count(best.batch_size_tokens)),
+        (true, false) => units::count(best.batch_size_tokens),
+        (false, false) => "?".into(),
+    }
 }
 
 fn range(r: Option<[f64; 2]>) -> String {
@@ -216,7 +234,7 @@ fn level_text(level: &LevelFit) -> String {
     for o in &level.observed {
         let mark = if o.censored { "> " } else { "" };
         seen.row(vec![
-            o.run.clone(),
+            escaped(&o.run),
             units::count(o.batch_size_tokens),
             format!("{mark}{}", units::count(o.steps)),
             format!("{mark}{}", units::count(o.tokens)),
@@ -246,4 +264,30 @@ fn model_row(m: &ModelFit, level: &LevelFit) -> Vec<String> {
         interval(&m.e_min_tokens, units::count),
         maybe(m.held_out_ln_e, |x| format!("{x:.3}")),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn best_of_the_tested_sizes_is_said_as_far_as_it_is_known() {
+        let seen = |size: f64, tokens: f64, censored: bool| Observed {
+            run: String::new(),
+            batch_size_tokens: size,
+            steps: tokens / size,
+            tokens,
+            se_ln: 0.01,
+            censored,
+        };
+        let best = |seen: &[Observed]| best_tested(seen);
+        assert_eq!(best(&[]), "?");
+        assert_eq!(best(&[seen(64.0, 1e6, true)]), "?", "none got there");
+        assert_eq!(best(&[seen(64.0, 1e6, false)]), "?", "one alone is not the best of any");
+        assert_eq!(best(&[seen(64.0, 2e6, false), seen(128.0, 1e6, false)]), "128");
+        // Trained longer and never got there.
+        assert_eq!(best(&[seen(64.0, 3e6, true), seen(128.0, 1e6, false)]), "128");
+        // On the way: it may still need fewer.
+        assert_eq!(best(&[seen(64.0, 8e5, true), seen(128.0, 1e6, false)]), "128 so far");
+    }
 }

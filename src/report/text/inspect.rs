@@ -1,4 +1,4 @@
-use super::{maybe, name, wrap};
+use super::{escaped, maybe, name, wrap};
 use crate::snapshot::{FieldValues, Inspection, SourceState};
 use crate::units;
 
@@ -9,7 +9,7 @@ pub fn inspect(files: &[Inspection]) -> String {
 
 fn file(file: &Inspection) -> String {
     let s = &file.status;
-    let mut out = format!("{}\n", s.path.display());
+    let mut out = format!("{}\n", escaped(&s.path.display().to_string()));
     match &s.state {
         SourceState::Open => {}
         SourceState::Waiting => out += "  does not exist yet\n",

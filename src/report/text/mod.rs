@@ -49,6 +49,19 @@ pub(super) fn name(of: &impl serde::Serialize) -> String {
     }
 }
 
+/// A name or a path on one line, without what could move a terminal: `a\nb` as it is written in a
+/// program.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// `text` in lines of at most `width` columns, each after `indent`.
 fn wrap(text: &str, indent: &str, width: usize) -> String {
     let mut out = String::new();
@@ -83,6 +96,11 @@ mod tests {
         assert_eq!(text(iv(Some(6.4e7), Some(5.5e7), None, Open::High)), "64M (>= 55M)");
         assert_eq!(text(iv(Some(82.0), None, Some(155.0), Open::Low)), "82 (<= 155)");
         assert_eq!(text(Interval::UNKNOWN), "?");
+    }
+
+    #[test]
+    fn a_name_stays_on_its_line() {
+        assert_eq!(escaped("a\nb\tc\u{1b}[31m\u{7}é\\"), r"a\nb\tc\u{1b}[31m\u{7}é\");
     }
 
     #[test]

@@ -1,14 +1,17 @@
-use super::{counts, interval, maybe, name, schedule, wrap};
+use super::{counts, escaped, interval, maybe, name, schedule, wrap};
 use crate::report::table::Table;
-use crate::snapshot::{Plan, PolicyOutcome};
+use crate::snapshot::{Plan, Policy, PolicyOutcome};
 use crate::units;
+
+/// A loss that lies less above another one, nats, is shown as the same.
+const LEAST_SHOWN: f64 = 5e-5;
 
 /// The verdict, the policies side by side, the recommended schedule and what speaks against it.
 pub fn plan(plan: &Plan) -> String {
     let now = &plan.now;
     let mut out = format!(
         "{}: {} tokens, step {}, loss {}, batch {}, phase {}\n\n",
-        plan.run,
+        escaped(&plan.run),
         maybe(now.tokens, units::count),
         maybe(now.step, units::count),
         maybe(now.loss, units::loss),
@@ -26,7 +29,6 @@ pub fn plan(plan: &Plan) -> String {
         name(&plan.goal),
     );
     if !plan.policies.is_empty() {
-        out += "\nPolicies\n";
         out += &policies(&plan.policies);
     }
     if !plan.schedule.is_empty() {
@@ -50,37 +52,75 @@ pub(super) fn guards(answers: &[crate::snapshot::GuardAnswer]) -> String {
 }
 
 /// What stands above [`policy`].
-pub(in crate::report) const POLICY: [&str; 8] =
-    ["policy", "to loss", "tokens", "risk", "steps", "time", "loss at budget", "memory"];
+pub(in crate::report) const POLICY: [&str; 7] =
+    ["policy", "tokens", "risk", "steps", "time from now", "loss at budget", "memory"];
 
-/// A policy in a table, without its schedule.
-pub(in crate::report) fn policy(p: &PolicyOutcome) -> [String; 8] {
+/// A policy in a table, without its schedule; numbers with their 90 % intervals.
+pub(in crate::report) fn policy(p: &PolicyOutcome) -> [String; 7] {
+    let reached = p.tokens.value.is_some();
+    let or_never = |said: String| if reached { said } else { "never".into() };
     [
         name(&p.policy),
-        maybe(p.target_loss, units::loss),
-        match p.tokens.value {
-            Some(_) => counts(&p.tokens),
-            None => "never".into(),
-        },
+        or_never(counts(&p.tokens)),
         p.risk.map_or("-".into(), units::percent),
-        maybe(p.steps, units::count),
-        maybe(p.hours, |h| units::duration(h * 3600.0)),
+        or_never(counts(&p.steps_interval)),
+        or_never(interval(&p.hours_interval, |h| units::duration(h * 3600.0))),
         interval(&p.loss_at_budget, units::loss),
         name(&p.memory),
     ]
 }
 
+/// What every policy is for: `to loss 2.1200`; empty without a target.
+pub(in crate::report) fn target(policies: &[PolicyOutcome]) -> String {
+    let target = policies.iter().find_map(|p| p.target_loss).filter(|l| l.is_finite());
+    target.map_or(String::new(), |l| format!("to loss {}", units::loss(l)))
+}
+
+/// What stands above [`on_the_way`]; `None` where no loss is told.
+pub(in crate::report) fn way_header(policies: &[PolicyOutcome]) -> Option<Vec<String>> {
+    let points = &policies.iter().find(|p| !p.on_the_way.is_empty())?.on_the_way;
+    let at = points.iter().map(|[t, _]| format!("at {}", units::count(*t)));
+    let last = "most above leaving it".to_string();
+    Some(["policy".to_string()].into_iter().chain(at).chain([last]).collect())
+}
+
+/// A policy's losses on the way, and where they lie above those of leaving the run.
+pub(in crate::report) fn on_the_way(p: &PolicyOutcome) -> Vec<String> {
+    let above = match p.most_above_leave {
+        _ if p.policy == Policy::Leave => String::new(),
+        Some(a) if a.nats >= LEAST_SHOWN => {
+            format!("{} at {}", units::loss(a.nats), units::count(a.tokens))
+        }
+        _ => "never".into(),
+    };
+    let losses = p.on_the_way.iter().map(|[_, l]| units::loss(*l));
+    [name(&p.policy)].into_iter().chain(losses).chain([above]).collect()
+}
+
+/// The policies side by side in three tables: what each needs, where it ends, and the way there.
 pub(super) fn policies(policies: &[PolicyOutcome]) -> String {
-    let [a, b, c, d, e, f, g, h] = POLICY;
-    let mut table = Table::new([a, b, c, d, e, f, g, h, "batch sizes"]);
+    let [what, tokens, risk, steps, time, loss, memory] = POLICY;
+    let mut needs = Table::new([what, tokens, risk, steps, time]);
+    let mut ends = Table::new([what, loss, memory, "batch sizes"]);
     for p in policies {
         let sizes: Vec<String> =
             p.schedule.iter().map(|e| units::count(e.batch_size_tokens as f64)).collect();
-        let mut row = policy(p).to_vec();
-        row.push(sizes.join(" "));
-        table.row(row);
+        let [what, tokens, risk, steps, time, loss, memory] = policy(p);
+        needs.row(vec![what.clone(), tokens, risk, steps, time]);
+        ends.row(vec![what, loss, memory, sizes.join(" ")]);
     }
-    let mut out = table.render(2);
+    let what = ["Policies".to_string(), target(policies)].join(" ");
+    let mut out = format!("\n{}, with 90 % intervals\n", what.trim_end());
+    out += &needs.render(2);
+    out.push('\n');
+    out += &ends.render(2);
+    if let Some(header) = way_header(policies) {
+        out += "\nLoss on the way (stable phase)\n";
+        let mut way = Table::default();
+        way.row(header);
+        policies.iter().for_each(|p| way.row(on_the_way(p)));
+        out += &way.render(2);
+    }
     for p in policies {
         for note in &p.notes {
             out += &wrap(&format!("{}: {note}", name(&p.policy)), "  ", 98);

@@ -22,14 +22,16 @@ const fn column(title: &'static str, width: u16, most: u16, right: bool, rank: u
 }
 
 #[rustfmt::skip]
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 11] = [
     column("POLICY", 12, 14, false, 0),
     column("TOKENS", 6, 6, true, 0),
     column("90 %", 11, 13, false, 3),
     column("VS LEAVE", 8, 8, true, 0),
     column("RISK", 5, 5, true, 2),
     column("STEPS", 6, 6, true, 2),
+    column("90 %", 11, 13, false, 4),
     column("TIME", 7, 7, true, 1),
+    column("90 %", 13, 17, false, 5),
     column("AT BUDGET", 9, 9, true, 1),
     column("MEMORY", 8, 8, false, 2),
 ];
@@ -56,7 +58,7 @@ impl Widget for Schedule<'_> {
             return instead(scene, body, &plan.verdict.text, &why, buf);
         }
         let (list, rest) = above(body, policies.len() as u16 + 2);
-        self.policies(policies, list, buf);
+        let whole = self.policies(policies, list, buf);
         let (left, right) = split(rest, rest.width * 11 / 20, 2);
         let chosen = rows::policy(scene.app, policies);
         let lens = scene.app.lens(PlotKind::Schedule);
@@ -64,7 +66,11 @@ impl Widget for Schedule<'_> {
             figure.draw(scene.theme, left, buf);
         }
         let right = Rect { width: right.width.saturating_sub(1), ..right };
-        guards(chosen, plan, &mut Pen::new(buf, scene.theme, right));
+        let mut pen = Pen::new(buf, scene.theme, right);
+        if let Some(p) = chosen {
+            facts(p, whole, &mut pen);
+        }
+        guards(chosen, plan, &mut pen);
     }
 }
 
@@ -84,7 +90,8 @@ impl Schedule<'_> {
         pen.text(&format!("goal: {}{target}", words::goal(plan.goal)), Role::Dim);
     }
 
-    fn policies(&self, policies: &[PolicyOutcome], area: Rect, buf: &mut Buffer) {
+    /// Whether every column had room.
+    fn policies(&self, policies: &[PolicyOutcome], area: Rect, buf: &mut Buffer) -> bool {
         let theme = self.0.theme;
         let places = table::layout(&COLUMNS, area.x + 2, area.width.saturating_sub(3));
         table::header(buf, theme, &COLUMNS, &places, area.y, None);
@@ -106,19 +113,23 @@ impl Schedule<'_> {
                 None => ("-".into(), Role::Dim),
             };
             let plain = theme.style(Role::Text);
-            let cells: [(String, Style); 9] = [
+            let dim = theme.style(Role::Dim);
+            let cells: [(String, Style); 11] = [
                 (words::policy(p.policy).into(), plain),
                 (reached(&p.tokens), plain),
-                (words::bounds(&p.tokens), theme.style(Role::Dim)),
+                (words::bounds(&p.tokens), dim),
                 (saves, theme.style(role)),
                 (risk(p), plain),
                 (words::count(p.steps), plain),
-                (p.hours.map_or("-".into(), |h| units::duration(h * 3600.0)), plain),
+                (words::bounds(&p.steps_interval), dim),
+                (p.hours.map_or("-".into(), hours), plain),
+                (words::bounds_in(&p.hours_interval, hours), dim),
                 (words::loss(p.loss_at_budget.value), plain),
-                (words::memory(p.memory).into(), theme.style(Role::Dim)),
+                (words::memory(p.memory).into(), dim),
             ];
             table::row(buf, theme, &COLUMNS, &places, y, &cells);
         }
+        places.len() == COLUMNS.len()
     }
 
     /// The proposal, and what to press.
@@ -168,6 +179,36 @@ fn risk(p: &PolicyOutcome) -> String {
 
 pub(crate) fn reached(tokens: &Interval) -> String {
     tokens.value.map_or("never".into(), units::count)
+}
+
+fn hours(h: f64) -> String {
+    units::duration(h * 3600.0)
+}
+
+/// Of the chosen policy, what the table may have no room for and what no column tells.
+fn facts(p: &PolicyOutcome, told: bool, pen: &mut Pen<'_>) {
+    pen.text(words::policy(p.policy), Role::Heading);
+    if let (Some(steps), false) = (p.steps, told) {
+        let within = |b: String| if b.is_empty() { b } else { format!(" ({b})") };
+        let mut text =
+            format!("{} steps{}", units::count(steps), within(words::bounds(&p.steps_interval)));
+        if let Some(h) = p.hours {
+            let bounds = within(words::bounds_in(&p.hours_interval, hours));
+            text.push_str(&format!(", {}{bounds} from now", hours(h)));
+        }
+        pen.wrapped("· ", &text, Role::Text);
+    }
+    if let Some(a) = &p.most_above_leave {
+        let text = format!(
+            "on the way up to {} above leaving it, at {} tokens",
+            units::loss(a.nats),
+            units::count(a.tokens)
+        );
+        pen.wrapped("· ", &text, Role::Text);
+    } else if p.policy != Policy::Leave {
+        pen.wrapped("· ", "on the way never above leaving it", Role::Text);
+    }
+    pen.blank();
 }
 
 fn guards(chosen: Option<&PolicyOutcome>, plan: &Plan, pen: &mut Pen<'_>) {
