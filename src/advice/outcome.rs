@@ -9,8 +9,6 @@ use crate::curve::{Interval, Law, LawFit, Memory, MemorySource, Open, Stretch};
 use crate::units;
 
 const PATH_POINTS: usize = 64;
-/// Excess of a law's error over the noise that may be noise itself, as a share of that.
-const LEAST_MISFIT: f64 = 0.3;
 
 /// How far a law may be off for a run, nats.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,12 +31,11 @@ impl Doubt {
         let noise2 = fit.noise_nats.powi(2);
         let grows = fit.excess_nats.unwrap_or(fit.rms_nats);
         let excess2 = (fit.rms_nats.powi(2) - noise2).max(grows.powi(2));
-        let misfit2 = excess2.max(LEAST_MISFIT.powi(2) * noise2);
         // The anchor looks at two stretches over which a run's wander becomes another one.
         let se2 = own.offset_se.powi(2).max(0.5 * noise2);
         // A saved law is of other runs: it may lie off this one by anything.
         let anchor =
-            if fit.memory.source == MemorySource::Saved { 1.0 } else { misfit2 / (misfit2 + se2) };
+            if fit.memory.source == MemorySource::Saved { 1.0 } else { excess2 / (excess2 + se2) };
         let anchor = if anchor.is_finite() { anchor } else { 1.0 };
         Doubt {
             anchor,

@@ -143,6 +143,13 @@ impl SeriesSet {
         (self.noise.iter().sum::<f64>() / self.noise.len().max(1) as f64).sqrt()
     }
 
+    /// Standard error of the square of that by how few the points are, nats squared.
+    pub(super) fn noise_error(&self) -> f64 {
+        let each = self.noise.iter().zip(&self.runs);
+        let sum: f64 = each.map(|(v, r)| 2.0 * v * v / r.range.len().max(1) as f64).sum();
+        sum.sqrt() / self.noise.len().max(1) as f64
+    }
+
     /// Ranges of batch size and loss that the set covers.
     pub fn losses(&self) -> [f64; 2] {
         let all = self.points.iter().map(|p| p.loss);

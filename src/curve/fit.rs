@@ -315,9 +315,17 @@ fn law_fit(
         AnyLaw::NoFloor(_) => None,
     };
     let told_apart = |w: &&WindowLaw<'_>| w.best || w.comparable;
-    let draws = laws.windows.iter().filter(told_apart).flat_map(|w| &w.draws);
-    let draws: Vec<Law> = draws.filter_map(as_law).collect();
-    let some = draws.iter().step_by(draws.len().div_ceil(WITH_MEMORY).max(1));
+    let told_apart = || laws.windows.iter().filter(told_apart);
+    let draws: Vec<Law> = told_apart().flat_map(|w| &w.draws).filter_map(as_law).collect();
+    let excess_nats = excess(fitted, window, series, half);
+    let share = uncertainty::share_of_factor(&window.set, excess_nats.unwrap_or(fitted.rms_nats));
+    let narrowed: Vec<Law> = told_apart()
+        .filter_map(|w| Some((as_law(&w.fitted.law)?, &w.draws)))
+        .flat_map(|(centre, draws)| {
+            draws.iter().filter_map(as_law).map(move |l| uncertainty::nearer(&l, &centre, share))
+        })
+        .collect();
+    let some = narrowed.iter().step_by(narrowed.len().div_ceil(WITH_MEMORY).max(1));
     let with_memory = if memory.source == MemorySource::Measured {
         memory::redrawn((&law, &memory), some, series, &group.switched, seed)
     } else {
@@ -346,8 +354,24 @@ fn law_fit(
         draws,
         with_memory,
         noise_nats: window.set.noise(),
-        excess_nats: future::excess(fitted, window, series, half),
+        excess_nats,
     })
+}
+
+/// What a law misses what it was not fitted to by, nats beyond the noise: the second halves of the
+/// runs, or the batch sizes left out, whichever it misses by more. An rms m over a factor of two
+/// beyond the data ends at sqrt(3) m where it grows linearly; a size left out lies at that end.
+fn excess(
+    fitted: &Fitted,
+    window: &Window,
+    series: &[&ConstantSeries],
+    half: &[&ConstantSeries],
+) -> Option<f64> {
+    let set = &window.set;
+    let beyond = |h: f64| h * h - set.noise().powi(2) - set.noise_error();
+    let left_out = fitted.held_out_nats().map(|h| (beyond(h).max(0.0) / 3.0).sqrt());
+    let later = future::excess(fitted, window, series, half);
+    left_out.into_iter().chain(later).reduce(f64::max)
 }
 
 /// All levels of a group.

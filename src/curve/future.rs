@@ -75,7 +75,8 @@ fn misses<'a>(
 }
 
 /// What a law fitted to the first halves misses the second by, nats rms beyond the noise of their
-/// lines, at the sizes that had gone far enough by then. `None` where those are too few for the law.
+/// lines and what that may come to by chance, at the sizes that had gone far enough by then. `None`
+/// where those are too few for the law.
 pub(super) fn excess(
     fitted: &Fitted,
     window: &Window,
@@ -88,15 +89,19 @@ pub(super) fn excess(
     }
     let law = fitted.model.minimum(&set, Some(&fitted.law))?.found;
     let tested = |b: f64| set.sizes.iter().any(|x| (x / b).ln().abs() < 1e-3);
-    let (mut sum, mut runs) = (0.0, 0.0);
+    let (mut sum, mut chance, mut runs) = (0.0, 0.0, 0.0);
     for s in series.iter().filter(|s| tested(s.batch_size)) {
-        let (squares, n) = misses(&law, s, window)
-            .fold((0.0, 0.0), |(sum, n), (square, noise)| (sum + square - noise, n + 1.0));
+        let (squares, noise, n) = misses(&law, s, window)
+            .fold((0.0, 0.0, 0.0), |(sum, by, n): (f64, f64, f64), (square, noise)| {
+                (sum + square, by + noise, n + 1.0)
+            });
         if n > 0.0 {
-            (sum, runs) = (sum + squares / n, runs + 1.0);
+            sum += (squares - noise) / n;
+            chance += 2.0 * (noise / n).powi(2) / n;
+            runs += 1.0;
         }
     }
-    let mean: f64 = sum / runs;
+    let mean: f64 = (sum - chance.sqrt()) / runs;
     mean.is_finite().then(|| mean.max(0.0).sqrt())
 }
 

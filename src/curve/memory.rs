@@ -12,6 +12,10 @@
 //! switched run was at that size, is measured and added ([`miss`]): tau stays within 5 % over all
 //! burn-ins, and one switch predicts the next twice as well (0.0041 nats for 0.0080).
 //!
+//! Over ages that are short beside tau only p / tau shows, and noise then makes p anything: so p is
+//! what it is in the slow memory that is assumed without any switch, give or take a factor of e, as
+//! far as the data do not say otherwise.
+//!
 //! tau and p count as measured only where the data tell the two ends apart (all forgotten at once,
 //! nothing forgotten) and the kernel predicts at least as well as the better end: each run from the
 //! others where several switched, else the last switch from those before it.
@@ -23,10 +27,16 @@ use super::report::MemoryCheck;
 use super::series::{ConstantSeries, SwitchedSeries};
 use super::solve::{COLD, Residuals, Settings, WARM, multistart};
 use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
 
 /// What a law misses a run by anyway, nats: bins that are noisier than this count less.
 const LAW_NATS: f64 = 0.002;
+
+/// What p is before the data speak: that of the slow memory that is assumed where none was measured.
+const PRIOR_P: f64 = Memory::SLOW.p;
+/// ... and how surely, in ln p.
+const PRIOR_SD: f64 = 1.0;
 
 /// Bins of constant runs that tell what the law misses them by.
 const TELLING_BINS: usize = 3;
@@ -53,20 +63,24 @@ impl After {
 }
 
 /// Parameters: ln tau, ln p.
-struct Kernel<'a>(Vec<&'a After>);
+struct Kernel<'a> {
+    bins: Vec<&'a After>,
+    /// What ln p is before the data speak.
+    ln_p: f64,
+}
 
 impl Residuals<2> for Kernel<'_> {
     fn count(&self) -> usize {
-        self.0.len()
+        self.bins.len() + 1
     }
 
     fn weight(&self, i: usize) -> f64 {
-        self.0[i].weight
+        self.bins.get(i).map_or(1.0, |bin| bin.weight)
     }
 
     fn evaluate(&mut self, t: &[f64; 2], r: &mut [f64], j: &mut [[f64; 2]]) -> bool {
         let (tau, p) = (t[0].exp(), t[1].exp());
-        for (i, bin) in self.0.iter().enumerate() {
+        for (i, bin) in self.bins.iter().enumerate() {
             r[i] = bin.forgotten - bin.loss;
             j[i] = [0.0; 2];
             for &(x, jump) in &bin.switches {
@@ -77,6 +91,10 @@ impl Residuals<2> for Kernel<'_> {
                 j[i][1] -= f * p * log;
             }
         }
+        let n = self.bins.len();
+        // A bin without noise of its own weighs 1, and the law misses it by this much.
+        let unit = LAW_NATS / PRIOR_SD;
+        (r[n], j[n]) = (unit * (t[1] - self.ln_p), [0.0, unit]);
         true
     }
 }
@@ -254,7 +272,9 @@ pub(super) fn redrawn<'a>(
             }
         }
         let bins: Vec<&After> = bins.iter().flatten().collect();
-        let found = fit_from(&bins, [[memory.tau_steps.ln(), memory.p.ln()]])?;
+        let z: f64 = StandardNormal.sample(&mut rng);
+        let found =
+            fit_from(&bins, [[memory.tau_steps.ln(), memory.p.ln()]], PRIOR_P.ln() + PRIOR_SD * z)?;
         Some((*drawn, found))
     };
     laws.map(one).collect::<Vec<_>>().into_iter().flatten().collect()
@@ -264,7 +284,7 @@ fn fit(bins: &[&After]) -> Option<Memory> {
     let horizon = horizon(bins)?;
     let starts = [(-1.0, 0.5), (-3.0, 1.0), (-6.0, 0.5), (1.0, 0.5)]
         .map(|(t, p): (f64, f64)| [horizon.ln() + t, p.ln()]);
-    fit_from(bins, starts)
+    fit_from(bins, starts, PRIOR_P.ln())
 }
 
 /// Age of the oldest switch, steps.
@@ -273,7 +293,7 @@ fn horizon(bins: &[&After]) -> Option<f64> {
     (longest > 0.0).then_some(longest)
 }
 
-fn fit_from<const N: usize>(bins: &[&After], starts: [[f64; 2]; N]) -> Option<Memory> {
+fn fit_from<const N: usize>(bins: &[&After], starts: [[f64; 2]; N], ln_p: f64) -> Option<Memory> {
     let ln = horizon(bins)?.ln();
     let settings = Settings {
         lower: [ln - 9.0, 0.05f64.ln()],
@@ -282,7 +302,7 @@ fn fit_from<const N: usize>(bins: &[&After], starts: [[f64; 2]; N]) -> Option<Me
         max_iterations: 100,
         tolerance: if N > 1 { COLD } else { WARM },
     };
-    let found = multistart(&mut Kernel(bins.to_vec()), starts, &settings)?;
+    let found = multistart(&mut Kernel { bins: bins.to_vec(), ln_p }, starts, &settings)?;
     let [tau_steps, p] = found.p.map(f64::exp);
     Some(Memory { tau_steps, p, source: MemorySource::Measured })
 }

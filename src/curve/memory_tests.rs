@@ -72,9 +72,9 @@ fn the_jacobian_of_the_kernel_is_the_numeric_one() {
     let truth = Memory { tau_steps: 1500.0, p: 0.45, source: MemorySource::Measured };
     let bins = after_switches(&LAW, &[], &switched(&truth), 0);
     let n = bins.len();
-    let mut kernel = Kernel(bins.iter().collect());
+    let mut kernel = Kernel { bins: bins.iter().collect(), ln_p: -1.0 };
     let mut at = |t: [f64; 2]| {
-        let (mut r, mut j) = (vec![0.0; n], vec![[0.0; 2]; n]);
+        let (mut r, mut j) = (vec![0.0; n + 1], vec![[0.0; 2]; n + 1]);
         assert!(kernel.evaluate(&t, &mut r, &mut j));
         (r, j)
     };
@@ -84,10 +84,28 @@ fn the_jacobian_of_the_kernel_is_the_numeric_one() {
         let (mut up, mut down) = (theta, theta);
         (up[k], down[k]) = (up[k] + h, down[k] - h);
         let (up, down) = (at(up).0, at(down).0);
-        for i in 0..n {
+        for i in 0..=n {
             let numeric = (up[i] - down[i]) / (2.0 * h);
             assert!((j[i][k] - numeric).abs() < 1e-7, "{i} {k}: {} {numeric}", j[i][k]);
         }
+    }
+}
+
+/// Where the run was followed for a small part of tau, noise alone would decide about p.
+#[test]
+fn a_switch_seen_for_too_short_to_tell_p_leaves_it_near_what_is_assumed() {
+    let truth = Memory { tau_steps: 60_000.0, p: 0.5, source: MemorySource::Measured };
+    for seed in 0..12 {
+        let mut run = switched(&truth);
+        run.bins.retain(|b| b.steps < 60_000.0);
+        for (i, b) in run.bins.iter_mut().enumerate() {
+            b.se = 0.002;
+            b.loss += 0.003 * (0.37 * (i * (seed + 3)) as f64 + seed as f64).sin();
+        }
+        let found = measure(&LAW, &[], &[run]).unwrap().memory;
+        assert!((0.1..1.5).contains(&found.p), "{seed} {found:?}");
+        let early = found.remembered(1000.0);
+        assert!((early - truth.remembered(1000.0)).abs() < 0.1, "{seed} {early} {found:?}");
     }
 }
 

@@ -156,7 +156,8 @@ pub struct LawFit {
     /// Rms error of the bins fitted by the noise of their lines, nats: what no law can explain.
     #[serde(skip)]
     pub noise_nats: f64,
-    /// What the law of the first halves of the runs misses the second halves by beyond that noise.
+    /// What the law misses what it was not fitted to by beyond that noise, nats: rms over a factor of
+    /// two in tokens.
     #[serde(skip)]
     pub excess_nats: Option<f64>,
 }

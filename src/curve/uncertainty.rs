@@ -42,6 +42,30 @@ pub(super) fn small_sample_factor(n: usize) -> f64 {
     t_95(n - 1.0) / 1.644_854 * (n / (n - 2.5)).sqrt()
 }
 
+/// Part of the small-sample factor that forecasts need. It is there since all of a run's curve may be
+/// off as one; the noise of the lines is not, and has many independent values in each curve. `misses`:
+/// what the law misses what it was not fitted to by beyond that noise, nats.
+pub(super) fn share_of_factor(set: &SeriesSet, misses: f64) -> f64 {
+    let factor = small_sample_factor(set.sizes.len());
+    let (off, noise) = (3.0 * misses.powi(2), set.noise().powi(2));
+    let part = off / (off + noise);
+    if part.is_finite() { (1.0 + (factor.powi(2) - 1.0) * part).sqrt() / factor } else { 1.0 }
+}
+
+/// A resampled law at a share of its distance from the one that it was resampled from.
+pub(super) fn nearer(law: &Law, centre: &Law, share: f64) -> Law {
+    let linear = |x: f64, c: f64| c + share * (x - c);
+    let ratio = |x: f64, c: f64| c * (x / c).powf(share);
+    Law {
+        l_inf: linear(law.l_inf, centre.l_inf),
+        a: ratio(law.a, centre.a),
+        alpha: ratio(law.alpha, centre.alpha),
+        c: ratio(law.c, centre.c),
+        gamma: ratio(law.gamma, centre.gamma),
+        q: linear(law.q, centre.q),
+    }
+}
+
 /// Resampled joint laws.
 pub(super) fn law_draws(
     model: &dyn LossModel,
