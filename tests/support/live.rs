@@ -3,6 +3,7 @@
 
 use super::support::{self, Said};
 use super::trainer::{Settings, Trainer};
+use notify::Watcher;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,7 +31,7 @@ pub fn be_a_trainer() {
     let end = Instant::now() + PATIENCE * 5;
     while Instant::now() < end {
         trainer.train_step();
-        // The work of the step.
+        // Stands for the work of the step, which takes time: nothing is waited for.
         std::thread::sleep(STEP);
     }
 }
@@ -139,13 +140,23 @@ impl Job {
         serde_json::from_str(&std::fs::read_to_string(self.file("control.json")).unwrap()).unwrap()
     }
 
-    /// Waits for the files to say something.
+    /// Waits for the files to say something: looks again whenever one of them was written.
     #[track_caller]
     pub fn until(&self, what: &str, holds: impl Fn(&Job) -> bool) {
+        let (send, written) = std::sync::mpsc::channel();
+        let tell = move |event: notify::Result<notify::Event>| {
+            // What is only read, by this loop among others, says nothing new.
+            if !event.is_ok_and(|e| e.kind.is_access()) {
+                let _ = send.send(());
+            }
+        };
+        let mut watcher = notify::recommended_watcher(tell).unwrap();
+        watcher.watch(self.dir(), notify::RecursiveMode::NonRecursive).unwrap();
         let end = Instant::now() + PATIENCE;
         while !holds(self) {
-            assert!(Instant::now() < end, "no {what}: {:?} {:?}", self.acks(), self.audit());
-            std::thread::sleep(Duration::from_millis(20));
+            let left = end.saturating_duration_since(Instant::now());
+            let woke = written.recv_timeout(left).is_ok();
+            assert!(woke, "no {what}: {:?} {:?}", self.acks(), self.audit());
         }
     }
 
