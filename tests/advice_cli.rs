@@ -270,3 +270,37 @@ fn a_forecast_is_held_against_what_then_happened() {
     let judged: Vec<&str> = audit.lines().filter(|l| l.contains("\"judged\"")).collect();
     assert!(judged.len() == 1 && judged[0].contains("the forecast held"), "{audit}");
 }
+
+/// Its log holds only what came after the checkpoint: no training from the start at its batch size.
+#[test]
+fn a_branch_that_reports_tells_the_memory_and_spoils_no_law() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().display().to_string();
+    siblings(dir.path(), &["0064", "0128", "0256", "0512", "1024"]);
+    let fit = || {
+        let fit = boptop(["fit", &folder, "--json"]).json(0);
+        fit["groups"][0].clone()
+    };
+    let before = fit();
+    assert_eq!(before["law"]["source"], "assumed", "no run switched yet");
+    let name = "mlp_sweep/b0128_lr2e-3_s1_sched128-256-512.jsonl";
+    let text = fs::read_to_string(fixtures().join(name)).unwrap();
+    let tokens = |l: &&str| serde_json::from_str::<Value>(l).unwrap()["tokens"].as_f64().unwrap();
+    let branch: Vec<&str> =
+        text.lines().filter(|l| (10.02e6..=20e6).contains(&tokens(l))).collect();
+    fs::write(dir.path().join("branch.jsonl"), branch.join("\n") + "\n").unwrap();
+    let after = fit();
+    let runs = after["runs"].as_array().unwrap();
+    let member = runs.iter().find(|r| r["id"] == "branch").unwrap();
+    assert_eq!(member["used"], false, "{member}");
+    assert!(member["why"].as_str().unwrap().contains("changes its batch size"), "{member}");
+    assert_eq!(after["law"]["source"], "measured", "{}", after["law"]);
+    for parameter in ["l_inf", "alpha", "gamma"] {
+        let of = |fit: &Value| fit["law"][parameter].as_f64().unwrap();
+        assert!((of(&after) / of(&before) - 1.0).abs() < 1e-3, "{parameter}: {}", after["law"]);
+    }
+    let answer = plan(&[&folder, "--run", "branch", "--schedule", "0,512\n10000000,256\n"]);
+    assert!(!answer["verdict"]["reasons"].to_string().contains("deviates"), "{answer}");
+    let page = boptop(["report", &folder, "--run", "branch", "-o", "-"]).out;
+    assert!(page.contains("with a past of about 128 tokens a step and 256 since"), "{page}");
+}

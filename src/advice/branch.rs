@@ -48,7 +48,8 @@ impl Branches {
         format!(
             "branch the stable-phase checkpoint at {} tokens at batch {what} {} for {} tokens{each}, \
              {} steps at the smallest, learning rate unchanged: B_opt is then expected to be known to +-{}{}, and how fast \
-             noise is forgotten with it; {}",
+             noise is forgotten with it; {}; the fit takes only the memory from branches, the law from \
+             sizes trained from the start",
             units::count(self.from_tokens),
             sizes.join(", "),
             units::count(self.tokens_each),

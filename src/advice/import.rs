@@ -66,7 +66,8 @@ pub fn deviations(run: &RunData, schedule: &[Entry]) -> Vec<String> {
     let slack = LATE * crate::run::log_interval(run).map_or(0.0, |(_, tokens)| tokens);
     let now = run.tokens();
     let mut out = Vec::new();
-    for (i, s) in run.segments.iter().enumerate() {
+    // What the log does not hold is known by its mean alone.
+    for (i, s) in run.segments.iter().enumerate().filter(|(_, s)| !s.range.is_empty()) {
         let to = run.segments.get(i + 1).map_or(now, |n| n.from_tokens);
         // Each stretch of the schedule within this one of the run.
         let starts = schedule.iter().map(|e| e.from_tokens as f64);

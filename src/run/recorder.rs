@@ -89,7 +89,8 @@ impl Recorder {
         let segments = segments::segments(&train, &of_row, &resolved.cuts, |s| {
             timeline.tokens_at(s, &resolved.cuts)
         });
-        let starts: Vec<usize> = segments.iter().skip(1).map(|s| s.range.start).collect();
+        let starts = segments.iter().skip(1).map(|s| s.range.start);
+        let starts: Vec<usize> = starts.filter(|row| *row > 0).collect();
         let phases = phase::phases(&train.step, &train.lr, &starts);
         let mut notes = merged.notes;
         notes.extend(resolved.notes);

@@ -19,6 +19,14 @@ pub(super) struct Cut {
 
 /// Relative wander of a batch size below which it counts as exact.
 const EXACT: f64 = 2e-3;
+/// A counter of tokens goes on by the batch size that is logged, up to this share.
+const SAME_PACE: f64 = 0.02;
+/// A log begins at a checkpoint where more than so many of its intervals lie before it.
+const FAR: f64 = 20.0;
+/// Another mean batch size before the log differs by this factor; by the larger one the counters of
+/// steps and tokens have not begun at the same time.
+const OTHER: f64 = 1.05;
+const STRANGE: f64 = 64.0;
 /// Rows that a change must last to be believed where the batch size is noisy.
 const LASTING: usize = 4;
 
@@ -52,7 +60,30 @@ pub(super) fn cuts(
         };
         out.push(Cut { row, from_step, batch_size: size });
     }
+    if let Some(past) = tokens.zip(out.first()).and_then(|(t, first)| unseen(steps, t, first)) {
+        out[0].from_step = past.1;
+        out.insert(0, past.0);
+    }
     out
+}
+
+/// What a log that begins at a checkpoint tells of the steps before it: their mean batch size, where
+/// it is not the one that the log begins with, and the step at which that one took over, an interval
+/// of the log before its first row. `None` where its counters began with it, or do not go together.
+fn unseen(steps: &[f64], tokens: &[f64], first: &Cut) -> Option<(Cut, f64)> {
+    let mut known = (0..steps.len()).filter(|i| steps[*i].is_finite() && tokens[*i].is_finite());
+    let (i, j) = (known.next()?, known.next()?);
+    let interval = steps[j] - steps[i];
+    let size = first.batch_size;
+    let pace = (tokens[j] - tokens[i]) / interval;
+    let took_over = steps[i] - interval;
+    if !(near(pace, size, SAME_PACE) && took_over > FAR * interval) {
+        return None;
+    }
+    let before = ((tokens[i] - size * interval) / took_over).round();
+    let ratio = (before / size).ln().abs();
+    let past = Cut { row: 0, from_step: 0.0, batch_size: before };
+    (ratio > OTHER.ln() && ratio < STRANGE.ln()).then_some((past, took_over))
 }
 
 /// The same for a log without steps: each stretch's steps are tokens / batch size.
@@ -253,6 +284,25 @@ mod tests {
         let found = cuts(&s, &twice, &[], None, false);
         assert_eq!(found.len(), 2);
         assert_eq!(found[1].row, 200);
+    }
+
+    #[test]
+    fn a_log_that_begins_at_a_checkpoint_has_a_past() {
+        // 128 up to step 1000, 512 from there on; logged every 10 steps.
+        let s: Vec<f64> = (1..=50).map(|i| 1000.0 + f64::from(i) * 10.0).collect();
+        let t: Vec<f64> = s.iter().map(|s| 128e3 + 512.0 * (s - 1000.0)).collect();
+        let b = vec![512.0; 50];
+        let found = cuts(&s, &b, &[], Some(&t), false);
+        let at: Vec<(f64, f64)> = found.iter().map(|c| (c.from_step, c.batch_size)).collect();
+        assert_eq!(at, [(0.0, 128.0), (1000.0, 512.0)]);
+        // The same size all along; a counter that began with the log; one that counts otherwise.
+        let same: Vec<f64> = s.iter().map(|s| 512.0 * s).collect();
+        let anew: Vec<f64> = s.iter().map(|s| 512.0 * (s - 1000.0)).collect();
+        let padded: Vec<f64> = s.iter().map(|s| 400.0 * s).collect();
+        for counter in [same, anew, padded] {
+            assert_eq!(sizes(&cuts(&s, &b, &[], Some(&counter), false)), [512.0]);
+        }
+        assert_eq!(sizes(&cuts(&s, &b, &[], None, false)), [512.0]);
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(super) fn resolve(rows: &[Row], by_tokens: bool, given: &Assumptions) -> Res
         }
         None => Vec::new(),
     };
+    notes.extend(before_the_log(rows, &cuts));
     let summed = rows.iter().any(|r| !r.tokens_per_step.is_nan());
     let (tokens, tokens_source) = match &counter {
         Some(c) if !c.recomputed => (fill(&steps, &c.count, &cuts), c.source),
@@ -59,6 +60,21 @@ pub(super) fn resolve(rows: &[Row], by_tokens: bool, given: &Assumptions) -> Res
         notes.push("tokens are not logged: counted as batch size x steps".into());
     }
     Resolved { tokens, cuts, batch_source, tokens_source, notes }
+}
+
+/// A past that the log does not hold.
+fn before_the_log(rows: &[Row], cuts: &[Cut]) -> Option<String> {
+    let (first, next) = (cuts.first()?, cuts.get(1)?);
+    let step = rows.first().map_or(0.0, |r| r.step);
+    (next.row == first.row).then(|| {
+        format!(
+            "the log begins at step {}, with a past of about {} tokens a step and {} since: a branch of \
+             a checkpoint, or one whose beginning is missing",
+            units::count(step),
+            units::count(first.batch_size),
+            units::count(next.batch_size)
+        )
+    })
 }
 
 /// A log without steps: the tokens are the order, and the steps follow from the batch size.
