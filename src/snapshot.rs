@@ -170,6 +170,8 @@ pub struct ControlView {
     /// warning.
     pub notes: Vec<String>,
     pub proposal: Option<Proposal>,
+    /// What became of the last command, where no proposal carries the answer.
+    pub said: Option<String>,
     /// What approved changes promised and what came of it, newest last.
     pub forecasts: Vec<Forecast>,
     /// Newest last.

@@ -266,6 +266,10 @@ fn a_forecast_is_held_against_what_then_happened() {
     assert!((of("loss") - mean).abs() < 1e-9, "{outcome} {mean}");
     assert_eq!(outcome["kept"], true, "{outcome}");
     assert!((0.5..2.0).contains(&of("share")), "{outcome}");
+    // At 20M it went on to 512 by itself: no restart did that.
+    add(19e6, 24e6);
+    let notes = boptop(["control", "show", &folder, "--run", "steer"]).out;
+    assert!(notes.contains("no restart was told") && !notes.contains("lost it"), "{notes}");
     let audit = fs::read_to_string(dir.path().join("steer.control.log.jsonl")).unwrap();
     let judged: Vec<&str> = audit.lines().filter(|l| l.contains("\"judged\"")).collect();
     assert!(judged.len() == 1 && judged[0].contains("the forecast held"), "{audit}");

@@ -238,7 +238,11 @@ fn remark(files: &Files, facts: &Facts, signs: Option<&Signs>, status: &mut Stat
             ),
             Some(ControlState::Overdue) => notes.push(overdue_words(facts, said)),
             Some(ControlState::Reverted) => notes.push(format!(
-                "revision {revision} was in force and a restart lost it: the run trains at {}",
+                "revision {revision} was in force and {}: the run trains at {}",
+                match signs.is_some_and(|s| s.lost) {
+                    true => "a restart lost it",
+                    false => "is no longer followed, though no restart was told",
+                },
                 size_words(facts.batch_size)
             )),
             Some(ControlState::Accepted) if said.is_some() && facts.batch_size.is_none() => {

@@ -440,6 +440,7 @@ impl Desk {
             next: s.next,
             trainer: s.limits.clone(),
             notes: self.notes(),
+            said: self.said.clone(),
             forecasts: self.forecasts.clone(),
             proposal: self.table.as_ref().map(|t| t.shown.clone()),
             log: s.log.clone(),

@@ -193,6 +193,21 @@ fn read_only_offers_no_approval() {
 }
 
 #[test]
+fn of_an_ended_run_nothing_is_still_to_come_and_a_refusal_stands_where_it_was_asked_for() {
+    let mut s = fixture::sweep();
+    let run = std::sync::Arc::make_mut(&mut s.runs[0]);
+    run.state = crate::snapshot::RunState::Ended;
+    let why = "the run has ended, as its trainer said: nobody would obey a change; start it again";
+    run.control.said = Some(why.into());
+    let schedule = text::buffer_to_text(&drawn(&Settings::default(), &s, "4", (80, 24)));
+    let said = schedule.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains(why) && said.contains("✗ the run has ended"), "{schedule}");
+    assert!(!schedule.contains("none speaks against it"), "{schedule}");
+    let detail = text::buffer_to_text(&drawn(&Settings::default(), &s, "2", (120, 40)));
+    assert!(!detail.contains(", in "), "{detail}");
+}
+
+#[test]
 fn filtered() {
     one("filtered", &fixture::sweep(), "/ b 1", (80, 24));
 }

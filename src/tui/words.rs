@@ -169,13 +169,19 @@ pub(crate) fn value(iv: &Interval) -> String {
 
 /// `3.6M–4.7M`, or nothing where a side is open.
 pub(crate) fn bounds(iv: &Interval) -> String {
-    bounds_in(iv, units::count)
+    match (iv.open, iv.low, iv.high) {
+        (Open::None, Some(l), Some(h)) => format!("{}–{}", units::count(l), units::count(h)),
+        _ => String::new(),
+    }
 }
 
-pub(crate) fn bounds_in(iv: &Interval, write: impl Fn(f64) -> String) -> String {
-    match (iv.open, iv.low, iv.high) {
-        (Open::None, Some(l), Some(h)) => format!("{}–{}", write(l), write(h)),
-        _ => String::new(),
+/// The bounds of a forecast: `3.6M–4.7M`, or the one that there is: `≥ 3.6M`.
+pub(crate) fn spread(iv: &Interval, write: impl Fn(f64) -> String) -> String {
+    match (iv.low, iv.high) {
+        (Some(l), Some(h)) => format!("{}–{}", write(l), write(h)),
+        (Some(l), None) => format!("≥ {}", write(l)),
+        (None, Some(h)) => format!("≤ {}", write(h)),
+        (None, None) => String::new(),
     }
 }
 
@@ -289,6 +295,15 @@ mod tests {
         assert_eq!(open_side(&Interval::UNKNOWN), Some("cannot tell yet"));
         // The bound may lie between the sizes: nothing is said of the smallest one.
         assert_eq!(open_side(&low), Some("no size tested bounds it below"));
+    }
+
+    #[test]
+    fn a_forecast_without_an_end_has_its_beginning() {
+        let closed =
+            Interval { value: Some(2.0), low: Some(1.0), high: Some(3.0), ..Interval::UNKNOWN };
+        assert_eq!(spread(&closed, units::count), "1–3");
+        assert_eq!(spread(&Interval { high: None, ..closed }, units::count), "≥ 1");
+        assert_eq!(spread(&Interval::UNKNOWN, units::count), "");
     }
 
     #[test]

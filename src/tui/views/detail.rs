@@ -91,8 +91,11 @@ pub(crate) fn control_line(run: &RunView) -> String {
 }
 
 /// What is to come, and when: `next 4.19M at 250B, in 1d 02h · target 2.13 at 400B, in 3d 01h ·
-/// decay from 480B, in 4d 03h`. Empty where nothing is.
+/// decay from 480B, in 4d 03h`. Empty where nothing is, as of a run that has ended.
 pub(crate) fn ahead(run: &RunView) -> String {
+    if run.state == RunState::Ended {
+        return String::new();
+    }
     let now = run.tokens.unwrap_or(f64::NAN);
     let size = |e: &Entry| units::count(e.batch_size_tokens as f64);
     let at = |tokens: f64| format!("{}{}", units::count(tokens), away(run, tokens));
@@ -168,6 +171,8 @@ mod tests {
         (plan.decay_from, plan.decay_taken) = (None, Some(64e6));
         run.plan = Some(Arc::new(plan));
         let words = ahead(&run);
+        let ended = RunView { state: RunState::Ended, ..run.clone() };
+        assert_eq!(ahead(&ended), "");
         assert!(
             words.ends_with("a decay from 64M is taken (--budget-tokens, --decay-tokens)"),
             "{words}"

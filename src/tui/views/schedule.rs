@@ -43,7 +43,11 @@ impl Widget for Schedule<'_> {
         let (head, body) = above(area, 2);
         let head = Rect { x: head.x + 2, width: head.width.saturating_sub(4), ..head };
         self.headline(run, &mut Pen::new(buf, scene.theme, head));
-        let bottom = if run.control.proposal.is_some() { 3 } else { 1 };
+        let bottom = match (&run.control.proposal, &run.control.said) {
+            (Some(_), _) => 3,
+            (None, Some(_)) => 2,
+            (None, None) => 1,
+        };
         let (body, strip) = above(body, body.height.saturating_sub(bottom));
         self.proposal(run, strip, buf);
         let Some(plan) = &run.plan else {
@@ -70,7 +74,7 @@ impl Widget for Schedule<'_> {
         if let Some(p) = chosen {
             facts(p, whole, &mut pen);
         }
-        guards(chosen, plan, &mut pen);
+        guards(run, chosen, plan, &mut pen);
     }
 }
 
@@ -117,13 +121,13 @@ impl Schedule<'_> {
             let cells: [(String, Style); 11] = [
                 (words::policy(p.policy).into(), plain),
                 (reached(&p.tokens), plain),
-                (words::bounds(&p.tokens), dim),
+                (words::spread(&p.tokens, units::count), dim),
                 (saves, theme.style(role)),
                 (risk(p), plain),
                 (words::count(p.steps), plain),
-                (words::bounds(&p.steps_interval), dim),
+                (words::spread(&p.steps_interval, units::count), dim),
                 (p.hours.map_or("-".into(), hours), plain),
-                (words::bounds_in(&p.hours_interval, hours), dim),
+                (words::spread(&p.hours_interval, hours), dim),
                 (words::loss(p.loss_at_budget.value), plain),
                 (words::memory(p.memory).into(), dim),
             ];
@@ -142,7 +146,11 @@ impl Schedule<'_> {
             } else {
                 "p proposes the plan, + or - a size; nothing is written before you approve"
             };
-            return Pen::new(buf, theme, at).text(hint, Role::Dim);
+            let mut pen = Pen::new(buf, theme, at);
+            return match &run.control.said {
+                Some(said) => pen.wrapped("", said, Role::Warn),
+                None => pen.text(hint, Role::Dim),
+            };
         };
         text::rule(buf, theme, Rect { height: 1, ..area }, &format!("proposal {}", p.number));
         let mut pen =
@@ -190,10 +198,13 @@ fn facts(p: &PolicyOutcome, told: bool, pen: &mut Pen<'_>) {
     pen.text(words::policy(p.policy), Role::Heading);
     if let (Some(steps), false) = (p.steps, told) {
         let within = |b: String| if b.is_empty() { b } else { format!(" ({b})") };
-        let mut text =
-            format!("{} steps{}", units::count(steps), within(words::bounds(&p.steps_interval)));
+        let mut text = format!(
+            "{} steps{}",
+            units::count(steps),
+            within(words::spread(&p.steps_interval, units::count))
+        );
         if let Some(h) = p.hours {
-            let bounds = within(words::bounds_in(&p.hours_interval, hours));
+            let bounds = within(words::spread(&p.hours_interval, hours));
             text.push_str(&format!(", {}{bounds} from now", hours(h)));
         }
         pen.wrapped("· ", &text, Role::Text);
@@ -211,9 +222,11 @@ fn facts(p: &PolicyOutcome, told: bool, pen: &mut Pen<'_>) {
     pen.blank();
 }
 
-fn guards(chosen: Option<&PolicyOutcome>, plan: &Plan, pen: &mut Pen<'_>) {
+fn guards(run: &RunView, chosen: Option<&PolicyOutcome>, plan: &Plan, pen: &mut Pen<'_>) {
     pen.text("guards of the planned schedule", Role::Heading);
-    if plan.guards.is_empty() {
+    if run.state == RunState::Ended {
+        pen.text("✗ the run has ended", Role::Bad);
+    } else if plan.guards.is_empty() {
         pen.text("✓ none speaks against it", Role::Good);
     }
     for g in &plan.guards {
