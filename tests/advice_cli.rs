@@ -116,6 +116,17 @@ fn a_run_that_has_ended_is_told_so_and_takes_no_proposal_until_it_is_started_aga
         assert!(said.code == Some(3) && said.err.contains("has ended"), "{said:?}");
     }
     assert!(!dir.path().join(format!("{RUN}.control.json")).exists());
+    // Started again by somebody who left the adapter out: it trains, whatever was said before.
+    let metrics = dir.path().join(format!("{RUN}.jsonl"));
+    let ended = fs::read_to_string(&metrics).unwrap();
+    let mut more = ended.clone();
+    for i in 1..=20u64 {
+        more += &support::line(312_500 + 81 * i, 128, 2.24, 2e-3, 1_795_600_000.0 + i as f64);
+    }
+    fs::write(&metrics, more).unwrap();
+    assert_eq!(kind(), "raise");
+    fs::write(&metrics, ended).unwrap();
+    assert_eq!(kind(), "hold");
     say(&acks, RUN, "ready", json!({"attempt": "job.1"}));
     assert_eq!(kind(), "raise");
 }

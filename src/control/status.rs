@@ -4,7 +4,7 @@
 use super::audit::{AuditLine, Event, LogLine, code};
 use super::facts::{Facts, same, slack};
 use super::offers::{self, Offer};
-use super::protocol::{AckStatus, Entry, entry_at, plain};
+use super::protocol::{Ack, AckStatus, Entry, entry_at, plain};
 use super::read::{Control, Fate, Files};
 use super::signs::{signs, undoer};
 use super::state::{ControlState, Signs, state_of};
@@ -55,7 +55,7 @@ pub struct Status {
     pub last_applied_tokens: Option<f64>,
     /// The trainer's own count, at its last acknowledgement.
     pub trainer_tokens: Option<u64>,
-    /// The trainer said `ended` last.
+    /// The trainer said `ended` last, and the metrics have not gone on since.
     pub ended: bool,
     /// Proposals since the last approval.
     pub offers: Vec<Offer>,
@@ -110,7 +110,10 @@ pub fn status(files: &Files, facts: &Facts) -> Status {
             .map(|t| t as f64)
             .or_else(|| facts.segments.get(1..).and_then(<[_]>::last).map(|s| s[0])),
         trainer_tokens,
-        ended: acks.lines.last().is_some_and(|a| a.status == AckStatus::Ended),
+        ended: acks
+            .lines
+            .last()
+            .is_some_and(|a| a.status == AckStatus::Ended && !went_on(a, facts)),
         offers: offers::open(&files.audit),
         notes: files.notes.clone(),
         log: words::log(files),
@@ -120,6 +123,11 @@ pub fn status(files: &Files, facts: &Facts) -> Status {
     status.events = events(files, facts, &status);
     remark(files, facts, signs_now.as_ref(), &mut status);
     status
+}
+
+/// A start without the adapter says nothing, and its metrics do.
+fn went_on(ended: &Ack, facts: &Facts) -> bool {
+    ended.tokens.zip(facts.tokens).is_some_and(|(then, now)| now > then as f64 + slack(facts))
 }
 
 /// Proposed or approved, where nothing was ever written.
