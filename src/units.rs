@@ -10,6 +10,9 @@ pub fn count(x: f64) -> String {
         return "-".into();
     }
     let a = x.abs();
+    if a >= 1e16 {
+        return format!("{x:.2e}");
+    }
     for (unit, suffix) in [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")] {
         // 999,950 would print as 1000K; it belongs to the next unit.
         if a >= unit * 0.9995 {
@@ -114,6 +117,7 @@ mod tests {
             (999_999.0, "1M"),
             (250e9, "250B"),
             (1.5e13, "15T"),
+            (1.844e19, "1.84e19"),
             (f64::NAN, "-"),
         ] {
             assert_eq!(count(x), want, "{x}");
@@ -122,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_can_be_read_back() {
-        for x in [16.0, 1230.0, 4_190_000.0, 250e9, 15e12] {
+        for x in [16.0, 1230.0, 4_190_000.0, 250e9, 15e12, 1.84e19] {
             assert_eq!(parse_count(&count(x)), Some(x));
         }
         assert_eq!(parse_count("2_097_152"), Some(2_097_152.0));

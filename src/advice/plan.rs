@@ -366,7 +366,10 @@ impl Ask<'_> {
                         .iter()
                         .map(|r| format!("{}: {}; needs {}", r.what, r.why, r.needs)),
                 );
-                from_estimate(&e, self.constraints.own, self.constraints.up_only, reasons)
+                let alone = self.run.segments.len() == 1;
+                let tokens = Some(self.run.tokens()).filter(|t| alone && t.is_finite());
+                let c = &self.constraints;
+                from_estimate(&e, c.own, tokens, c.up_only, reasons)
             }
             Err(why) => self.no_fit(&why),
         }

@@ -87,6 +87,27 @@ fn a_real_run_is_never_told_to_track_where_the_law_puts_tracking_behind() {
     assert!(behind >= 2, "{behind}");
 }
 
+/// No law and no model speaks at the loss of these runs, and the points still say enough.
+#[test]
+fn a_size_that_clearly_needed_more_tokens_is_not_told_to_hold() {
+    let runs = fixture::sweep("mlp2_sweep");
+    let group = fitted(&runs);
+    let ask = |id: &str| {
+        let run = named(&runs, id);
+        plan(run, run::loss_now(run), Some(&group), &steered(), &near()).verdict
+    };
+    let small = ask("b0512_lr2e-3_s21");
+    assert_eq!(small.kind, VerdictKind::Raise, "{small:?}");
+    assert!(small.text.contains("1,024 got to this loss with 1"), "{small:?}");
+    assert!(small.text.contains("this run with 60M"), "{small:?}");
+    // It drifts, so no level holds it: 512 needed 2M tokens to where it is after 40M.
+    let drifts = ask("b0256_lr2e-3_s21");
+    assert_eq!(drifts.kind, VerdictKind::Raise, "{drifts:?}");
+    assert!(drifts.text.contains("512 got to this loss with 2."), "{drifts:?}");
+    let largest = ask("b2048_lr2e-3_s21");
+    assert_eq!(largest.kind, VerdictKind::CannotTell, "{largest:?}");
+}
+
 #[test]
 fn a_saved_law_says_where_it_comes_from_and_needs_the_same_learning_rate() {
     let group = fitted(&fixture::sweep("mlp_sweep"));

@@ -108,23 +108,51 @@ pub fn more(excess: f64) -> String {
     }
 }
 
-/// From B_opt alone, where no law speaks: on which side of the flat range the run is.
-pub fn from_estimate(e: &Estimate, own: u64, up_only: bool, reasons: Vec<String>) -> Verdict {
+/// More of the tokens of another size than this are more whatever the noise of the two.
+const FAR_MORE: f64 = 1.5;
+
+/// From B_opt alone, where no law speaks: on which side of the flat range the run is. `tokens` are
+/// those of a run that was at this batch size from its first step on.
+pub fn from_estimate(
+    e: &Estimate,
+    own: u64,
+    tokens: Option<f64>,
+    up_only: bool,
+    reasons: Vec<String>,
+) -> Verdict {
     let b = own as f64;
+    let far =
+        |f: &[f64; 2]| tokens.is_some_and(|t| t > FAR_MORE * f[1] && (b / f[0]).ln().abs() > 1e-3);
+    let other = e.fewest.filter(far);
+    let [far_small, far_large] = other.map_or([false; 2], |[size, _]| [b < size, b > size]);
     let [flat_low, flat_high] = e.within_2_percent.unwrap_or([f64::NAN, f64::NAN]);
-    let below = e.b_opt.low.is_some_and(|l| b < l) && (flat_low.is_nan() || b < flat_low);
-    let above = e.b_opt.high.is_some_and(|h| b > h) && (flat_high.is_nan() || b > flat_high);
+    let [small, large] = e.clearly_worse;
+    let small = far_small || small.is_some_and(|x| b < x * (1.0 + 1e-9));
+    let large = far_large || large.is_some_and(|x| b > x * (1.0 - 1e-9));
+    let below = small || e.b_opt.low.is_some_and(|l| b < l) && (flat_low.is_nan() || b < flat_low);
+    let above =
+        large || e.b_opt.high.is_some_and(|h| b > h) && (flat_high.is_nan() || b > flat_high);
+    let opt = interval_text(&e.b_opt);
     let lost =
         e.excess(b).map_or(String::new(), |x| format!(", with {} than at the best", more(x)));
-    let opt = interval_text(&e.b_opt);
+    let because = |side: &str, clearly: bool, word: &str| match (other, tokens) {
+        (Some([size, least]), Some(t)) => format!(
+            ": {} got to this loss with {} tokens, this run with {}",
+            exact(size as u64),
+            count(least),
+            count(t)
+        ),
+        _ if clearly => format!(
+            " from {}: a {word} size got to this loss with clearly fewer tokens (B_opt {opt}){lost}",
+            exact(own)
+        ),
+        _ => format!(" towards B_opt = {opt}: {} lies {side} it{lost}", exact(own)),
+    };
+    const UNPLANNED: &str = "; when and how far is not planned without a law";
     match (below, above) {
         (true, _) => Verdict {
             kind: VerdictKind::Raise,
-            text: format!(
-                "raise towards B_opt = {opt}: {} lies below it{lost}; when and how far is not \
-                 planned without a law",
-                exact(own)
-            ),
+            text: format!("raise{}{UNPLANNED}", because("below", small, "larger")),
             reasons,
         },
         (_, true) if up_only => hold(
@@ -137,11 +165,7 @@ pub fn from_estimate(e: &Estimate, own: u64, up_only: bool, reasons: Vec<String>
         ),
         (_, true) => Verdict {
             kind: VerdictKind::Lower,
-            text: format!(
-                "lower towards B_opt = {opt}: {} lies above it{lost}; when and how far is not \
-                 planned without a law",
-                exact(own)
-            ),
+            text: format!("lower{}{UNPLANNED}", because("above", large, "smaller")),
             reasons,
         },
         _ => hold(format!("{} is not told apart from B_opt = {opt}{lost}", exact(own)), reasons),

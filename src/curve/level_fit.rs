@@ -13,8 +13,9 @@ use super::report::{
 };
 use super::select::{self, Candidate, Choice, Score};
 use super::series::Observation;
+use super::smooth;
 use super::three_stage;
-use super::uncertainty::{self, of, span};
+use super::uncertainty::{self, of, open, span};
 use super::warm::{Spread, Spreads};
 use super::window::Fitted;
 use crate::units;
@@ -247,17 +248,30 @@ impl Level {
             }
         };
         let span = span(curve, spread, &[]);
+        let b_opt =
+            self.evidence.map_or(Interval::UNKNOWN, |e| e.b_opt(curve.b_opt().or(Some(0.0)), span));
         ModelFit {
             model: entry.kind,
             b_min: of(curve, spread, |c| Some(c.b_min())),
-            b_opt: self
-                .evidence
-                .map_or(Interval::UNKNOWN, |e| e.b_opt(curve.b_opt().or(Some(0.0)), span)),
-            e_min_tokens: of(curve, spread, Curve::e_min),
+            b_opt,
+            e_min_tokens: self.e_min(curve, spread, &b_opt),
             held_out_ln_e: score.and_then(Score::rms),
             future_ln_e: score.and_then(Score::future_rms),
             refused: None,
             curve: self.drawn(curve),
+        }
+    }
+
+    /// The fewest tokens. Where the optimum lies outside the tested sizes nobody measured how few
+    /// they are: fewer than at the best one tested.
+    fn e_min(&self, curve: &Curve, draws: &[Curve], b_opt: &Interval) -> Interval {
+        match (b_opt.value, &self.evidence) {
+            (Some(_), _) => of(curve, draws, Curve::e_min),
+            (None, Some(evidence)) => {
+                let most = of(curve, draws, |c| c.tokens(evidence.best)).high;
+                Interval { high: most, open: open(true, most.is_none()), ..Interval::UNKNOWN }
+            }
+            (None, None) => Interval::UNKNOWN,
         }
     }
 
@@ -296,6 +310,7 @@ impl Level {
             e_min_tokens: Interval::UNKNOWN,
             s_opt_steps: Interval::UNKNOWN,
             within_2_percent: None,
+            clearly_worse: self.evidence.map_or([None; 2], |e| [e.above, e.below]),
             models,
             curve: None,
             draws: Vec::new(),
@@ -351,7 +366,7 @@ impl Level {
         draws.extend(others);
         level.model = Some(choice.best);
         level.b_min = of(&curve, &draws, |c| Some(c.b_min()));
-        level.e_min_tokens = of(&curve, &draws, Curve::e_min);
+        level.e_min_tokens = self.e_min(&curve, &draws, &level.b_opt);
         level.s_opt_steps = steps_at(&level, &curve, &draws);
         level.within_2_percent = curve.within(SLACK).and_then(|[low, high]| {
             let tested = self.points.iter().map(|p| p.batch_size);
@@ -369,10 +384,12 @@ impl Level {
     /// spread.
     fn other_shapes(&self, speaks: ModelKind) -> Vec<Curve> {
         let scored = |k| self.scores.iter().any(|s| s.kind == k && s.rms().is_some());
-        if speaks == ModelKind::Smooth && !scored(ModelKind::ThreeStage) {
-            three_stage::extremes(&self.points)
-        } else {
-            Vec::new()
+        match speaks {
+            ModelKind::Smooth if !scored(ModelKind::ThreeStage) => {
+                three_stage::extremes(&self.points)
+            }
+            ModelKind::Classical if !scored(ModelKind::Smooth) => smooth::extremes(&self.points),
+            _ => Vec::new(),
         }
     }
 

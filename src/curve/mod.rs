@@ -119,7 +119,8 @@
 //! of ln E at most). Where the smooth curve speaks and the
 //! three stages, the general form of it, have too few points to be scored, the interval reaches as far
 //! as curves of three stages through the same points do (profile likelihood): a shape of three
-//! parameters is taken on trust there, and covers 66 % alone. The points themselves bound it, since
+//! parameters is taken on trust there, and covers 66 % alone. So it does with smooth curves where the
+//! classical one speaks and there are too few points to score them. The points themselves bound it, since
 //! E(B) has one minimum: a size that clearly needed more tokens than the best one, or trained longer
 //! and never arrived, lies outside. An optimum at the smallest or largest tested size is answered
 //! with one side open ([`Open`]), never with a number from beyond.

@@ -28,19 +28,40 @@ pub struct Estimate {
     pub extrapolated_from: Option<[f64; 2]>,
     /// The law is one saved from another sweep.
     pub saved: bool,
+    /// Tested sizes that clearly needed more tokens to this loss than a larger and than a smaller one
+    /// (or trained longer and never arrived): the optimum lies between them.
+    pub clearly_worse: [Option<f64>; 2],
+    /// The tested size that needed the fewest tokens to the level at or below this loss, and how many.
+    pub fewest: Option<[f64; 2]>,
+    /// Smallest and largest size that got there.
+    tested: [f64; 2],
     curve: Option<Curve>,
 }
 
 impl Estimate {
-    /// `E(B)/E_min - 1`; `None` where the loss is never reached at B or the curve does not tell.
+    /// `E(B)/E_min - 1`; where the optimum lies outside the tested sizes, against the one next to it:
+    /// at least this. `None` where the loss is never reached at B or the curve does not tell.
     pub fn excess(&self, batch_size: f64) -> Option<f64> {
-        self.curve?.excess(batch_size).filter(|x| x.is_finite())
+        excess(&self.curve?, batch_size, self.tested).filter(|x| x.is_finite())
     }
 
     /// The run would never get to this loss at this batch size.
     pub fn never_reached(&self, batch_size: f64) -> bool {
-        self.curve.and_then(|c| c.excess(batch_size)).is_some_and(f64::is_infinite)
+        self.curve.is_some_and(|c| c.tokens(batch_size).is_none())
     }
+}
+
+/// More tokens at a batch size than at the best one among those tested, as a share; `None` beyond
+/// them on the side where the optimum lies.
+fn excess(curve: &Curve, batch_size: f64, [smallest, largest]: [f64; 2]) -> Option<f64> {
+    let b_opt = curve.b_opt().unwrap_or(0.0);
+    let best = b_opt.max(smallest).min(largest);
+    let (below, above) = (batch_size < 0.999 * best, batch_size > 1.001 * best);
+    if (b_opt < best && below) || (b_opt > best && above) {
+        return None;
+    }
+    let least = curve.tokens(best)?;
+    Some(curve.tokens(batch_size).map_or(f64::INFINITY, |e| (e / least - 1.0).max(0.0)))
 }
 
 /// Who answers at a loss.
@@ -58,6 +79,34 @@ impl<'a> Speaker<'a> {
             Speaker::Levels(upper, lower, share) => Some(if *share < 0.5 { upper } else { lower }),
             Speaker::Law(_, nearest) => *nearest,
         }
+    }
+
+    /// Smallest and largest size that got there.
+    fn tested(&self) -> [f64; 2] {
+        match self {
+            Speaker::Law(law, _) => law.batch_sizes,
+            Speaker::Levels(..) => {
+                let reached = self.nearest().into_iter().flat_map(|l| &l.observed);
+                let sizes = reached.filter(|o| !o.censored).map(|o| o.batch_size_tokens);
+                let ends = |[low, high]: [f64; 2], b: f64| [low.min(b), high.max(b)];
+                sizes.fold([f64::INFINITY, 0.0], ends)
+            }
+        }
+    }
+
+    /// The size that needed the fewest tokens to the level at or below the loss, and how many.
+    fn fewest(&self) -> Option<[f64; 2]> {
+        let Speaker::Levels(_, lower, _) = self else { return None };
+        let reached = lower.observed.iter().filter(|o| !o.censored);
+        let best = reached.min_by(|a, b| a.tokens.total_cmp(&b.tokens))?;
+        Some([best.batch_size_tokens, best.tokens])
+    }
+
+    /// What both levels say.
+    fn clearly_worse(&self) -> [Option<f64>; 2] {
+        let Speaker::Levels(upper, lower, _) = self else { return [None; 2] };
+        let ([a, b], [c, d]) = (upper.clearly_worse, lower.clearly_worse);
+        [a.zip(c).map(|(a, c)| a.min(c)), b.zip(d).map(|(b, d)| b.max(d))]
     }
 }
 
@@ -104,6 +153,9 @@ impl GroupFit {
                 Speaker::Levels(..) => None,
             },
             saved: self.id == SAVED_GROUP,
+            clearly_worse: speaker.clearly_worse(),
+            fewest: speaker.fewest(),
+            tested: speaker.tested(),
             curve,
         })
     }
@@ -113,21 +165,21 @@ impl GroupFit {
         self.answer(loss, &self.speaker(loss)?)
     }
 
-    /// `E(B)/E_min - 1` at a loss and a batch size: the share of tokens that it wastes to get there.
+    /// [`Estimate::excess`] with its interval: the share of tokens that a batch size wastes.
     /// The value is infinite nowhere: `None`, open above, where the level is never reached.
     pub fn excess_at(&self, loss: f64, batch_size: f64) -> Option<Interval> {
         let speaker = self.speaker(loss)?;
         let curve = self.curve_at(loss)?;
+        let tested = speaker.tested();
+        let wasted = |c: &Curve| excess(c, batch_size, tested);
         let spread: Vec<f64> = match speaker.nearest().filter(|l| l.curve.is_some()) {
-            Some(level) => {
-                level.draws.iter().filter_map(|c| moved(c, loss)?.excess(batch_size)).collect()
-            }
+            Some(level) => level.draws.iter().filter_map(|c| wasted(&moved(c, loss)?)).collect(),
             None => {
                 let draws = self.law.iter().flat_map(|l| &l.draws);
-                draws.filter_map(|l| AnyLaw::Floor(*l).curve(loss)?.excess(batch_size)).collect()
+                draws.filter_map(|l| wasted(&AnyLaw::Floor(*l).curve(loss)?)).collect()
             }
         };
-        let value = curve.excess(batch_size).filter(|x| x.is_finite());
+        let value = wasted(&curve).filter(|x| x.is_finite());
         let mut out = interval(value, spread);
         // No waste is a closed end.
         out.low = out.low.or(value.map(|_| 0.0));

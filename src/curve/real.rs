@@ -148,6 +148,17 @@ fn three_sound_sizes_are_refused_a_law_and_bound_the_optimum_by_themselves() {
     // 512 needed 12.3M tokens to 1.95, 1024 9.83M, 2048 12.9M.
     let b = g.levels[1].b_opt;
     assert!(b.low.unwrap() >= 512.0 && b.high.unwrap() <= 2048.0, "{b:?}");
+    // 5.70M, 5.97M, 8.35M to 2.0: by its shape the optimum lies between the first two, and the
+    // classical curve, which knows none and cannot be scored on three sizes, may not say otherwise.
+    let b = g.levels[0].b_opt;
+    assert!((560.0..1024.0).contains(&b.high.unwrap()), "{b:?}");
+    // Its limit of ever smaller sizes is no number of tokens that anybody needed: 512 took 5.7M.
+    let e_min = g.levels[0].e_min_tokens;
+    assert_eq!((e_min.value, e_min.low, e_min.open), (None, None, Open::Low));
+    assert!((5.0e6..8.0e6).contains(&e_min.high.unwrap()), "{e_min:?}");
+    // 512 ends at 1.9138, where 1024 needed a third of its tokens.
+    let end = g.estimate_at(1.9138).unwrap();
+    assert_eq!(end.clearly_worse[0], Some(512.0));
 }
 
 #[test]
@@ -163,6 +174,10 @@ fn answers_between_and_beyond_the_levels() {
     let near = g.excess_at(2.25, 256.0).unwrap();
     assert!(near.value.unwrap() < 0.15 && near.low.unwrap() <= near.value.unwrap(), "{near:?}");
     assert_eq!(g.excess_at(2.25, 16.0).unwrap().value, None);
+    // The classical limit of ever smaller sizes was tested by nobody: 1024 needed 1.5 times the tokens
+    // of 512, the smallest that got there.
+    let edge = sweep("mlp2_sweep", &[2.2]).excess_at(2.2, 1024.0).unwrap();
+    assert!((0.4..0.6).contains(&edge.value.unwrap()), "{edge:?}");
     assert!(g.b_opt_at(f64::NAN).is_none());
 }
 

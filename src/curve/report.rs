@@ -324,6 +324,9 @@ pub struct LevelFit {
     pub s_opt_steps: Interval,
     /// Batch sizes that need at most 2 % more tokens than the optimum.
     pub within_2_percent: Option<[f64; 2]>,
+    /// Tested sizes that clearly needed more tokens than the best one, or trained longer and never
+    /// arrived: the next below it and the next above it.
+    pub clearly_worse: [Option<f64>; 2],
     pub models: Vec<ModelFit>,
     /// The curve that speaks.
     #[serde(skip)]

@@ -44,6 +44,59 @@ impl Residuals<3> for Fit<'_> {
     }
 }
 
+/// The same with a given B_min.
+struct Held<'a> {
+    points: &'a Points,
+    b_m: f64,
+}
+
+impl Residuals<2> for Held<'_> {
+    fn count(&self) -> usize {
+        self.points.len()
+    }
+
+    fn evaluate(&mut self, p: &[f64; 2], r: &mut [f64], j: &mut [[f64; 2]]) -> bool {
+        let c = Smooth { e: p[0].exp(), b_c: p[1].exp(), b_m: self.b_m };
+        let along = |b: f64| Some((c.steps(b)?.ln(), [1.0, -b / (c.b_c + b)]));
+        self.points.residuals(along, r, j)
+    }
+}
+
+/// Half of the 90 % quantile of chi square with one degree of freedom.
+const LIKELY: f64 = 1.353;
+/// Values of B_min that are tried, as shares of the smallest size that arrived.
+const TRIED: usize = 50;
+
+/// The curves of this form with the smallest and the largest B_opt that lie as near to the points as
+/// one can be told to (profile likelihood over B_min from 0, 90 %), however few the points are.
+pub(super) fn extremes(points: &Points) -> Vec<Curve> {
+    let (Some(smallest), Some(best)) = (points.smallest_reached(), points.best()) else {
+        return Vec::new();
+    };
+    let ln_e = points.least_ln_tokens();
+    let ln_b = best.batch_size.ln();
+    let settings = Settings {
+        lower: [ln_e - 10.0, ln_b - 7.0],
+        upper: [ln_e + 1.0, ln_b + 12.0],
+        huber: points.huber(),
+        max_iterations: 80,
+        tolerance: COLD,
+    };
+    let one = |k: usize| {
+        let b_m = smallest * k as f64 / TRIED as f64;
+        let starts = [1.0f64, 8.0, 0.3].map(|c| [ln_e - 0.5, ln_b + c.ln()]);
+        let m = multistart(&mut Held { points, b_m }, starts, &settings)?;
+        let [e, b_c] = m.p.map(f64::exp);
+        Some((m.cost, Smooth { e, b_c, b_m }))
+    };
+    let tried: Vec<(f64, Smooth)> = (0..TRIED).filter_map(one).collect();
+    let least = tried.iter().map(|t| t.0).fold(f64::INFINITY, f64::min);
+    let mut likely: Vec<Smooth> =
+        tried.into_iter().filter(|t| t.0 - least <= LIKELY).map(|t| t.1).collect();
+    likely.sort_by(|a, b| a.b_opt().total_cmp(&b.b_opt()));
+    [likely.first(), likely.last()].into_iter().flatten().map(|c| Curve::Smooth(*c)).collect()
+}
+
 #[derive(Debug)]
 pub struct SmoothModel;
 
@@ -91,5 +144,49 @@ impl CurveModel for SmoothModel {
             None
         };
         Some(Minimum { found: Curve::Smooth(Smooth { e, b_c, b_m }), refusal })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::level::Point;
+    use super::*;
+
+    fn points(tokens: &[(f64, f64)]) -> Points {
+        let point = |&(batch_size, e): &(f64, f64)| Point {
+            batch_size,
+            ln_steps: (e / batch_size).ln(),
+            se: 0.02,
+            censored: false,
+        };
+        Points::from_points(tokens.iter().map(point).collect())
+    }
+
+    fn b_opts(points: &Points) -> [f64; 2] {
+        let b: Vec<f64> = extremes(points).iter().map(|c| c.b_opt().unwrap_or(0.0)).collect();
+        [b[0], b[b.len() - 1]]
+    }
+
+    #[test]
+    fn the_likely_shapes_hold_the_one_that_made_the_points() {
+        for b_m in [40.0, 100.0, 200.0] {
+            let truth = Smooth { e: 1e6, b_c: 900.0, b_m };
+            let at = |b: f64| (b, truth.steps(b).unwrap() * b);
+            let [low, high] = b_opts(&points(&[at(256.0), at(512.0), at(1024.0)]));
+            let b = truth.b_opt();
+            assert!(
+                low <= 1.05 * b && b <= 1.05 * high && high < 1.6 * b,
+                "{b_m} {low} {b} {high}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_classical_curve_has_no_inner_optimum_among_them() {
+        let classical = Smooth { e: 1e6, b_c: 900.0, b_m: 0.0 };
+        let at = |b: f64| (b, classical.steps(b).unwrap() * b);
+        let found = extremes(&points(&[at(256.0), at(512.0), at(1024.0)]));
+        assert!(found.iter().any(|c| c.b_min() == 0.0));
+        assert_eq!(extremes(&Points::default()), []);
     }
 }

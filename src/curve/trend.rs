@@ -49,6 +49,11 @@ fn seeds(levels: &[LevelFit]) -> Option<String> {
     })
 }
 
+/// Tokens of the size at the edge over those of the next one from which on the optimum is said to be
+/// near. Far above the optimum half the batch size needs half the tokens, or little more (the law's q),
+/// and E(B) is flat around it.
+const NEAR: f64 = 0.85;
+
 /// The best size is at the edge of the tested ones: at which levels, and how its lead over the next
 /// size changes.
 fn edge(levels: &[LevelFit], side: Open) -> Option<String> {
@@ -64,6 +69,16 @@ fn edge(levels: &[LevelFit], side: Open) -> Option<String> {
         Open::Low => ("smallest", "below"),
         _ => ("largest", "above"),
     };
+    let inward = |l: &&LevelFit| match side {
+        Open::Low => l.b_opt.high.is_none_or(|b| b > last.1 * 1.001),
+        _ => l.b_opt.low.is_none_or(|b| b < last.1 * 0.999),
+    };
+    let at_lowest = levels.iter().find(|l| l.loss == last.0);
+    let or_inward = if at_lowest.as_ref().is_some_and(inward) {
+        ", or as far inside as the interval says"
+    } else {
+        ""
+    };
     let levels_said = if leads.len() == levels.len() {
         "at every level".to_string()
     } else {
@@ -71,7 +86,7 @@ fn edge(levels: &[LevelFit], side: Open) -> Option<String> {
     };
     let mut text = format!(
         "{levels_said} the {which} batch size that got there, {} at {}, needed the fewest tokens: \
-         the optimum is at it or {beyond}",
+         the optimum is at it or {beyond}{or_inward}",
         count(last.1),
         loss(last.0)
     );
@@ -84,7 +99,7 @@ fn edge(levels: &[LevelFit], side: Open) -> Option<String> {
             last.3,
             loss(last.0)
         ));
-        if side == Open::Low && last.3 > from.3 + 0.02 {
+        if side == Open::Low && last.3 > from.3 + 0.02 && last.3 > NEAR {
             text.push_str(
                 ": its lead closes, the optimum is near it and growing as the loss falls",
             );

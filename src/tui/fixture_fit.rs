@@ -66,6 +66,7 @@ fn level(loss_level: f64) -> LevelFit {
         e_min_tokens: interval(s * b, 1.03),
         s_opt_steps: interval(s, 1.2),
         within_2_percent: Some([b / 1.45, b * 1.5]),
+        clearly_worse: [None; 2],
         models: vec![
             ModelFit { held_out_ln_e: Some(0.21), ..model(ModelKind::Classical, 0.7, 0.21) },
             model(ModelKind::Smooth, 1.08, 0.026),

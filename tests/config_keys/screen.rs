@@ -96,7 +96,7 @@ fn a_verdict_changes(dir: &Path, text: &str) -> Pty {
     for name in [RUNS[0], RUNS[2], RUNS[3]] {
         copy(name);
     }
-    pty.until("another verdict", |s| s.lines().any(|l| l.contains("b0512") && l.contains("hold")));
+    pty.until("another verdict", |s| s.lines().any(|l| l.contains("b0512") && l.contains("raise")));
     pty
 }
 
