@@ -125,9 +125,16 @@ fn a_run_that_has_ended_is_told_so_and_takes_no_proposal_until_it_is_started_aga
     }
     fs::write(&metrics, more).unwrap();
     assert_eq!(kind(), "raise");
-    fs::write(&metrics, ended).unwrap();
+    fs::write(&metrics, &ended).unwrap();
     assert_eq!(kind(), "hold");
     say(&acks, RUN, "ready", json!({"attempt": "job.1"}));
+    assert_eq!(kind(), "raise");
+    // The log says it itself, until a loss comes after it.
+    let over = ended + "{\"step\": 312500, \"train_loss\": 2.4, \"train_runtime\": 99.5}\n";
+    fs::write(&metrics, &over).unwrap();
+    assert!(verdict(&plan(&[&folder, "--run", RUN])).starts_with("hold: the run has ended"));
+    let again = support::line(312_581, 128, 2.24, 2e-3, 1_795_600_000.0);
+    fs::write(&metrics, over + &again).unwrap();
     assert_eq!(kind(), "raise");
 }
 

@@ -348,7 +348,7 @@ impl PlanOptions {
 pub struct Situation {
     /// It is writing now.
     pub live: bool,
-    /// Its trainer said that it has ended.
+    /// Its trainer, or its log, said that it has ended.
     pub ended: bool,
     pub tokens_per_second: Option<f64>,
     /// Tokens between two log lines.

@@ -35,7 +35,10 @@ pub fn unless(verdict: Verdict, against: &str) -> Verdict {
 pub fn ended(verdict: Verdict, tokens: f64) -> Verdict {
     let mut reasons = verdict.reasons;
     reasons.insert(0, format!("if it were started again: {}", verdict.text));
-    let text = format!("hold: the run has ended, at {} tokens, as its trainer said", count(tokens));
+    let text = format!(
+        "hold: the run has ended, at {} tokens, as its trainer or its log said",
+        count(tokens)
+    );
     Verdict { kind: VerdictKind::Hold, text, reasons }
 }
 

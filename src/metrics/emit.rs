@@ -35,6 +35,8 @@ pub struct Emitter {
     counters: [Option<(f64, f64)>; 2],
     /// Losses that were NaN or infinite.
     pub non_finite: u64,
+    /// The log says that the training is over, and no loss of it came since.
+    pub ended: bool,
 }
 
 impl Emitter {
@@ -100,12 +102,15 @@ impl Emitter {
 
     fn convert(&mut self, line: u64, hits: &[Hit], metric: bool, out: &mut Vec<Input>) {
         let mut r = Record { line, ..self.sticky };
-        let mut says = false;
+        let (mut says, mut ends) = (false, false);
         for hit in hits {
             if let Some(role) = self.mapping.role(hit.key) {
                 says |= self.set(&mut r, role, hit.value);
+                ends |= role == Role::Ended;
             }
         }
+        // The line that says so may carry the mean loss of all.
+        self.ended = ends || (self.ended && r.loss.is_none());
         self.sticky = Record {
             batch_tokens: r.batch_tokens,
             batch_sequences: r.batch_sequences,
@@ -156,7 +161,7 @@ impl Emitter {
             }
             Role::TokensPerSecond => &mut r.tokens_per_second,
             Role::ControlRevision => &mut r.control_revision,
-            Role::RunName | Role::Split => return false,
+            Role::RunName | Role::Split | Role::Ended => return false,
         };
         // A counter that is no number says nothing; a loss that is none says that it diverged.
         if x.is_finite() {

@@ -31,10 +31,12 @@ pub enum Role {
     RunName,
     /// Text that tells rows about held-out data from those about training.
     Split,
+    /// A number that is logged once the training is over.
+    Ended,
 }
 
 /// Every role under the name that `--field` and the configuration use.
-pub const ROLES: [(Role, &str); 19] = [
+pub const ROLES: [(Role, &str); 20] = [
     (Role::Step, "step"),
     (Role::Loss, "loss"),
     (Role::ValLoss, "val_loss"),
@@ -54,6 +56,7 @@ pub const ROLES: [(Role, &str); 19] = [
     (Role::ControlRevision, "control_revision"),
     (Role::RunName, "run"),
     (Role::Split, "split"),
+    (Role::Ended, "ended"),
 ];
 
 impl Role {

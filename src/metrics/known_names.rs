@@ -372,4 +372,6 @@ pub(super) const NAMES: &[(Role, &[&str])] = &[
         Role::Split,
         &["split", "subset", "phase", "mode", "stage", "partition", "type", "event", "kind", "tag"],
     ),
+    // Of the Hugging Face Trainer, in its last line.
+    (Role::Ended, &["train_runtime"]),
 ];

@@ -71,6 +71,7 @@ impl Mllog {
             }
             "opt_base_learning_rate" => self.base_lr = number,
             "opt_learning_rate_warmup_steps" => self.warmup_steps = number,
+            "run_stop" => each("run_stop", Role::Ended, 1.0),
             _ => {}
         }
         let Some((key, role, value)) = self.loss(&event, number) else { return Ok(false) };
@@ -159,6 +160,8 @@ mod tests {
             read(&mut log, eval),
             [("eval_accuracy", 5.25), ("samples_count", 512.0), ("step", 64.0)]
         );
+        let stop = r#"{"time_ms":3,"key":"run_stop","value":null,"metadata":{"status":"success"}}"#;
+        assert_eq!(read(&mut log, stop), [("run_stop", 1.0)]);
         assert_eq!(read(&mut log, r#"{"key":"eval_accuracy","value":0.72,"metadata":null}"#), []);
     }
 

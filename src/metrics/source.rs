@@ -122,6 +122,11 @@ impl Source {
         matches!(&self.body, Body::Stream(s) if s.ended())
     }
 
+    /// The log itself says that the training is over.
+    pub fn said_ended(&self) -> bool {
+        self.decoder.emitter.ended
+    }
+
     /// Waits until there is something to poll for on the standard input, or its end has come. False:
     /// nothing more will come; a file is not waited for.
     pub fn wait(&mut self) -> bool {

@@ -61,7 +61,7 @@ pub struct Monitor {
     pub(super) due: Due,
     fit: Arc<FitView>,
     /// (run, tokens, excluded) of the newest request, to tell when the next is due.
-    fitted: Vec<(String, f64, bool)>,
+    fitted: Vec<(String, f64, bool, bool)>,
     /// Runs as they were asked for, in the order of the outcome's plans.
     asked: Vec<String>,
     messages: Vec<String>,
@@ -221,21 +221,23 @@ impl Monitor {
         self.name_runs();
     }
 
-    /// A fit is due: runs came, went, were excluded, or grew by one per cent.
+    /// A fit is due: runs came, went, were excluded, ended, or grew by one per cent.
     pub fn fit_due(&mut self) -> bool {
         self.resolve();
         let now = self.fingerprint();
         now.len() != self.fitted.len()
             || now.iter().zip(&self.fitted).any(|(now, then)| {
                 now.0 != then.0
-                    || now.2 != then.2
+                    || (now.2, now.3) != (then.2, then.3)
                     || (now.1.is_finite()
                         && !(now.1 - then.1).abs().le(&(REFIT_GROWTH * then.1.abs())))
             })
     }
 
-    fn fingerprint(&self) -> Vec<(String, f64, bool)> {
-        let one = |r: &Tracked| (r.id.clone(), r.data().tokens(), r.excluded);
+    /// Id, tokens, whether it is left out, whether it is over.
+    fn fingerprint(&self) -> Vec<(String, f64, bool, bool)> {
+        let over = |r: &Tracked| r.said_ended(self.clock);
+        let one = |r: &Tracked| (r.id.clone(), r.data().tokens(), r.excluded, over(r));
         self.shown().map(one).collect()
     }
 
@@ -349,7 +351,7 @@ impl Monitor {
         let Some(run) = self.find(id) else { return };
         run.resolve();
         let group = refit::group_of(&fit.report, id);
-        let live = run.live(at, clock);
+        let (live, ended) = (run.live(at, clock), run.said_ended(clock));
         let data = Arc::clone(run.data());
         let plan = run.plan.clone();
         let case = Case {
@@ -359,6 +361,7 @@ impl Monitor {
             plan: plan.as_deref(),
             options: &options,
             live,
+            ended,
         };
         act(&mut run.desk, case);
         run.changed = true;

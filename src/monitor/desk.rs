@@ -221,7 +221,7 @@ impl Desk {
         if self.paths.is_none() {
             return Err("this run has no control file: give one with --control PATH".into());
         }
-        if let Some(why) = over(&self.status, change) {
+        if let Some(why) = over(case, change) {
             return Err(why.into());
         }
         let situation = self.situation(case.data, case.plan, case.live, true);

@@ -30,6 +30,8 @@ pub(super) struct Case<'a> {
     pub plan: Option<&'a Plan>,
     pub options: &'a PlanOptions,
     pub live: bool,
+    /// The training is over, by the trainer's or the log's own word.
+    pub ended: bool,
 }
 
 /// What the metrics show, in the trainer's count (`offset` above that of the metrics).
@@ -106,9 +108,10 @@ pub(super) fn expected(
 }
 
 /// Why nothing can be proposed for a run at all. An undo is for whoever starts it again.
-pub(super) fn over(status: &Status, change: &Change) -> Option<&'static str> {
-    (status.ended && !matches!(change, Change::Undo)).then_some(
-        "the run has ended, as its trainer said: nobody would obey a change; start it again first",
+pub(super) fn over(case: Case<'_>, change: &Change) -> Option<&'static str> {
+    (case.ended && !matches!(change, Change::Undo)).then_some(
+        "the run has ended, as its trainer or its log said: nobody would obey a change; start it again \
+         first",
     )
 }
 

@@ -3,6 +3,7 @@
 use super::desk::Desk;
 use super::view;
 use super::zoom::Zoom;
+use crate::advice::Situation;
 use crate::metrics::{Input, Options, RunFiles, Source, SourceState, SourceStatus};
 use crate::refit::Subject;
 use crate::run::{self, Assumptions, Recorder, RunData};
@@ -283,9 +284,16 @@ impl Tracked {
         times.reduce(f64::max)
     }
 
-    /// Nothing can come any more: the trainer said so, or every stream was closed.
-    pub fn ended(&self) -> bool {
-        self.desk.ended() || self.sources.iter().all(Source::ended)
+    /// The trainer, or the log itself, said that the training is over. A replay knows the log's last
+    /// word at its end.
+    pub fn said_ended(&self, clock: Clock) -> bool {
+        let by_log = || self.sources.iter().any(Source::said_ended);
+        self.desk.ended() || ((clock == Clock::Live || self.told_all) && by_log())
+    }
+
+    /// Nothing can come any more: that was said, or every stream was closed.
+    pub fn ended(&self, clock: Clock) -> bool {
+        self.said_ended(clock) || self.sources.iter().all(Source::ended)
     }
 
     /// It goes on, as far as can be told.
@@ -295,15 +303,16 @@ impl Tracked {
         }
         let patience = run::log_interval(&self.data)
             .map_or(QUIET_SECONDS, |(seconds, _)| (seconds * QUIET_INTERVALS).max(QUIET_SECONDS));
-        !self.ended() && self.last_write(at, clock).is_some_and(|t| at - t <= patience)
+        !self.ended(clock) && self.last_write(at, clock).is_some_and(|t| at - t <= patience)
     }
 
     pub fn subject(&self, at: f64, clock: Clock, can_write: bool) -> Subject {
         let live = self.live(at, clock);
+        let situation = self.desk.situation(&self.data, self.plan.as_deref(), live, can_write);
         Subject {
             data: Arc::clone(&self.data),
             loss_now: self.loss_now,
-            situation: self.desk.situation(&self.data, self.plan.as_deref(), live, can_write),
+            situation: Situation { ended: self.said_ended(clock), ..situation },
             excluded: self.excluded,
             lead_seconds: self.desk.lead_seconds(),
         }
@@ -342,6 +351,28 @@ mod tests {
         };
         assert!(told("a.jsonl.gz"));
         assert!(!told("b.jsonl"));
+    }
+
+    #[test]
+    fn a_run_that_ends_is_planned_anew_though_nothing_was_added() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.jsonl"), lines(300)).unwrap();
+        let mut monitor = monitor(dir.path());
+        monitor.read_all();
+        monitor.read_control(0.0);
+        monitor.fit_now(0.0);
+        assert!(!monitor.fit_due());
+        let said = |status: &str| {
+            format!("{{\"version\":1,\"status\":\"{status}\",\"run\":\"a\",\"attempt\":\"j.0\"}}\n")
+        };
+        let acks = dir.path().join("a.control.ack.jsonl");
+        std::fs::write(acks, said("ready") + &said("ended")).unwrap();
+        monitor.read_control(1.0);
+        assert!(monitor.fit_due());
+        monitor.fit_now(1.0);
+        let verdict = &monitor.snapshot(1.0).runs[0].verdict;
+        assert!(verdict.text.contains("has ended"), "{verdict:?}");
+        assert!(!monitor.fit_due());
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub(super) fn state(run: &Tracked, at: f64, clock: Clock) -> RunState {
     let data = run.data();
     if data.train.is_empty() && data.validation.is_empty() {
         RunState::Waiting
-    } else if run.ended() {
+    } else if run.ended(clock) {
         RunState::Ended
     } else if data.restarts.last().is_some_and(|r| data.step() <= r.discarded_to) {
         RunState::Restarted
