@@ -34,8 +34,7 @@ impl Doubt {
         // The anchor looks at two stretches over which a run's wander becomes another one.
         let se2 = own.offset_se.powi(2).max(0.5 * noise2);
         // A saved law is of other runs: it may lie off this one by anything.
-        let anchor =
-            if fit.memory.source == MemorySource::Saved { 1.0 } else { excess2 / (excess2 + se2) };
+        let anchor = if fit.saved { 1.0 } else { excess2 / (excess2 + se2) };
         let anchor = if anchor.is_finite() { anchor } else { 1.0 };
         Doubt {
             anchor,

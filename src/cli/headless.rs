@@ -35,8 +35,8 @@ pub fn read(input: &Runs, settings: Settings) -> Result<Monitor> {
     monitor.read_control(clock::now());
     if monitor.data().next().is_none() {
         return Err(Error::Usage(format!(
-            "no metrics files in {}: boptop looks for *.jsonl, *.ndjson, trainer_state.json and \
-             console logs of known trainers",
+            "no metrics files in {}: boptop looks for *.jsonl, *.ndjson, trainer_state.json, \
+             tables (*.csv) and console logs of known trainers",
             paths.join(" ")
         )));
     }

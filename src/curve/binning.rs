@@ -12,6 +12,8 @@ const UNKNOWN_SE: f64 = 0.02;
 
 /// Rise of the loss that is no wandering at a floor, nats.
 const DRIFT: f64 = 0.025;
+/// A rise that is no drift any more, nats.
+const DIVERGED: f64 = 0.06;
 
 /// Bins below which a series does not tell its own noise.
 const SPARSE: usize = 24;
@@ -100,7 +102,8 @@ pub(super) fn share_noise(series: &mut [ConstantSeries]) {
 }
 
 /// Whether the smoothed loss rises through the late part: its last value lies above its lowest by
-/// more than noise and by more than [`DRIFT`], and the lowest came before half of the tokens.
+/// more than noise and by more than [`DRIFT`], and the lowest came before half of the tokens; or it
+/// rises by more than [`DIVERGED`] and has not come back for a while.
 /// (At its floor a run wanders by 0.015 nats and is fitted; those that drift went up by 0.1.)
 pub(super) fn drifts_upward(bins: &[Bin]) -> bool {
     let smooth: Vec<(f64, f64, f64)> = bins
@@ -114,7 +117,9 @@ pub(super) fn drifts_upward(bins: &[Bin]) -> bool {
     let Some(last) = smooth.last() else { return false };
     let Some(low) = smooth.iter().min_by(|a, b| a.1.total_cmp(&b.1)) else { return false };
     let rise = last.1 - low.1;
-    rise > (4.0 * last.2.hypot(low.2)).max(DRIFT) && low.0 < 0.5 * last.0
+    let noise = last.2.hypot(low.2);
+    let drifted = rise > (4.0 * noise).max(DRIFT) && low.0 < 0.5 * last.0;
+    drifted || (rise > (6.0 * noise).max(DIVERGED) && low.0 < 0.8 * last.0)
 }
 
 #[cfg(test)]
@@ -136,6 +141,10 @@ mod tests {
         assert!(!drifts_upward(&bins(|t| 2.0 + 0.1 * (t / end), 0.1)));
         assert!(!drifts_upward(&bins(|t| 2.0 + 100.0 * t.powf(-0.3), 0.002)));
         assert!(!drifts_upward(&[]));
+        // One that diverged late, one that has a spike at its very end.
+        let falls = |t: f64| 2.0 + 100.0 * t.powf(-0.4);
+        let jumps = |at: f64| bins(move |t| falls(t) + if t > at * end { 3.0 } else { 0.0 }, 0.002);
+        assert!(drifts_upward(&jumps(0.75)) && !drifts_upward(&jumps(0.95)));
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub fn fit<R: Borrow<RunData>>(runs: &[R], options: &FitOptions) -> FitReport {
         let mut fit = fit_group(group, options);
         for run in &mut fit.runs {
             if let Some(data) = runs.iter().map(Borrow::borrow).find(|r| r.id == run.id) {
-                describe(run, data, group);
+                describe(run, data);
             }
         }
         fit
@@ -67,18 +67,14 @@ pub fn fit<R: Borrow<RunData>>(runs: &[R], options: &FitOptions) -> FitReport {
     FitReport { groups: groups.collect() }
 }
 
-pub(super) fn describe(run: &mut RunUse, data: &RunData, group: &Group) {
+pub(super) fn describe(run: &mut RunUse, data: &RunData) {
     let known = |x: f64| Some(x).filter(|x| x.is_finite());
     run.paths.clone_from(&data.paths);
     run.batch_size_tokens = data.batch_size().or(run.batch_size_tokens);
     run.steps = known(data.step());
     run.tokens = known(data.tokens());
     run.phase = data.phase();
-    if run.loss_last.is_none() {
-        let last = group.switched.iter().find(|s| s.run == run.id).and_then(|s| s.bins.last());
-        run.loss_last =
-            last.map(|b| b.loss).or_else(|| data.train.loss.last().and_then(|l| known(*l)));
-    }
+    run.loss_last = crate::run::loss_now(data);
 }
 
 /// A group and what all its models share.
@@ -175,7 +171,7 @@ fn runs(group: &Group) -> Vec<RunUse> {
             batch_size_tokens: series.map(|s| s.batch_size),
             steps: last.map(|b| b.steps),
             tokens: series.map(|s| s.to_tokens),
-            loss_last: last.map(|b| b.loss),
+            loss_last: None,
             phase: None,
             used: m.used,
             why: m.why.clone(),
@@ -351,6 +347,7 @@ fn law_fit(
         variants: variants.collect(),
         memory_checks,
         decay,
+        saved: false,
         draws,
         with_memory,
         noise_nats: window.set.noise(),

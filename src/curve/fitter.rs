@@ -50,7 +50,7 @@ impl Fitter {
                 Some(known) => known.clone(),
                 None => self.tentative(group, options)?,
             };
-            out.push(described(fit, runs, group));
+            out.push(described(fit, runs));
         }
         Some(FitReport { groups: out })
     }
@@ -60,7 +60,7 @@ impl Fitter {
         let groups = self.grouped(runs, options);
         let ids: Vec<&String> = groups.iter().map(|g| &g.id).collect();
         self.groups.retain(|id, _| ids.contains(&id));
-        let fits = groups.iter().map(|g| described(self.whole(g, options), runs, g));
+        let fits = groups.iter().map(|g| described(self.whole(g, options), runs));
         FitReport { groups: fits.collect() }
     }
 
@@ -107,10 +107,10 @@ impl Fitter {
 }
 
 /// With what only the runs themselves know.
-fn described(mut fit: GroupFit, runs: &[Arc<RunData>], group: &Group) -> GroupFit {
+fn described(mut fit: GroupFit, runs: &[Arc<RunData>]) -> GroupFit {
     for run in &mut fit.runs {
         if let Some(data) = runs.iter().find(|r| r.id == run.id) {
-            describe(run, data, group);
+            describe(run, data);
         }
     }
     fit

@@ -82,6 +82,7 @@ pub struct RunUse {
     pub batch_size_tokens: Option<f64>,
     pub steps: Option<f64>,
     pub tokens: Option<f64>,
+    /// Smoothed, at its present end.
     pub loss_last: Option<f64>,
     pub phase: Option<crate::run::Phase>,
     pub used: bool,
@@ -146,6 +147,9 @@ pub struct LawFit {
     pub memory_checks: Vec<MemoryCheck>,
     /// Where runs of the group decayed, and the form describes them.
     pub decay: Option<DecayFit>,
+    /// It is of other runs, saved and read.
+    #[serde(skip)]
+    pub saved: bool,
     /// Resampled laws: the spread of everything that is computed from the law.
     #[serde(skip)]
     pub draws: Vec<Law>,

@@ -112,9 +112,10 @@ impl SavedLaw {
         Ok(())
     }
 
-    /// Tau and p, as coming from a saved law.
+    /// Tau and p, as coming from a saved law; what was assumed when it was saved is so still.
     pub fn memory(&self) -> Memory {
-        Memory { tau_steps: self.tau_steps, p: self.p, source: MemorySource::Saved }
+        let source = if self.memory_measured { MemorySource::Saved } else { MemorySource::Assumed };
+        Memory { tau_steps: self.tau_steps, p: self.p, source }
     }
 
     /// The law as a group of its own without runs, for a run whose siblings cannot speak.
@@ -140,6 +141,7 @@ impl SavedLaw {
                 variants: Vec::new(),
                 memory_checks: Vec::new(),
                 decay: None,
+                saved: true,
                 draws: self.draws().collect(),
                 with_memory: self.with_memory().collect(),
                 noise_nats: self.noise_nats,
@@ -229,6 +231,8 @@ mod tests {
         assert_eq!(law.draws().count(), 1);
         assert_eq!(law.with_memory().next().unwrap().1.tau_steps, 1200.0);
         assert_eq!(law.memory().source, MemorySource::Saved);
+        let assumed = SavedLaw { memory_measured: false, ..law.clone() };
+        assert_eq!(assumed.memory().source, MemorySource::Assumed);
         let said = SavedLaw { note: "a proxy\u{1b}[31m".into(), ..law }.provenance();
         assert!(said.contains("(a proxy[31m), fitted to 1 runs of 16 to 4.1K"), "{said}");
         assert!(said.contains("is assumed"));

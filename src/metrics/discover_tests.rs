@@ -45,6 +45,8 @@ fn a_directory_gives_its_runs_and_nothing_else() {
         ("e/checkpoint-5/trainer_state.json", "{\"log_history\":[]}"),
         ("e/checkpoint-10/trainer_state.json", "{\"log_history\":[]}"),
         ("f/run.wandb", "?"),
+        ("g/table.csv", "step,tokens,loss\n1,64,2.5\n"),
+        ("g/prices.csv", "apples,pears\n1,2\n"),
     ]);
     let mut d = Discovery::new(&[t.path().display().to_string()]).unwrap();
     let mut runs = scan(t.path(), &mut d);
@@ -58,6 +60,7 @@ fn a_directory_gives_its_runs_and_nothing_else() {
             "sweep1",
             vec!["c/sweep1.jsonl.2", "c/sweep1.jsonl.1", "c/sweep1.jsonl", "c/sweep1.val.jsonl"],
         ),
+        ("table", vec!["g/table.csv"]),
     ];
     let want: Vec<_> = want
         .iter()

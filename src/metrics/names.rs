@@ -10,7 +10,7 @@ pub enum Kind {
     Lines,
     /// `trainer_state.json`
     State,
-    /// `.log`, `.txt`, `.out`: only if it reads like a console log of a trainer
+    /// `.log`, `.txt`, `.out`, `.csv`: only if it reads like a console log of a trainer or a table
     Console,
     /// Any other name: only if a person named it
     Other,
@@ -49,7 +49,7 @@ pub fn file_name(name: &str) -> FileName {
     } else {
         match rest.rsplit_once('.') {
             Some((s, "jsonl" | "ndjson")) => (s, Kind::Lines),
-            Some((s, "log" | "txt" | "out")) => (s, Kind::Console),
+            Some((s, "log" | "txt" | "out" | "csv")) => (s, Kind::Console),
             Some((s, "json")) => (s, Kind::Other),
             _ => (rest, Kind::Other),
         }
@@ -138,6 +138,7 @@ mod tests {
         assert_eq!(f("x.val.jsonl"), ("x".into(), Kind::Lines, None, true));
         assert_eq!(f("x.jsonl.2.gz"), ("x".into(), Kind::Lines, Some(2), false));
         assert_eq!(f("x.jsonl.gz"), ("x".into(), Kind::Lines, None, false));
+        assert_eq!(f("x.csv"), ("x".into(), Kind::Console, None, false));
         assert_eq!(f("lr1.5.log"), ("lr1.5".into(), Kind::Console, None, false));
         assert_eq!(f("trainer_state.json").1, Kind::State);
         assert_eq!(f("config.json").1, Kind::Other);

@@ -98,6 +98,13 @@ pub(super) fn merge(streams: &[Stream]) -> Merged {
             "{unplaced} records with a loss have neither a step nor tokens and are left out"
         ));
     }
+    let lone: u64 = streams.iter().map(Stream::lone).sum();
+    if lone > 0 {
+        out.notes.push(format!(
+            "{lone} records went back to the first step and nothing followed them there: left out, \
+             they are no restart"
+        ));
+    }
     out
 }
 

@@ -3,7 +3,8 @@
 //!
 //! A stream is one file. The train losses of a stream ascend in step, and so do its validation
 //! losses; a record that breaks this starts a new attempt, which retires every row at or above
-//! its step. Each row is retired at most once, so a push costs O(1) amortised.
+//! its step. Each row is retired at most once, so a push costs O(1) amortised. A lone record that would
+//! retire everything is believed once another one follows it: trainers write summaries at step 0.
 
 use super::Restart;
 use super::row::{Row, positive};
@@ -12,6 +13,8 @@ use crate::metrics::Record;
 
 /// Restarts that are kept of one stream; a log with more tells nothing by further ones.
 const MOST_RESTARTS: usize = 10_000;
+/// Steps that a lone record does not retire.
+const SETTLED: usize = 8;
 
 /// A restart with the time of its first record, by which other streams are cut.
 #[derive(Debug, Clone)]
@@ -34,6 +37,10 @@ pub(super) struct Stream {
     pub repeated: usize,
     /// Records that had neither a step nor tokens but a loss.
     pub unplaced: u64,
+    /// Records that went back to the start, and nothing followed them there.
+    pub strays: u64,
+    /// One of which that is not known yet.
+    doubted: Option<Record>,
     /// Ordered by tokens because no record of it has a step; `step` of its rows holds tokens.
     pub by_tokens: bool,
     last_train: Option<f64>,
@@ -71,6 +78,37 @@ impl Stream {
             }
             return;
         };
+        if let Some(doubted) = self.doubted.take() {
+            if self.newest().is_some_and(|newest| step > newest) {
+                self.strays += 1;
+            } else {
+                self.believe(&doubted);
+            }
+        } else if r.loss.is_some() && self.undoes_all(step) {
+            self.doubted = Some(*r);
+            return;
+        }
+        self.take(step, r);
+    }
+
+    /// A step at or before the first of many.
+    fn undoes_all(&self, step: f64) -> bool {
+        let first = self.train.rows().iter().find(|r| r.has_loss);
+        first.is_some_and(|first| step <= first.step - first.span()) && self.steps() >= SETTLED
+    }
+
+    fn believe(&mut self, r: &Record) {
+        if let Some(step) = self.place(r) {
+            self.take(step, r);
+        }
+    }
+
+    /// Records that were left out because nothing followed them, or has so far.
+    pub fn lone(&self) -> u64 {
+        self.strays + u64::from(self.doubted.is_some())
+    }
+
+    fn take(&mut self, step: f64, r: &Record) {
         let said = self.said(step, r);
         let train = r.loss.is_some() && self.last_train.is_some_and(|s| step <= s);
         let val = r.val_loss.is_some() && self.last_val.is_some_and(|s| step <= s);
@@ -122,7 +160,7 @@ impl Stream {
 
     /// The step of a record, or what stands for it.
     fn place(&mut self, r: &Record) -> Option<f64> {
-        if let Some(s) = r.step.filter(|s| s.is_finite()) {
+        if let Some(s) = r.step.filter(|s| s.is_finite() && *s >= 0.0) {
             if self.by_tokens {
                 // The first steps of a stream that had none: what was read by tokens is unplaced.
                 let train = self.train.rows().iter().filter(|r| r.has_loss).map(|r| r.rows);
