@@ -3,12 +3,13 @@
 
 use super::aim::Aim;
 use super::constraints::{B_MIN_MARGIN, Constraints};
-use super::forecast::Stair;
+use super::forecast::{Course, Stair};
 use super::outcome::{Futures, stairs_of};
 use super::own_past::{BumpYield, CONFIRMED};
 use super::planner::{Found, Objective, Search, stairs};
 use super::policy::{best_single, by_interval, tracking};
 use super::schedule::{batch_at, first_change};
+use super::stakes::{Stakes, score_on};
 use super::{Entry, Goal};
 use crate::curve::MemorySource;
 use crate::units::{count, exact, percent};
@@ -35,6 +36,8 @@ pub struct Decision {
     pub reached: (Option<f64>, Option<f64>),
     /// The memory was not measured.
     pub assumed: bool,
+    /// Then: the same two where nothing is forgotten within the horizon.
+    pub reached_if_never: Option<(Option<f64>, Option<f64>)>,
     /// The best change saves at one end of a memory that was not measured and not at the other.
     pub one_end: bool,
     /// Why no other batch size is allowed.
@@ -137,7 +140,12 @@ impl Choice<'_> {
         // What is promised is the whole plan, of which the first part may be due alone.
         let whole = stairs(self.constraints, &planned.changes);
         let then = self.futures.course.along(&whole).reach(self.aim.target);
+        let never = |c: &Course| {
+            let reach = |s: &[Stair]| c.along(s).reach(self.aim.target);
+            (reach(&way_stairs), reach(&whole))
+        };
         Decision {
+            reached_if_never: self.futures.never.as_ref().map(never),
             reached: (leave_way.reach(self.aim.target), then),
             first_between: search.first_between(&planned.changes),
             planned: planned.changes,
@@ -270,6 +278,11 @@ impl Choice<'_> {
             });
             return (None, 0.0);
         }
+        let stakes = self.stakes(&planned.changes, search);
+        if !stakes.worth(shown) {
+            words.push(stakes.text(self.futures.other.is_some()));
+            return (None, 0.0);
+        }
         let changes = self.due(search, planned, single, left_alone, words);
         // What is accepted already needs no recommendation.
         let c = self.constraints;
@@ -282,23 +295,25 @@ impl Choice<'_> {
         (Some(changes), saves)
     }
 
+    /// Where nothing is forgotten the first change shows it, and no other is made.
+    fn stakes(&self, changes: &[(u64, u64)], search: &Search<'_>) -> Stakes {
+        let plan = stairs(self.constraints, changes);
+        let first = stairs(self.constraints, &changes[..changes.len().min(1)]);
+        Stakes::of(self.futures, search.objective, &stairs_of(self.leave), (&plan, &first))
+    }
+
     fn one_end(&self, changes: &[(u64, u64)], search: &Search<'_>, left_alone: f64) -> bool {
         !changes.is_empty()
             && self.gain(search.score(changes), left_alone) >= WORTH
-            && self.saves(changes, search, left_alone) < WORTH
+            && (self.saves(changes, search, left_alone) < WORTH
+                || (self.futures.other.is_some() && !self.stakes(changes, search).worth(false)))
     }
 
     /// Against leaving the run, at the worse end of the memory.
     fn saves(&self, changes: &[(u64, u64)], search: &Search<'_>, left_alone: f64) -> f64 {
         let gain = self.gain(search.score(changes), left_alone);
         let Some((other, _)) = &self.futures.other else { return gain };
-        let score = |s: &[Stair]| match search.objective {
-            // The way of leaving was drawn for the other memory.
-            Objective::Bounded { target, .. } => {
-                Objective::Tokens { target: *target }.score(&other.along(s))
-            }
-            objective => objective.score(&other.along(s)),
-        };
+        let score = |s: &[Stair]| score_on(search.objective, other, s);
         let there =
             self.gain(score(&stairs(self.constraints, changes)), score(&stairs_of(self.leave)));
         gain.min(there)

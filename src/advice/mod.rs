@@ -32,6 +32,7 @@ mod properties;
 mod real;
 mod reasons;
 mod schedule;
+mod stakes;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -51,8 +51,10 @@ pub struct Futures {
     /// The other end of a memory that was not measured, and its name.
     pub other: Option<(Course, &'static str)>,
     /// Nothing forgotten within the horizon: shown beside, where the memory was not measured.
-    never: Option<Course>,
+    pub never: Option<Course>,
     draws: Vec<Course>,
+    /// The draws as laws alone, without what the law may miss: what a choice is weighed by.
+    pub laws: Vec<Course>,
     pub memory: Memory,
     pub throughput: Throughput,
     pub target: f64,
@@ -79,11 +81,11 @@ impl Futures {
             offset.is_finite().then_some(course)
         };
         let anchored = |law, memory: Memory| moved(law, memory, 0.0);
+        // A memory that a person chose is taken as it is.
+        let memory_of = |drawn: Memory| if memory == fit.memory { drawn } else { memory };
         let drawn = |(i, (law, drawn)): (usize, &(Law, Memory))| {
             let [x, y] = spread2(i);
-            // A memory that a person chose is taken as it is.
-            let memory = if memory == fit.memory { *drawn } else { memory };
-            let course = moved(*law, memory, doubt.anchor_sd * x)?;
+            let course = moved(*law, memory_of(*drawn), doubt.anchor_sd * x)?;
             Some(course.drifting(doubt.drift_sd * y, known_to))
         };
         let other = if memory.source != MemorySource::Assumed {
@@ -101,6 +103,7 @@ impl Futures {
             other,
             never,
             draws: fit.with_memory.iter().enumerate().filter_map(drawn).collect(),
+            laws: fit.with_memory.iter().filter_map(|(l, m)| anchored(*l, memory_of(*m))).collect(),
             memory,
             throughput,
             target: f64::NAN,

@@ -205,7 +205,7 @@ pub fn from_decision(
     };
     let mut worth = worth(d, aim);
     if d.assumed {
-        worth.push_str("; the memory is assumed, and this change measures it");
+        worth.push_str(&assumed(d, aim));
     }
     let now = c.now as f64;
     let near = (c.earliest as f64).max(now * (1.0 + SOON)) - now;
@@ -241,6 +241,19 @@ pub fn from_decision(
             reasons,
         }
     }
+}
+
+/// That a memory was not measured, and what becomes of the saving where nothing is forgotten.
+fn assumed(d: &Decision, aim: &Aim) -> String {
+    let ends = d.reached_if_never.filter(|_| aim.goal != Goal::Decayed);
+    let tokens = |t: Option<f64>| t.map_or("never".into(), count);
+    let never = ends.map_or(String::new(), |ends| match ends {
+        (None, None) => " (if no noise is forgotten neither gets there)".into(),
+        (left, then) => {
+            format!(" (if no noise is forgotten: {}, {} if it is left)", tokens(then), tokens(left))
+        }
+    });
+    format!("{never}; the memory is assumed, and this change measures it")
 }
 
 fn worth(d: &Decision, aim: &Aim) -> String {
