@@ -88,8 +88,10 @@ fn inspections(run: &RunData, sources: &[Source], settings: &Settings) -> Vec<In
     let one = |source: &Source| {
         let alone = (sources.len() > 1).then(|| alone(source, settings));
         let own = alone.as_ref().unwrap_or(run);
+        let mut status = source.status().clone();
+        status.notes.extend(own.notes.iter().cloned());
         Inspection {
-            status: source.status().clone(),
+            status,
             tokens_source: own.tokens_source,
             batch_source: own.batch_source,
             schedule: own.phases.schedule,

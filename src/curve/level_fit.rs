@@ -252,7 +252,7 @@ impl Level {
             self.evidence.map_or(Interval::UNKNOWN, |e| e.b_opt(curve.b_opt().or(Some(0.0)), span));
         ModelFit {
             model: entry.kind,
-            b_min: of(curve, spread, |c| Some(c.b_min())),
+            b_min: b_min(curve, spread),
             b_opt,
             e_min_tokens: self.e_min(curve, spread, &b_opt),
             held_out_ln_e: score.and_then(Score::rms),
@@ -365,7 +365,7 @@ impl Level {
         // Windows and models that cannot be told from the best one belong to the spread.
         draws.extend(others);
         level.model = Some(choice.best);
-        level.b_min = of(&curve, &draws, |c| Some(c.b_min()));
+        level.b_min = b_min(&curve, &draws);
         level.e_min_tokens = self.e_min(&curve, &draws, &level.b_opt);
         level.s_opt_steps = steps_at(&level, &curve, &draws);
         level.within_2_percent = curve.within(SLACK).and_then(|[low, high]| {
@@ -398,6 +398,14 @@ impl Level {
             || "no model is held by the data at this loss".into(),
             |refusal| refusal.to_string(),
         )
+    }
+}
+
+/// The monotone models know none: that is no B_min of 0.
+fn b_min(curve: &Curve, draws: &[Curve]) -> Interval {
+    match curve {
+        Curve::Classical(_) | Curve::NoFloor(..) => Interval::UNKNOWN,
+        _ => of(curve, draws, |c| Some(c.b_min())),
     }
 }
 

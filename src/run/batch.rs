@@ -76,6 +76,14 @@ pub(super) fn batch_sizes(
         if agrees(&carried, d) {
             return (Some(carried), source);
         }
+        if let Some(factor) = whole_factor(&carried, d) {
+            notes.push(format!(
+                "the token counter counts {factor} times the logged batch size ({}) a step: taken for \
+                 that of one device of {factor}, and the counter believed",
+                units::count(carried.last().copied().unwrap_or(f64::NAN))
+            ));
+            break;
+        }
         if known * 2 < rows.len() {
             notes.push("the batch size is logged only now and then and disagrees with the token counter: taken from the tokens between records".into());
             break;
@@ -105,6 +113,18 @@ fn agrees(logged: &[f64], derived: &[f64]) -> bool {
         off += usize::from((b / d - 1.0).abs() > 0.05);
     }
     off * 10 <= n.max(10)
+}
+
+/// The whole number, 2 or more, of logged batch sizes that the counter counts a step in nine of ten
+/// rows.
+fn whole_factor(logged: &[f64], derived: &[f64]) -> Option<u32> {
+    let ratios = || logged.iter().zip(derived).map(|(b, d)| d / b).filter(|x| x.is_finite());
+    let mut sorted: Vec<f64> = ratios().collect();
+    sorted.sort_by(f64::total_cmp);
+    let factor = sorted.get(sorted.len() / 2)?.round();
+    let same = ratios().filter(|x| (x / factor - 1.0).abs() < 0.01).count();
+    ((2.0..1e6).contains(&factor) && same >= 4 && same * 10 >= sorted.len() * 9)
+        .then_some(factor as u32)
 }
 
 /// Unknown values take the last known one, those before the first known one the first.

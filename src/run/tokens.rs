@@ -270,6 +270,27 @@ mod tests {
         check(&per_step, LoggedTokens, Summed, 64.0);
     }
 
+    /// The batch size of one rank of 16 beside a counter of all tokens.
+    #[test]
+    fn a_whole_part_of_what_the_counter_counts_is_that_of_one_device() {
+        let r = run(
+            |s, r| {
+                (r.batch_sequences, r.seq_len) = (Some(4.0), Some(16.0));
+                r.tokens = Some(s * 1024.0);
+            },
+            given(None, None),
+        );
+        check(&r, BatchSource::Derived, TokensSource::Logged, 1024.0);
+        assert!(r.notes.iter().any(|n| n.contains("16 times the logged")), "{:?}", r.notes);
+        // Any other disagreement: the logged one counts, and it is said.
+        let other = run(
+            |s, r| (r.batch_tokens, r.tokens) = (Some(64.0), Some(s * 100.0)),
+            given(None, None),
+        );
+        assert_eq!(other.batch_size(), Some(64.0));
+        assert!(other.notes.iter().any(|n| n.contains("disagrees")), "{:?}", other.notes);
+    }
+
     #[test]
     fn what_is_missing_is_asked_for() {
         let r = run(|_, r| r.batch_sequences = Some(4.0), given(None, None));
