@@ -165,6 +165,16 @@ mod tests {
         assert!(anchored(&LAW, 2.3, &sharp).contradicted);
     }
 
+    /// What a move costs beside the points: half the square of u in standard deviations.
+    #[test]
+    fn a_move_has_its_price() {
+        let u = 0.5;
+        let there = points(u, 0.0);
+        let price = cost(&LAW, &moved(&LAW, [u, 0.0]), 2.3, &there).unwrap();
+        assert!((price - 0.5 * (u / PRIOR).powi(2)).abs() < 1e-6, "{price}");
+        assert!(cost(&LAW, &LAW, 2.3, &points(0.0, 0.0)).unwrap() < 1e-9);
+    }
+
     #[test]
     fn too_few_sizes_move_nothing() {
         let few = points(0.8, 0.0);
