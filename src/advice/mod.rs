@@ -34,7 +34,7 @@ mod reasons;
 mod schedule;
 mod stakes;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod verdict;

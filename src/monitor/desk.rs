@@ -3,9 +3,10 @@
 use super::core::Settings;
 use super::counts::{ahead, offset, shifted};
 use super::grounds::{
-    Case, added, evidence, expected, facts, or_own, over, promised, rests_on, side_by_side, slack,
-    soonest, written_words,
+    Case, added, evidence, expected, facts, or_own, over, promised, rests_on, slack, soonest,
+    written_words,
 };
+use super::worth::{Worth, worth};
 use crate::advice::{self, Entry, GuardAnswer, GuardName, Plan, PlanOptions, Situation};
 use crate::command::Change;
 use crate::control::protocol::Paths;
@@ -233,14 +234,23 @@ impl Desk {
         if changes.is_none() && undoes.is_none() {
             return Err("nothing to change: that is what the run does, or was told, already".into());
         }
-        let policies = side_by_side(change, &schedule, case, &situation);
+        // What the plan says is of the plan's own schedule.
+        let moved = case.plan.is_some_and(|p| p.schedule != schedule);
+        let Worth { policies, words, nothing } = match change {
+            Change::Plan if !moved => Worth::of_plan(case.plan),
+            Change::Undo => Worth::of_plan(case.plan),
+            _ => worth(&schedule, changes, case, &situation),
+        };
+        if let Some(why) = nothing.filter(|_| *change == Change::Plan) {
+            return Err(why);
+        }
         self.proposals += 1;
         Ok(OnTable {
             shown: Proposal {
                 number: self.proposals,
                 from: or_own(shifted(&self.in_force(), self.offset), own),
                 guards: self.guards(&schedule, case, &situation),
-                evidence: rests_on(case, self.estimated_at, &self.status, self.offset),
+                evidence: rests_on(case, words, self.estimated_at, &self.status, self.offset),
                 policies,
                 schedule: shifted(&schedule, self.offset),
                 answer: None,

@@ -1,7 +1,7 @@
 //! What a change rests on: for the state of the files, for the trainer, for the audit, in words.
 
 use super::counts::interleaved;
-use crate::advice::{self, Entry, Plan, PlanOptions, PolicyOutcome, Situation};
+use crate::advice::{self, Entry, Plan, PlanOptions, Situation};
 use crate::command::Change;
 use crate::control::protocol::{Evidence, Paths, entry_at};
 use crate::control::{self, Author, ControlState, Facts, Files, Status, Written};
@@ -115,22 +115,6 @@ pub(super) fn over(case: Case<'_>, change: &Change) -> Option<&'static str> {
     )
 }
 
-/// The policies of the plan, and a person's own change among them.
-pub(super) fn side_by_side(
-    change: &Change,
-    schedule: &[Entry],
-    case: Case<'_>,
-    situation: &Situation,
-) -> Vec<PolicyOutcome> {
-    match change {
-        Change::BatchSize { .. } => {
-            let what_if = PlanOptions { what_if: Some(schedule.to_vec()), ..case.options.clone() };
-            advice::plan(case.data, case.loss_now, case.group, situation, &what_if).policies
-        }
-        Change::Plan | Change::Undo => case.plan.map(|p| p.policies.clone()).unwrap_or_default(),
-    }
-}
-
 pub(super) fn evidence(case: Case<'_>) -> Evidence {
     let b_opt = case.plan.map(|p| p.b_opt);
     let runs = case.group.map(|g| g.runs.iter().filter(|r| r.used).map(|r| r.id.clone()).collect());
@@ -188,10 +172,15 @@ pub(super) fn added(files: &Files, status: &Status, data: &RunData) -> Result<us
     Ok(observed + control::record_judged(files, data, &who)?)
 }
 
-fn evidence_words(case: Case<'_>, estimated_at: Option<f64>) -> Vec<String> {
+fn evidence_words(
+    case: Case<'_>,
+    brings: Option<String>,
+    estimated_at: Option<f64>,
+) -> Vec<String> {
     let mut out = Vec::new();
     if let Some(plan) = case.plan {
-        out.push(plan.verdict.text.clone());
+        // The verdict quotes the saving of the plan's own schedule.
+        out.push(brings.unwrap_or_else(|| plan.verdict.text.clone()));
         out.extend(plan.verdict.reasons.iter().cloned());
     }
     if let Some(group) = case.group {
@@ -205,14 +194,16 @@ fn evidence_words(case: Case<'_>, estimated_at: Option<f64>) -> Vec<String> {
     out
 }
 
-/// What a proposal rests on, and what a person should know of it.
+/// What a proposal rests on, and what a person should know of it; `brings`: what it is worth, where
+/// that is not what the plan is.
 pub(super) fn rests_on(
     case: Case<'_>,
+    brings: Option<String>,
     estimated_at: Option<f64>,
     status: &Status,
     offset: i64,
 ) -> Vec<String> {
-    let mut words = evidence_words(case, estimated_at);
+    let mut words = evidence_words(case, brings, estimated_at);
     if let (Some(revision), Some(ControlState::Written)) = (status.revision, status.state) {
         words.push(format!("revision {revision} is written and not accepted yet: it is replaced"));
     }

@@ -12,6 +12,7 @@ mod live;
 mod reading;
 mod tracked;
 mod view;
+mod worth;
 mod zoom;
 
 pub use core::{Monitor, Settings};

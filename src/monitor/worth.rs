@@ -1,0 +1,248 @@
+//! What a schedule brings as it is to be written: the lead time may have moved a plan's changes, and
+//! then the plan's own saving is of another schedule.
+
+use super::grounds::Case;
+use crate::advice::{self, Entry, Goal, Plan, PlanOptions, Policy, PolicyOutcome, Situation};
+use crate::curve::MemorySource;
+use crate::units::{count, exact, loss, percent};
+
+/// Less than this share of what is still to go is no saving.
+const NOTHING: f64 = 0.005;
+
+#[derive(Debug, Default)]
+pub(super) struct Worth {
+    /// Those of a plan of this moment, the schedule that is to be written last among them.
+    pub policies: Vec<PolicyOutcome>,
+    /// What it brings; `None` where that is what the plan says.
+    pub words: Option<String>,
+    /// Why it is not worth writing.
+    pub nothing: Option<String>,
+}
+
+/// Of `schedule`, whose first change from what is in force lies at `at` cumulative tokens.
+pub(super) fn worth(
+    schedule: &[Entry],
+    at: Option<u64>,
+    case: Case<'_>,
+    situation: &Situation,
+) -> Worth {
+    let options = PlanOptions { what_if: Some(schedule.to_vec()), ..case.options.clone() };
+    let plan = advice::plan(case.data, case.loss_now, case.group, situation, &options);
+    let of = |p: Policy| plan.policies.iter().find(|o| o.policy == p);
+    let change = at.and_then(|at| {
+        let size = advice::batch_at(schedule, at as f64)?;
+        Some((at as f64, format!("{} from {} tokens on", exact(size), exact(at))))
+    });
+    let (Some((at, change)), Some(left), Some(then)) =
+        (change, of(Policy::Leave), of(Policy::WhatIf))
+    else {
+        let words = format!("what it brings is not known: {}", plan.verdict.text);
+        return Worth { policies: plan.policies, words: Some(words), nothing: None };
+    };
+    let now = case.data.tokens();
+    let gain = gain(plan.goal, left, then, now, case.loss_now.unwrap_or(f64::NAN));
+    let brings = brings(plan.goal, left, then, gain);
+    let late = too_late(at, plan.goal, left, case.options.budget_tokens);
+    let nothing = late
+        .or_else(|| (gain < NOTHING).then(|| format!("it would save nothing: {brings}")))
+        .map(|why| {
+            format!(
+                "nothing to gain: {change} is the earliest that it can be now, and {why}; look again \
+                 at the next plan, or name a change with --batch-size (+ or - on the screen)"
+            )
+        });
+    let words = format!("{change}, as it is to be written: {brings}");
+    Worth { policies: plan.policies, words: Some(words), nothing }
+}
+
+impl Worth {
+    pub(super) fn of_plan(plan: Option<&Plan>) -> Worth {
+        let policies = plan.map(|p| p.policies.clone()).unwrap_or_default();
+        Worth { policies, ..Worth::default() }
+    }
+}
+
+/// Why a change at `at` cannot matter any more.
+fn too_late(at: f64, goal: Goal, left: &PolicyOutcome, budget: Option<f64>) -> Option<String> {
+    if let Some(b) = budget.filter(|b| at >= *b) {
+        return Some(format!("the budget ends at {} tokens", count(b)));
+    }
+    // With an assumed memory the other end may get there later.
+    let assumed = left.memory == MemorySource::Assumed;
+    let [target, reached] =
+        [left.target_loss?, if assumed { left.tokens.high } else { left.tokens.value }?];
+    (goal != Goal::Decayed && at >= reached).then(|| {
+        format!("loss {} is reached after {} tokens without it", loss(target), count(reached))
+    })
+}
+
+/// Share of what is still to go that is saved, at the better end of a memory that is assumed.
+fn gain(goal: Goal, left: &PolicyOutcome, then: &PolicyOutcome, now: f64, loss_now: f64) -> f64 {
+    let share = |a: Option<f64>, b: Option<f64>, from: f64| match (a, b) {
+        (Some(a), Some(b)) => Some((a - b) / (a - from)),
+        (None, Some(_)) => Some(1.0),
+        (Some(_), None) => Some(-1.0),
+        (None, None) => None,
+    };
+    let at_budget = || {
+        let (a, b) = (left.loss_at_budget.value?, then.loss_at_budget.value?);
+        Some((a - b) / (loss_now - a).max(f64::EPSILON))
+    };
+    let known = match goal {
+        Goal::Decayed => at_budget(),
+        Goal::Time if left.hours.or(then.hours).is_some() => share(left.hours, then.hours, 0.0),
+        _ => share(left.tokens.value, then.tokens.value, now).or_else(at_budget),
+    };
+    let assumed = then.memory == MemorySource::Assumed && goal != Goal::Decayed;
+    let other = assumed
+        .then(|| (left.tokens.low.zip(then.tokens.low)).map(|(a, b)| (a - b) / (a - now)))
+        .flatten();
+    // Nothing is held against what cannot be told.
+    known.map_or(f64::INFINITY, |g| other.map_or(g, |o| g.max(o)))
+}
+
+fn brings(goal: Goal, left: &PolicyOutcome, then: &PolicyOutcome, gain: f64) -> String {
+    let tokens = |o: &PolicyOutcome| o.tokens.value.map_or("never".into(), count);
+    let target = then.target_loss.filter(|l| l.is_finite() && goal != Goal::Decayed);
+    let mut text = match (target, left.loss_at_budget.value, then.loss_at_budget.value) {
+        (Some(l), ..) if left.tokens.value.or(then.tokens.value).is_some() => {
+            format!(
+                "loss {} after {} tokens, {} if it is left",
+                loss(l),
+                tokens(then),
+                tokens(left)
+            )
+        }
+        (_, Some(a), Some(b)) => {
+            format!("loss {} at the end of the budget, {} if it is left", loss(b), loss(a))
+        }
+        _ => "not known".into(),
+    };
+    let both = left.tokens.value.is_some() && then.tokens.value.is_some();
+    if both && target.is_some() && goal != Goal::Time && gain.is_finite() {
+        let assumed = then.memory == MemorySource::Assumed;
+        let most = if assumed { "at most " } else { "" };
+        text.push_str(&match gain < NOTHING {
+            true => "; saves nothing".to_string(),
+            false => format!("; saves {most}{} of the tokens still to go", percent(gain)),
+        });
+    }
+    if goal == Goal::Time
+        && let Some((a, b)) = left.hours.zip(then.hours)
+    {
+        text.push_str(&format!("; {b:.2} hours from now, {a:.2} if it is left"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advice::testing::{LAW, MEMORY, e, group_of, loss_of, on_disk, run_of, tokens};
+    use crate::command::Change;
+    use crate::metrics::RunFiles;
+    use crate::monitor::core::Settings;
+    use crate::monitor::desk::Desk;
+    use crate::run::RunData;
+
+    const NOW: f64 = 3e6;
+
+    fn run() -> RunData {
+        run_of(&LAW, &MEMORY, &[(128.0, NOW)], 0.0)
+    }
+
+    fn options() -> PlanOptions {
+        PlanOptions { budget_tokens: Some(9e6), ..on_disk() }
+    }
+
+    /// What a change to 256 at `at` is worth.
+    fn to_256(at: u64) -> Worth {
+        let (data, options) = (run(), options());
+        let group = group_of(&LAW, MEMORY);
+        let case = Case {
+            data: &data,
+            loss_now: loss_of(&data),
+            group: Some(&group),
+            plan: None,
+            options: &options,
+            live: false,
+            ended: false,
+        };
+        worth(&[e(0, 128), e(at, 256)], Some(at), case, &Situation::default())
+    }
+
+    #[test]
+    fn a_schedule_is_worth_what_its_own_forecast_says() {
+        let early = to_256(3_100_000);
+        let words = early.words.unwrap();
+        assert!(words.contains("256 from 3,100,000 tokens on"), "{words}");
+        assert!(words.contains("of the tokens still to go"), "{words}");
+        assert_eq!(early.nothing, None);
+        let what_if = early.policies.iter().find(|p| p.policy == Policy::WhatIf).unwrap();
+        assert!(words.contains(&count(what_if.tokens.value.unwrap())), "{words}");
+        let share = |w: &str| {
+            let (_, after) = w.split_once("saves ").unwrap();
+            after.split_whitespace().next().unwrap().parse::<f64>().unwrap()
+        };
+        let later = to_256(6_000_000).words.unwrap();
+        assert!(share(&later) < share(&words), "{later} beside {words}");
+    }
+
+    #[test]
+    fn what_comes_after_the_target_or_the_budget_is_worth_nothing() {
+        let nothing = to_256(8_999_900).nothing.unwrap();
+        assert!(nothing.contains("it would save nothing: loss "), "{nothing}");
+        let nothing = to_256(9_000_000).nothing.unwrap();
+        assert!(nothing.contains("the budget ends at 9M tokens"), "{nothing}");
+    }
+
+    #[test]
+    fn a_plan_that_the_lead_time_moved_is_quoted_as_it_would_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("live.jsonl");
+        let files = RunFiles { name: "live".into(), main: main.clone(), parts: vec![main] };
+        let (data, group) = (run(), group_of(&LAW, MEMORY));
+        let mut options = options();
+        let made = |options: &PlanOptions| {
+            let s = Situation { can_write: true, ..Situation::default() };
+            advice::plan(&data, loss_of(&data), Some(&group), &s, options)
+        };
+        let plan = made(&options);
+        assert!(plan.verdict.text.starts_with("raise"), "{}", plan.verdict.text);
+        let then = tokens(&plan, Policy::Planned);
+        // So many seconds at 1e6 tokens a second until the trainer sees it.
+        let propose = |decide: f64, options: &PlanOptions| {
+            let settings = Settings {
+                lead_seconds: Some(0.02),
+                decide_seconds: Some(decide),
+                ..Settings::default()
+            };
+            let mut desk = Desk::open(&files, &settings);
+            desk.read(&data, Some(0.0), false);
+            let case = Case {
+                data: &data,
+                loss_now: loss_of(&data),
+                group: Some(&group),
+                plan: Some(&plan),
+                options,
+                live: true,
+                ended: false,
+            };
+            desk.propose(&Change::Plan, case);
+            desk.view()
+        };
+        let moved = propose(2.0, &options);
+        let proposal = moved.proposal.unwrap_or_else(|| panic!("{:?}", moved.said));
+        let first = &proposal.evidence[0];
+        assert!(proposal.schedule.last().unwrap().from_tokens > 5_000_000, "{proposal:?}");
+        assert!(first.contains("as it is to be written"), "{first}");
+        assert!(!proposal.evidence.contains(&plan.verdict.text), "{first}");
+        let written = proposal.policies.iter().find(|p| p.policy == Policy::WhatIf).unwrap();
+        assert_eq!(written.schedule, proposal.schedule);
+        assert!(written.tokens.value.unwrap() > then);
+        options.budget_tokens = Some(8e6);
+        let late = propose(5.5, &options);
+        assert_eq!(late.proposal, None);
+        assert!(late.said.unwrap().contains("nothing to gain"));
+    }
+}
