@@ -85,6 +85,9 @@ impl Ask<'_> {
             ));
         }
         let budget = self.budget(&mut words)?;
+        if goal == Goal::Decayed || self.options.decay_tokens.is_some() {
+            self.decay_to_come(budget)?;
+        }
         let target = match asked {
             Some(t) => t,
             None => self.default_target(futures, &way, [budget, least], goal, &mut words),
@@ -114,6 +117,32 @@ impl Ask<'_> {
     pub(super) fn decay_from(&self, budget: f64) -> f64 {
         let length = self.options.decay_tokens.unwrap_or(DECAY * budget);
         self.options.decay_from().unwrap_or((budget - length).max(0.0))
+    }
+
+    /// A decay that would have begun already, of a run that is not in one, cannot be planned.
+    fn decay_to_come(&self, budget: f64) -> Result<(), Verdict> {
+        let (now, from) = (self.run.tokens(), self.decay_from(budget));
+        if from > now {
+            return Ok(());
+        }
+        let length = self.options.decay_tokens.unwrap_or(DECAY * budget);
+        let whose = |given: bool, flag: &str| {
+            if given { flag.to_string() } else { format!("no {flag} was given") }
+        };
+        Err(cannot_tell(
+            format!(
+                "a decay of {} tokens ({}) that ends at {} tokens ({}) would have begun before now: \
+                 the run is at {} and its learning rate does not fall yet; less than the {} tokens \
+                 that are left is needed: give a shorter --decay-tokens or a larger --budget-tokens",
+                count(length),
+                whose(self.options.decay_tokens.is_some(), "--decay-tokens"),
+                count(budget),
+                whose(self.options.budget_tokens.is_some(), "--budget-tokens"),
+                count(now),
+                count(budget - now)
+            ),
+            Vec::new(),
+        ))
     }
 
     fn now(&self, by_law: f64) -> f64 {

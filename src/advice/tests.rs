@@ -337,6 +337,28 @@ fn a_decay_of_known_length_ends_the_budget_that_is_taken() {
 }
 
 #[test]
+fn a_decay_that_would_have_begun_already_is_refused() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    let group = group_of(&LAW, MEMORY);
+    for (decay_tokens, budget_tokens, found) in [
+        (
+            Some(50e6),
+            None,
+            "50M tokens (--decay-tokens) that ends at 8M tokens (no --budget-tokens",
+        ),
+        (Some(7e6), Some(10e6), "less than the 6M tokens that are left"),
+        (None, Some(4.5e6), "900K tokens (no --decay-tokens was given)"),
+    ] {
+        let goal = Some(Goal::Decayed);
+        let options = PlanOptions { goal, decay_tokens, budget_tokens, ..on_disk() };
+        let plan = plan(&run, loss_of(&run), Some(&group), &live(true), &options);
+        let text = &plan.verdict.text;
+        assert!(text.starts_with("cannot tell: a decay of ") && text.contains(found), "{text}");
+        assert!(plan.policies.is_empty() && plan.schedule.len() < 2, "{plan:?}");
+    }
+}
+
+#[test]
 fn guards_answer_each_by_name() {
     let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
     let group = group_of(&LAW, MEMORY);
