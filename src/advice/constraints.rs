@@ -2,6 +2,7 @@
 //! change, how far ahead it lies and how long it is kept.
 
 use super::{PlanOptions, Situation};
+use crate::curve::GroupFit;
 use crate::run::{RunData, pace};
 use crate::units::exact;
 
@@ -213,15 +214,23 @@ fn rate_of(run: &RunData, segment: &crate::run::Segment) -> Option<f64> {
         .filter(|rate| rate.is_finite() && *rate > 0.0)
 }
 
-/// Tokens a second at each batch size that the run has trained at.
+/// Tokens a second at each batch size that the run, or a sibling of its group, has trained at.
 #[derive(Debug, Clone, Default)]
 pub struct Throughput {
     /// (batch size, tokens a second), ascending.
     points: Vec<(f64, f64)>,
+    /// Batch sizes that were measured in the run itself, in siblings alone, and in siblings that are
+    /// not believed to have run on the same hardware.
+    measured: [Vec<f64>; 3],
 }
 
+/// On the same hardware a step of a larger batch takes no less time, up to this factor.
+const SAME_HARDWARE: f64 = 0.9;
+/// Batch sizes this close are the same.
+const SAME_SIZE: f64 = 0.02;
+
 impl Throughput {
-    pub fn of(run: &RunData, constraints: &Constraints) -> Throughput {
+    pub fn of(run: &RunData, constraints: &Constraints, group: Option<&GroupFit>) -> Throughput {
         let mut points: Vec<(f64, f64)> =
             run.segments.iter().filter_map(|s| Some((s.batch_size, rate_of(run, s)?))).collect();
         if let Some(rate) = constraints.tokens_per_second {
@@ -230,7 +239,43 @@ impl Throughput {
         }
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points.dedup_by(|a, b| a.0 == b.0);
-        Throughput { points }
+        let own = points.clone();
+        let mut measured = [own.iter().map(|p| p.0).collect(), Vec::new(), Vec::new()];
+        for (size, rate) in siblings(run, group) {
+            if own.iter().any(|p| same(p.0, size)) {
+                continue;
+            }
+            if own.iter().all(|p| same_hardware(*p, (size, rate))) {
+                points.push((size, rate));
+                measured[1].push(size);
+            } else {
+                measured[2].push(size);
+            }
+        }
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Throughput { points, measured }
+    }
+
+    /// Where the tokens a second come from; `None` where only the run itself tells them.
+    pub fn words(&self) -> Option<String> {
+        let [own, siblings, others] = self.measured.each_ref().map(|sizes| {
+            let all: Vec<String> = sizes.iter().map(|b| exact(b.round() as u64)).collect();
+            (!all.is_empty()).then(|| all.join(", "))
+        });
+        let siblings = siblings.map(|s| format!("in its siblings at {s}"));
+        let others = others
+            .map(|o| format!("; siblings are of other hardware, by the time of their steps: {o}"));
+        if siblings.is_none() && others.is_none() {
+            return None;
+        }
+        let own = own.map(|o| format!("in this run at {o}"));
+        let from: Vec<String> = own.into_iter().chain(siblings).collect();
+        Some(format!(
+            "hours go by the tokens a second that were measured {}; between these sizes by those \
+             around, beyond them by the nearest{}",
+            from.join(", "),
+            others.unwrap_or_default()
+        ))
     }
 
     pub fn known(&self) -> bool {
@@ -249,6 +294,34 @@ impl Throughput {
             (None, None) => f64::NAN,
         }
     }
+}
+
+fn same(a: f64, b: f64) -> bool {
+    (a / b).ln().abs() < SAME_SIZE
+}
+
+fn same_hardware(a: (f64, f64), b: (f64, f64)) -> bool {
+    let ((small, slow), (large, fast)) = if a.0 < b.0 { (a, b) } else { (b, a) };
+    large / fast >= SAME_HARDWARE * small / slow
+}
+
+/// The median tokens a second of the other runs of the group at each of their sizes, ascending.
+fn siblings(run: &RunData, group: Option<&GroupFit>) -> Vec<(f64, f64)> {
+    let runs = group.map(|g| g.runs.as_slice()).unwrap_or_default();
+    let mut all: Vec<(f64, f64)> = runs
+        .iter()
+        .filter(|r| r.id != run.id)
+        .filter_map(|r| r.batch_size_tokens.zip(r.tokens_per_second))
+        .filter(|(size, rate)| *size >= 1.0 && *rate > 0.0)
+        .collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    all.chunk_by(|a, b| same(a.0, b.0))
+        .map(|of_size| {
+            let mut rates: Vec<f64> = of_size.iter().map(|p| p.1).collect();
+            rates.sort_by(f64::total_cmp);
+            (of_size[0].0, rates[rates.len() / 2])
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -281,7 +354,7 @@ mod tests {
             *time += if *tokens > 1.5e6 { 86400.0 } else { 0.0 };
         }
         let c = Constraints::of(&run, &Situation::default(), &PlanOptions::default()).unwrap();
-        let rate = Throughput::of(&run, &c).rate(128.0);
+        let rate = Throughput::of(&run, &c, None).rate(128.0);
         assert!((rate / 1e6 - 1.0).abs() < 0.05, "{rate}");
     }
 

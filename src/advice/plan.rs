@@ -192,7 +192,7 @@ impl Ask<'_> {
             memory,
             (&stretches(self.run), self.run.tokens(), known_to(group)),
             &own,
-            Throughput::of(self.run, self.constraints),
+            Throughput::of(self.run, self.constraints, Some(group)),
         )
         .ok_or_else(|| cannot_tell("the run's past is not known from step 0", Vec::new()))?;
         let aim = self.aim(fit, &futures, leave)?;

@@ -66,7 +66,7 @@ pub fn promise(
     let size = super::schedule::batch_at(schedule, at as f64)? as f64;
     let memory = memory_of(fit, options.memory);
     let own = OwnPast::of(run, fit.on, fit.burn_in_steps, &fit.law, &memory).ok()?;
-    let throughput = Throughput::of(run, &c);
+    let throughput = Throughput::of(run, &c, Some(group));
     let past = stretches(run);
     let now = (past.as_slice(), run.tokens(), known_to(group));
     let mut futures = Futures::new(fit, memory, now, &own, throughput)?;

@@ -6,7 +6,7 @@ use super::decide::{Decision, staircase};
 use super::outcome::{Futures, stairs_of};
 use super::verdict::estimate_text;
 use super::{DECAY, Goal, LrRule, PlanOptions, Policy, PolicyOutcome, Situation};
-use crate::curve::{Estimate, LawFit, LossKind, MemorySource};
+use crate::curve::{Estimate, Interval, LawFit, LossKind, MemorySource};
 use crate::units::{count, duration, exact, loss, percent};
 
 /// Up to this multiple of the law's error on left-out batch sizes its rival cannot be told from it.
@@ -57,6 +57,7 @@ impl Evidence<'_> {
             "the law misses this run's own past by {} of L - L_inf",
             percent(self.miss)
         ));
+        out.extend(self.futures.throughput.words());
         out.extend(self.aim.words.iter().cloned());
         if self.fit.on == LossKind::Val {
             out.push("the law was fitted to the validation loss".into());
@@ -104,8 +105,18 @@ impl Evidence<'_> {
     /// The goal, and how each policy does by it.
     fn worth(&self, now: f64) -> String {
         let decayed = self.aim.goal == Goal::Decayed;
-        let parts: Vec<String> = self.policies.iter().map(|p| outcome(p, decayed)).collect();
-        let what = if decayed { "loss there before a decay" } else { "reached at" };
+        let in_hours = self.aim.goal == Goal::Time && self.futures.throughput.known();
+        let of = |p: &PolicyOutcome| match (decayed, in_hours) {
+            (true, _) => outcome(p, &p.loss_at_budget, loss),
+            (_, true) => outcome(p, &p.hours_interval, |h| duration(h * 3600.0)),
+            _ => outcome(p, &p.tokens, count),
+        };
+        let parts: Vec<String> = self.policies.iter().map(of).collect();
+        let what = match (decayed, in_hours) {
+            (true, _) => "loss there before a decay",
+            (_, true) => "hours from now",
+            _ => "reached at",
+        };
         format!("{}; {} tokens are done; {what}: {}", self.aim.text(), count(now), parts.join(", "))
     }
 }
@@ -127,7 +138,7 @@ fn with_daily_loss(e: &Estimate, c: &Constraints) -> String {
     text
 }
 
-fn outcome(p: &PolicyOutcome, decayed: bool) -> String {
+fn outcome(p: &PolicyOutcome, i: &Interval, show: impl Fn(f64) -> String) -> String {
     let name = match p.policy {
         Policy::Leave => "leaving it",
         Policy::Planned => "planned",
@@ -136,8 +147,6 @@ fn outcome(p: &PolicyOutcome, decayed: bool) -> String {
         Policy::Single => "best single size from here",
         Policy::WhatIf => "your schedule",
     };
-    let i = if decayed { &p.loss_at_budget } else { &p.tokens };
-    let show = |x: f64| if decayed { loss(x) } else { count(x) };
     let Some(value) = i.value else { return format!("{name} never") };
     let range = match (i.low, i.high) {
         (Some(low), Some(high)) if high > low => format!(" ({} to {})", show(low), show(high)),

@@ -359,6 +359,42 @@ fn a_decay_that_would_have_begun_already_is_refused() {
 }
 
 #[test]
+fn hours_are_of_what_was_measured_at_each_size() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
+    let sibling = |id: &str, size: f64, rate: f64| crate::curve::RunUse {
+        id: id.into(),
+        paths: Vec::new(),
+        batch_size_tokens: Some(size),
+        steps: Some(1e4),
+        tokens: Some(1e4 * size),
+        loss_last: None,
+        phase: None,
+        tokens_per_second: Some(rate),
+        used: true,
+        why: None,
+    };
+    let mut group = group_of(&LAW, MEMORY);
+    let options = PlanOptions { goal: Some(Goal::Time), budget_tokens: Some(16e6), ..on_disk() };
+    let ask = |group: &GroupFit| plan(&run, loss_of(&run), Some(group), &live(true), &options);
+    let hours = |p: &Plan, policy: Policy| {
+        p.policies.iter().find(|o| o.policy == policy).and_then(|o| o.hours).unwrap()
+    };
+    let alone = ask(&group);
+    assert!(alone.verdict.reasons[0].contains("; hours from now: leaving it "), "{alone:?}");
+    // The run's own log goes at 1e6 tokens a second.
+    group.runs = vec![sibling("b256", 256.0, 1.9e6), sibling("b512", 512.0, 3.5e6)];
+    let together = ask(&group);
+    assert!(hours(&together, Policy::Planned) < 0.8 * hours(&alone, Policy::Planned));
+    let said = |p: &Plan, words: &str| p.verdict.reasons.iter().any(|r| r.contains(words));
+    assert!(said(&together, "in this run at 128, in its siblings at 256, 512"), "{together:?}");
+    // Twice the batch in half the time of a step is another machine.
+    group.runs = vec![sibling("b256", 256.0, 4e6)];
+    let other = ask(&group);
+    assert_eq!(hours(&other, Policy::Planned), hours(&alone, Policy::Planned));
+    assert!(said(&other, "of other hardware, by the time of their steps: 256"), "{other:?}");
+}
+
+#[test]
 fn guards_answer_each_by_name() {
     let run = run_of(&LAW, &MEMORY, &[(128.0, 4e6)], 0.003);
     let group = group_of(&LAW, MEMORY);

@@ -75,6 +75,9 @@ pub(super) fn describe(run: &mut RunUse, data: &RunData) {
     run.tokens = known(data.tokens());
     run.phase = data.phase();
     run.loss_last = crate::run::loss_now(data);
+    // The first rows after a change are paced by those before it.
+    let told = data.segments.len() == 1 || data.segments.last().is_some_and(|s| s.range.len() > 10);
+    run.tokens_per_second = crate::run::throughput(data).filter(|r| told && *r > 0.0);
 }
 
 /// A group and what all its models share.
@@ -173,6 +176,7 @@ fn runs(group: &Group) -> Vec<RunUse> {
             tokens: series.map(|s| s.to_tokens),
             loss_last: None,
             phase: None,
+            tokens_per_second: None,
             used: m.used,
             why: m.why.clone(),
         }

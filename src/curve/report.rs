@@ -85,6 +85,8 @@ pub struct RunUse {
     /// Smoothed, at its present end.
     pub loss_last: Option<f64>,
     pub phase: Option<crate::run::Phase>,
+    /// Over the last rows at [`RunUse::batch_size_tokens`], by the log's own clock.
+    pub tokens_per_second: Option<f64>,
     pub used: bool,
     pub why: Option<String>,
 }

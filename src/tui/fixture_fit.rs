@@ -91,6 +91,7 @@ pub(crate) fn group() -> GroupFit {
             tokens: Some(8e6),
             loss_last: Some(2.9),
             phase: Some(Phase::Stable),
+            tokens_per_second: None,
             used: false,
             why: Some("its smoothed loss rises through the stable phase: no floor to fit".into()),
         }],
