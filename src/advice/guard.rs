@@ -108,6 +108,13 @@ pub fn check(
     GUARDS.iter().filter_map(say).collect()
 }
 
+/// What is known of them: a smallest size that nobody gave is none.
+fn limits(c: &Constraints) -> String {
+    let least = (c.min > 1).then(|| format!("at least {}", exact(c.min)));
+    let most = c.max.map(|m| format!("at most {}", exact(m)));
+    least.into_iter().chain(most).collect::<Vec<_>>().join(", ")
+}
+
 fn bumps(schedule: &[Entry], c: &Constraints) -> Vec<(u64, u64, u64)> {
     let mut at = c.own;
     let mut out = Vec::new();
@@ -221,8 +228,8 @@ guards! {
             *b < k.min || k.max.is_some_and(|m| *b > m)
         });
         out.map_or(Answer::Pass, |(_, _, b)| Answer::Block(format!(
-            "{} tokens lies outside the limits, {} to {}; choose one within",
-            exact(*b), exact(k.min), k.max.map_or("no upper limit".into(), exact)
+            "{} tokens lies outside the limits ({}); choose one within",
+            exact(*b), limits(k)
         )))
     };
 

@@ -37,11 +37,16 @@ pub fn parse_schedule(text: &str, seq_len: Option<f64>) -> Result<Vec<Entry>, St
     };
     for (i, part) in parts.iter().enumerate() {
         let pair = part.split_once(if csv { ',' } else { ':' });
+        // The learning rate stands third, where it is scaled.
+        let third = pair.filter(|_| csv).and_then(|(_, rest)| rest.split_once(','));
+        let pair = pair.map(|(t, rest)| (t, third.map_or(rest, |(b, _)| b)));
+        let lr_scale = third.map(|(_, x)| x.trim().parse::<f64>());
         let parsed = pair
             .and_then(|(t, b)| {
                 Some((units::parse_count(t.trim())?, scale * units::parse_count(b.trim())?))
             })
-            .filter(|(t, b)| (0.0..1e18).contains(t) && (1.0..1e15).contains(b));
+            .filter(|(t, b)| (0.0..1e18).contains(t) && (1.0..1e15).contains(b))
+            .filter(|_| lr_scale.as_ref().is_none_or(|x| x.as_ref().is_ok_and(|x| *x > 0.0)));
         let Some((from, batch)) = parsed else {
             if csv && i == 0 {
                 continue;
@@ -51,7 +56,7 @@ pub fn parse_schedule(text: &str, seq_len: Option<f64>) -> Result<Vec<Entry>, St
         let entry = Entry {
             from_tokens: from.round() as u64,
             batch_size_tokens: batch.round() as u64,
-            lr_scale: None,
+            lr_scale: lr_scale.and_then(|x| x.ok()),
         };
         if out.last().is_some_and(|l| l.from_tokens >= entry.from_tokens) {
             return Err(format!("{part:?} does not come after the entry before it; {expected}"));

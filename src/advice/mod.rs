@@ -50,7 +50,7 @@ pub use own_past::{OwnPast, catch_up_steps, stretches};
 pub use plan::plan;
 pub use promise::{Outcome, Promise, judge, promise};
 pub use schedule::{
-    batch_at, csv, first_change, megatron, parse_what_if, with_change, with_lr_rule,
+    batch_at, csv, first_change, megatron, parse_what_if, unsaid_lr, with_change, with_lr_rule,
 };
 pub use verdict::estimate_text;
 

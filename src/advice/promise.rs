@@ -44,7 +44,7 @@ pub struct Outcome {
     /// Mean loss over the stretch, and its standard error.
     pub loss: f64,
     pub loss_se: f64,
-    /// Within the interval that was forecast.
+    /// Within the interval that was forecast, or beyond it by no more than the noise of the lines.
     pub kept: bool,
     /// Share of the promised difference from leaving the run that came; above 1: more.
     pub share: Option<f64>,
@@ -152,11 +152,20 @@ impl Outcome {
         let brought = self.share.map_or(String::new(), |s| {
             format!(", {} of the promised difference", crate::units::percent(s))
         });
+        let p = &self.promise.loss;
+        let within = p.low.is_none_or(|l| self.loss >= l) && p.high.is_none_or(|h| self.loss <= h);
+        let held = match (self.kept, within) {
+            (true, true) => "held".to_string(),
+            (true, false) => format!(
+                "was missed by no more than the noise of these lines ({} nats, two standard errors)",
+                loss(SLACK * self.loss_se)
+            ),
+            _ => "did not hold".to_string(),
+        };
         format!(
-            "{}; then came {}{brought}: the forecast {}",
+            "{}; then came {}{brought}: the forecast {held}",
             self.promise.text(),
-            loss(self.loss),
-            if self.kept { "held" } else { "did not hold" }
+            loss(self.loss)
         )
     }
 }
@@ -194,6 +203,16 @@ mod tests {
         assert!(seen.kept && (0.7..1.3).contains(&seen.share.unwrap()), "{seen:?}");
         let text = serde_json::to_string(&seen).unwrap();
         assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap().kept, seen.kept);
+    }
+
+    #[test]
+    fn a_loss_beside_the_interval_is_not_said_to_be_in_it() {
+        let run = run_of(&LAW, &MEMORY, &[(128.0, 3.2e6), (256.0, 5e6)], 0.001);
+        let mut seen = judge(&promised(), &run).unwrap();
+        assert!(seen.text().ends_with("the forecast held"), "{}", seen.text());
+        seen.loss = seen.promise.loss.low.unwrap() - 0.001;
+        seen.loss_se = 0.002;
+        assert!(seen.text().contains("missed by no more than the noise"), "{}", seen.text());
     }
 
     #[test]

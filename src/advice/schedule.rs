@@ -133,13 +133,34 @@ pub fn megatron(schedule: &[Entry], seq_len: u64) -> Result<String, String> {
     Ok(parts.join(" "))
 }
 
-/// `tokens,batch_size` lines with a header.
+/// `tokens,batch_size` lines with a header; a third column where any learning rate is scaled.
 pub fn csv(schedule: &[Entry]) -> String {
-    let mut out = String::from("from_tokens,batch_size_tokens\n");
+    let scaled = schedule.iter().any(|e| e.lr_scale.is_some());
+    let mut out = String::from("from_tokens,batch_size_tokens");
+    out.push_str(if scaled { ",lr_scale\n" } else { "\n" });
     for e in schedule {
-        out.push_str(&format!("{},{}\n", e.from_tokens, e.batch_size_tokens));
+        out.push_str(&format!("{},{}", e.from_tokens, e.batch_size_tokens));
+        if scaled {
+            out.push_str(&format!(",{}", e.lr_scale.unwrap_or(1.0)));
+        }
+        out.push('\n');
     }
     out
+}
+
+/// The learning rates that Megatron-LM's argument cannot say; `None` where none is scaled.
+pub fn unsaid_lr(schedule: &[Entry]) -> Option<String> {
+    let scale = |e: &Entry| e.lr_scale.unwrap_or(1.0);
+    schedule.iter().any(|e| scale(e) != 1.0).then(|| {
+        let each = schedule.iter().map(|e| {
+            format!("x {} from {} tokens on", scale(e), units::exact(e.from_tokens))
+        });
+        format!(
+            "the plan also scales the learning rate, which --step-batch-size-schedule cannot say: {}; \
+             set it beside",
+            each.collect::<Vec<_>>().join(", ")
+        )
+    })
 }
 
 #[cfg(test)]
@@ -192,6 +213,16 @@ mod tests {
         assert!(megatron(&[], 4096).is_err());
         let down = megatron(&[e(0, 8192), e(9000, 4096)], 4096).unwrap_err();
         assert!(down.contains("only steps up"), "{down}");
+    }
+
+    #[test]
+    fn a_scaled_learning_rate_is_written_read_again_or_told() {
+        let s = with_lr_rule(vec![e(0, 100), e(10, 400)], LrRule::Sqrt);
+        assert_eq!(csv(&s), "from_tokens,batch_size_tokens,lr_scale\n0,100,1\n10,400,2\n");
+        assert_eq!(crate::advice::parse_schedule(&csv(&s), None).unwrap(), s);
+        assert!(unsaid_lr(&s).unwrap().contains("x 2 from 10 tokens on"));
+        assert_eq!(csv(&[e(0, 100)]), "from_tokens,batch_size_tokens\n0,100\n");
+        assert_eq!(unsaid_lr(&[e(0, 100)]), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The flags that commands share, each declared once.
 
 use super::values::{
-    ColorsArg, GoalArg, LossArg, LrRuleArg, MemoryArg, ThemeArg, count, field, guard, positive,
-    seconds, whole,
+    ColorsArg, GoalArg, LossArg, LrRuleArg, MemoryArg, ThemeArg, count, field, group, guard,
+    positive, seconds, whole,
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ pub struct Fitting {
     #[arg(long, value_enum)]
     pub loss: Option<LossArg>,
     /// Put the runs whose id matches PATTERN into group NAME. Repeatable.
-    #[arg(long = "group", value_name = "PATTERN=NAME", value_parser = field)]
+    #[arg(long = "group", value_name = "PATTERN=NAME", value_parser = group)]
     pub groups: Vec<(String, String)>,
     /// Leave the runs whose id matches out of the fits. Repeatable.
     #[arg(long, value_name = "PATTERN")]

@@ -246,7 +246,12 @@ pub fn plan(args: &Plan) -> Result<ExitCode> {
 fn megatron(schedule: &[snapshot::Entry], seq_len: u64) -> Result<ExitCode> {
     let steps_down = schedule.windows(2).any(|w| w[1].batch_size_tokens < w[0].batch_size_tokens);
     match advice::megatron(schedule, seq_len) {
-        Ok(text) => output::text(&text),
+        Ok(text) => {
+            if let Some(words) = advice::unsaid_lr(schedule) {
+                output::talk(&format!("boptop: {words}\n"));
+            }
+            output::text(&text)
+        }
         Err(why) if steps_down => {
             output::talk(&format!("boptop: {why}\n"));
             Ok(ExitCode::Detected)

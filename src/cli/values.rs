@@ -115,9 +115,17 @@ pub fn seconds(text: &str) -> Result<f64, String> {
 }
 
 pub fn field(text: &str) -> Result<(String, String), String> {
+    pair(text, "NAME=KEY")
+}
+
+pub fn group(text: &str) -> Result<(String, String), String> {
+    pair(text, "PATTERN=NAME")
+}
+
+fn pair(text: &str, form: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok((a.into(), b.into())),
-        _ => Err("expected NAME=KEY".into()),
+        _ => Err(format!("expected {form}")),
     }
 }
 

@@ -65,8 +65,10 @@ pub(super) fn batch_sizes(
             .map(|r| if sequences { in_tokens(column(r), r) } else { column(r) })
             .collect();
         if !any(&raw) {
-            if sequences && rows.iter().any(|r| column(r) > 0.0) && !derived.is_some_and(any) {
-                notes.push("the batch size is logged in sequences, but not the sequence length: give it (--seq-len)".into());
+            let logged = rows.iter().rev().map(column).find(|n| *n > 0.0);
+            if let Some(n) = logged.filter(|_| sequences && !derived.is_some_and(any)) {
+                let n = units::count(n);
+                notes.push(format!("the batch size is logged in sequences ({n} now), but not the sequence length: with --seq-len N a step has {n} x N tokens"));
             }
             continue;
         }
