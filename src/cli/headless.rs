@@ -33,7 +33,14 @@ pub fn read(input: &Runs, settings: Settings) -> Result<Monitor> {
     }
     monitor.read_all();
     monitor.read_control(clock::now());
-    if monitor.data().next().is_none() {
+    let none = monitor.data().next().is_none();
+    for (path, why) in monitor.left_out() {
+        if none {
+            return Err(unreadable(path, why));
+        }
+        output::talk(&format!("boptop: {} is left out: {why}\n", path.display()));
+    }
+    if none {
         return Err(Error::Usage(format!(
             "no metrics files in {}: boptop looks for *.jsonl, *.ndjson, trainer_state.json, \
              tables (*.csv) and console logs of known trainers",
@@ -42,6 +49,29 @@ pub fn read(input: &Runs, settings: Settings) -> Result<Monitor> {
     }
     has_fields(&monitor, &input.fields)?;
     Ok(monitor)
+}
+
+fn unreadable(path: &Path, why: &str) -> Error {
+    Error::Input {
+        path: path.into(),
+        line: None,
+        found: why.into(),
+        expected: "metrics of a training run".into(),
+        remedy: "make it readable, or leave it out".into(),
+    }
+}
+
+/// Where no file that was named can be read there is no answer.
+fn needs_readable(monitor: &Monitor) -> Result<()> {
+    let all = || monitor.data().flat_map(|(_, sources)| sources).map(Source::status);
+    let mut failed = all().filter_map(|s| match &s.state {
+        SourceState::Failed(why) => Some((&s.path, why.trim_end_matches("; trying again"))),
+        _ => None,
+    });
+    match failed.next() {
+        Some((path, why)) if failed.count() + 1 == all().count() => Err(unreadable(path, why)),
+        _ => Ok(()),
+    }
 }
 
 /// A key that was stated and that no file has is a slip, not something to pass over.
@@ -74,6 +104,7 @@ pub fn inspect(args: &Inspect) -> Result<ExitCode> {
         ..Settings::default()
     };
     let monitor = read(&args.input, settings.clone())?;
+    needs_readable(&monitor)?;
     let files: Vec<Inspection> =
         monitor.data().flat_map(|(run, sources)| inspections(run, sources, &settings)).collect();
     if args.json {

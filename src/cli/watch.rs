@@ -27,8 +27,17 @@ pub fn watch(args: &Watch) -> Result<ExitCode> {
     let mut settings = settings::all(&args.runs, &args.control)?;
     settings.poll = args.poll.map(|s| Duration::from_secs_f64(s.clamp(0.01, 3600.0)));
     settings.gives_way = !args.json;
+    open_directories(&args.runs.input.paths)?;
     let handle = monitor::spawn(&args.runs.input.paths, settings)?;
     if args.json { stream_live(handle) } else { screen(handle, &args.screen) }
+}
+
+/// Files may come and be made readable while one watches; nothing is seen of a directory that is shut.
+fn open_directories(paths: &[String]) -> Result<()> {
+    for path in paths.iter().filter(|p| std::path::Path::new(p).is_dir()) {
+        std::fs::read_dir(path).map_err(|e| Error::io(path, e))?;
+    }
+    Ok(())
 }
 
 pub fn replay(args: &Replay) -> Result<ExitCode> {

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use globset::{GlobBuilder, GlobMatcher};
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 /// Directories within directories that are looked into.
@@ -43,6 +44,7 @@ pub struct Discovery {
     probed: HashMap<PathBuf, (u64, bool)>,
     directories: Vec<PathBuf>,
     unsupported: Vec<PathBuf>,
+    left_out: Vec<(PathBuf, String)>,
 }
 
 impl Discovery {
@@ -57,6 +59,7 @@ impl Discovery {
             probed: HashMap::new(),
             directories: Vec::new(),
             unsupported: Vec::new(),
+            left_out: Vec::new(),
         })
     }
 
@@ -79,6 +82,7 @@ impl Discovery {
         }
         self.directories = std::mem::take(&mut found.directories);
         self.unsupported = std::mem::take(&mut found.unsupported);
+        self.left_out = std::mem::take(&mut found.left_out);
         let mut runs = group(found.files);
         runs.extend(found.runs);
         for main in found.awaited {
@@ -108,6 +112,12 @@ impl Discovery {
     /// Files met in directories that boptop recognises but does not read (`.wandb`, event files).
     pub fn unsupported(&self) -> &[PathBuf] {
         &self.unsupported
+    }
+
+    /// What in a directory is named like metrics and cannot be looked at, as of the last scan, with
+    /// the reason: files, and directories.
+    pub fn left_out(&self) -> &[(PathBuf, String)] {
+        &self.left_out
     }
 
     /// Names the new runs; one that is taken gets a directory more.
@@ -181,6 +191,7 @@ struct Found {
     /// The same, to ask.
     seen: HashSet<PathBuf>,
     unsupported: Vec<PathBuf>,
+    left_out: Vec<(PathBuf, String)>,
 }
 
 impl Found {
@@ -236,8 +247,22 @@ impl Found {
                 }
                 _ => continue,
             }
-            for path in entries(&dir) {
-                let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+            let inside = entries(&dir);
+            if inside.is_empty()
+                && all
+                && let Err(error) = fs::read_dir(&dir)
+            {
+                self.leave_out(dir, &error);
+                continue;
+            }
+            for path in inside {
+                let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
+                    if all && (path.is_dir() || name_of(&path).kind != Kind::Other) {
+                        let why = "its name is not UTF-8: rename it".to_string();
+                        self.left_out.push((path, why));
+                    }
+                    continue;
+                };
                 if names::is_hidden(name) || names::is_control(name) {
                     continue;
                 }
@@ -262,6 +287,16 @@ impl Found {
         }
     }
 
+    fn leave_out(&mut self, path: PathBuf, error: &std::io::Error) {
+        let why = match error.kind() {
+            ErrorKind::PermissionDenied => {
+                "no permission to read it (check its mode and group)".into()
+            }
+            _ => error.to_string(),
+        };
+        self.left_out.push((path, why));
+    }
+
     /// A file in a directory: a run only if it looks like metrics.
     fn consider(&mut self, path: PathBuf, kind: Kind, probed: &mut HashMap<PathBuf, (u64, bool)>) {
         if unsupported_name(&path).is_some() {
@@ -270,7 +305,12 @@ impl Found {
             }
             return;
         }
-        let Ok(meta) = fs::metadata(&path) else { return };
+        let meta = match fs::metadata(&path) {
+            Ok(meta) => meta,
+            // What is gone since the directory was read is no trouble.
+            Err(e) if kind == Kind::Other || e.kind() == ErrorKind::NotFound => return,
+            Err(e) => return self.leave_out(path, &e),
+        };
         if !meta.is_file() {
             return;
         }
@@ -283,6 +323,10 @@ impl Found {
                 Some((_, true)) => true,
                 Some((then, false)) if *then == size || *then > PROBE as u64 => false,
                 _ => {
+                    // Asked again at every look: its mode may be mended.
+                    if let Err(error) = fs::File::open(&path) {
+                        return self.leave_out(path, &error);
+                    }
                     let holds = holds_metrics(&path, kind);
                     probed.insert(path.clone(), (size, holds));
                     holds

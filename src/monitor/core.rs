@@ -110,7 +110,10 @@ impl Monitor {
         }
         self.look_at_all();
         let missing = self.discovery.missing();
-        let messages: Vec<String> = missing.iter().map(|p| format!("waiting for {p}")).collect();
+        let waiting = missing.iter().map(|p| format!("waiting for {p}"));
+        let shut =
+            self.left_out().iter().map(|(p, why)| format!("{} is left out: {why}", p.display()));
+        let messages: Vec<String> = waiting.chain(shut).collect();
         self.changed |= messages != self.messages;
         self.messages = messages;
     }
@@ -155,6 +158,10 @@ impl Monitor {
     }
 
     /// Plain PATHs that do not exist.
+    pub fn left_out(&self) -> &[(PathBuf, String)] {
+        self.discovery.left_out()
+    }
+
     pub fn missing(&self) -> Vec<String> {
         self.discovery.missing()
     }
