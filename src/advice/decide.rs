@@ -110,6 +110,13 @@ impl Choice<'_> {
         }
     }
 
+    fn of_what(&self) -> &'static str {
+        match self.aim.goal {
+            Goal::Decayed => "L - L_inf after the decay",
+            _ => "what is still to go",
+        }
+    }
+
     pub fn decide(&self) -> Decision {
         let objective = self.objective();
         let way_stairs = stairs_of(self.leave);
@@ -263,8 +270,9 @@ impl Choice<'_> {
             let gain = self.gain(search.score(&planned.changes), left_alone);
             words.push(match &self.futures.other {
                 Some((_, end)) if gain >= WORTH => format!(
-                    "not recommended: the plan would save {} of what is still to go, but {} if {end}",
+                    "not recommended: the plan would save {} of {}, but {} if {end}",
                     percent(gain),
+                    self.of_what(),
                     if saves < 0.0 {
                         format!("cost {} more", percent(-saves))
                     } else {
@@ -272,8 +280,9 @@ impl Choice<'_> {
                     }
                 ),
                 _ => format!(
-                    "the best change would save {} of what is still to go, which is not worth it",
-                    percent(saves.max(0.0))
+                    "the best change would save {} of {}, which is not worth it",
+                    percent(saves.max(0.0)),
+                    self.of_what()
                 ),
             });
             return (None, 0.0);
@@ -319,8 +328,8 @@ impl Choice<'_> {
         gain.min(there)
     }
 
-    /// The part of the plan that is to be approved now. Where the memory was not measured, only the
-    /// first change, which measures it. Else all but the last of several raises while the signal
+    /// The part of the plan that is to be approved now. Where the memory was not measured, the first
+    /// change, which measures it, and what else it takes to be no worse than leaving. Else all but the last of several raises while the signal
     /// part is not confirmed, where that is still no worse than the other policies.
     fn due(
         &self,
@@ -333,12 +342,23 @@ impl Choice<'_> {
         let all = &planned.changes;
         let n = all.len();
         if n >= 2 && self.futures.memory.source == MemorySource::Assumed {
-            words.push(
-                "only the first change is in the schedule: it measures how fast noise is \
-                 forgotten, and the later ones are planned anew with that"
-                    .into(),
-            );
-            return all[..1].to_vec();
+            // What is written must not be worse than nothing where nobody comes back to it: a size
+            // that is lowered for a while is raised again.
+            let sound = |k: &usize| self.saves(&all[..*k], search, left_alone) >= 0.0;
+            let k = (1..n).find(sound).unwrap_or(n);
+            let which = match k {
+                1 => "only the first change is in the schedule: it".to_string(),
+                k => format!(
+                    "{} in the schedule, since fewer would be worse than leaving the run if nobody \
+                     came back to it: the first",
+                    if k == n { "all changes are".into() } else { format!("{k} changes are") }
+                ),
+            };
+            words.push(format!(
+                "{which} measures how fast noise is forgotten, and the later ones are planned anew \
+                 with that"
+            ));
+            return all[..k].to_vec();
         }
         let waits = n >= 2 || (self.has_raised && self.miss > CONFIRMED);
         let Some(last) = all.last().filter(|l| waits && l.1 > self.constraints.own) else {
@@ -378,4 +398,46 @@ pub fn staircase(changes: &[(u64, u64)]) -> String {
     let parts: Vec<String> =
         changes.iter().map(|(t, b)| format!("{} at {}", exact(*b), count(*t as f64))).collect();
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{LAW, group_of, live, loss_of, on_disk, run_of, tokens};
+    use super::super::{PlanOptions, Policy, plan};
+    use crate::curve::Memory;
+
+    /// With a memory that is assumed a plan may lower the size for a while and raise it again. What is
+    /// written of it is no worse than nothing, were nobody to come back to it.
+    #[test]
+    fn what_is_written_of_a_plan_does_not_need_another_approval_to_be_worth_it() {
+        let (mut seen, mut lowered) = (0, 0);
+        for (batch, so_far, more) in [
+            (512.0, 1e6, 4.0),
+            (1024.0, 1e6, 10.0),
+            (1024.0, 2e6, 30.0),
+            (2048.0, 2e6, 8.0),
+            (4096.0, 4e6, 4.0),
+            (4096.0, 10e6, 8.0),
+            (8192.0, 8e6, 8.0),
+            (128.0, 4e6, 2.0),
+        ] {
+            let run = run_of(&LAW, &Memory::SLOW, &[(batch, so_far)], 0.0);
+            let group = group_of(&LAW, Memory::SLOW);
+            let ask = |options: PlanOptions| {
+                let options = PlanOptions { budget_tokens: Some(more * so_far), ..options };
+                plan(&run, loss_of(&run), Some(&group), &live(false), &options)
+            };
+            let advised = ask(on_disk());
+            if advised.schedule.len() < 2 {
+                continue;
+            }
+            seen += 1;
+            lowered += usize::from(advised.schedule[1].batch_size_tokens < batch as u64);
+            let written = PlanOptions { what_if: Some(advised.schedule.clone()), ..on_disk() };
+            let alone = ask(written);
+            let [left, alone] = [Policy::Leave, Policy::WhatIf].map(|p| tokens(&alone, p));
+            assert!(alone <= left, "{batch} {more}: {alone} {left} {:?}", advised.schedule);
+        }
+        assert!(seen >= 4 && lowered >= 2, "{seen} {lowered}");
+    }
 }

@@ -36,6 +36,8 @@ pub struct Course {
     edges: Vec<(f64, f64)>,
     /// What the law may come to miss the run by: nats for each ln of tokens beyond a token count.
     drift: (f64, f64),
+    /// No plan may feed on what the kernel gives to the first stretch.
+    guarded: bool,
 }
 
 impl Course {
@@ -65,6 +67,7 @@ impl Course {
             smallest: past.iter().map(|s| s.batch_size).fold(f64::INFINITY, f64::min),
             edges,
             drift: (0.0, tokens),
+            guarded: true,
         })
     }
 
@@ -113,7 +116,7 @@ impl Course {
         }
         // The kernel gives all noise older than the run to its first stretch. A plan that begins
         // before the run has outlived its memory could feed on that: it then gets the noisiest one.
-        let older = if self.steps < self.memory.tau_steps {
+        let older = if self.guarded && self.steps < self.memory.tau_steps {
             self.law.noise(smallest) - self.law.noise(self.first_batch_size)
         } else {
             0.0
@@ -125,6 +128,11 @@ impl Course {
     pub fn shifted(mut self, nats: f64) -> Course {
         self.law.l_inf += nats;
         self
+    }
+
+    /// The kernel as it stands: for an end of what may be, on which no plan is made.
+    pub fn unguarded(self) -> Course {
+        Course { guarded: false, ..self }
     }
 
     /// The same course, drifting from the law by `nats` for each ln of tokens beyond `from`.
@@ -372,6 +380,24 @@ mod tests {
             batch = s.batch_size;
         }
         LAW.loss_along(&all, &MEMORY)
+    }
+
+    /// Where nothing is forgotten a smaller batch keeps the floor of the larger one.
+    #[test]
+    fn nothing_is_forgotten_in_either_direction() {
+        let never = Memory { tau_steps: 1e18, ..MEMORY };
+        let past = [Stretch { batch_size: 4096.0, steps: 5000.0 }];
+        let tokens = 4096.0 * 5000.0;
+        let lowered = [Stair { from_tokens: tokens, batch_size: 256.0 }];
+        let course = Course::new(LAW, never, &past, tokens).unwrap();
+        let floor = |c: &Course| {
+            let way = c.along(&lowered);
+            let (j, x) = way.locate(2.0 * tokens);
+            way.parts(j, x).1
+        };
+        // A plan is not made on that: it is charged with its own noise.
+        assert!((floor(&course) / LAW.noise(256.0) - 1.0).abs() < 1e-9);
+        assert!((floor(&course.unguarded()) / LAW.noise(4096.0) - 1.0).abs() < 1e-9);
     }
 
     #[test]

@@ -97,7 +97,8 @@ impl Futures {
         };
         let never = (memory.source == MemorySource::Assumed)
             .then(|| anchored(fit.law, Memory { tau_steps: 1e18, ..Memory::SLOW }))
-            .flatten();
+            .flatten()
+            .map(Course::unguarded);
         Some(Futures {
             course: anchored(fit.law, memory)?,
             other,

@@ -219,6 +219,13 @@ impl Ask<'_> {
                 count(tested)
             ));
         }
+        let smallest = fit.batch_sizes[0];
+        if decision.planned.iter().any(|c| (c.1 as f64) < 0.95 * smallest) {
+            decision.words.push(format!(
+                "sizes below {} were never tested; the law is extrapolated there",
+                count(smallest)
+            ));
+        }
         let policies = self.policies(&futures, &decision, behind, leave, fit.batch_sizes);
         let mut reasons = Evidence {
             fit,

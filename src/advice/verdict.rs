@@ -269,9 +269,11 @@ fn worth(d: &Decision, aim: &Aim) -> String {
         (Some(left), Some(then)) => {
             let what = if aim.goal == Goal::Time { "the hours" } else { "the tokens" };
             format!(
-                "loss {target} after {} tokens, {} if it is left; saves {} of {what} still to go",
+                "loss {target} after {} tokens, {} if it is left; saves {}{} of {what} still to go",
                 count(then),
                 count(left),
+                // The two token counts are of the memory taken, the saving of its worse end.
+                if d.assumed { "at least " } else { "" },
                 percent(d.saves)
             )
         }
