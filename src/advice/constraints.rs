@@ -264,7 +264,7 @@ impl Throughput {
         });
         let siblings = siblings.map(|s| format!("in its siblings at {s}"));
         let others = others
-            .map(|o| format!("; siblings are of other hardware, by the time of their steps: {o}"));
+            .map(|o| format!("; siblings ran on other hardware or under other load, by the time of their steps: {o}"));
         if siblings.is_none() && others.is_none() {
             return None;
         }

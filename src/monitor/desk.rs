@@ -239,7 +239,7 @@ impl Desk {
         let Worth { policies, words, nothing } = match change {
             Change::Plan if !moved => Worth::of_plan(case.plan),
             Change::Undo => Worth::of_plan(case.plan),
-            _ => worth(&schedule, changes, case, &situation),
+            _ => worth(&schedule, changes, self.lead_seconds, case, &situation),
         };
         if let Some(why) = nothing.filter(|_| *change == Change::Plan) {
             return Err(why);

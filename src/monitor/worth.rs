@@ -19,14 +19,17 @@ pub(super) struct Worth {
     pub nothing: Option<String>,
 }
 
-/// Of `schedule`, whose first change from what is in force lies at `at` cumulative tokens.
+/// Of `schedule`, whose first change from what is in force lies at `at` cumulative tokens;
+/// `lead_seconds` are those of the desk.
 pub(super) fn worth(
     schedule: &[Entry],
     at: Option<u64>,
+    lead_seconds: f64,
     case: Case<'_>,
     situation: &Situation,
 ) -> Worth {
-    let options = PlanOptions { what_if: Some(schedule.to_vec()), ..case.options.clone() };
+    let what_if = Some(schedule.to_vec());
+    let options = PlanOptions { what_if, lead_seconds, ..case.options.clone() };
     let plan = advice::plan(case.data, case.loss_now, case.group, situation, &options);
     let of = |p: Policy| plan.policies.iter().find(|o| o.policy == p);
     let change = at.and_then(|at| {
@@ -37,7 +40,8 @@ pub(super) fn worth(
         (change, of(Policy::Leave), of(Policy::WhatIf))
     else {
         let words = format!("what it brings is not known: {}", plan.verdict.text);
-        return Worth { policies: plan.policies, words: Some(words), nothing: None };
+        let nothing = Some(format!("the schedule as it would be written: {words}"));
+        return Worth { policies: plan.policies, words: Some(words), nothing };
     };
     let now = case.data.tokens();
     let gain = gain(plan.goal, left, then, now, case.loss_now.unwrap_or(f64::NAN));
@@ -168,7 +172,7 @@ mod tests {
             live: false,
             ended: false,
         };
-        worth(&[e(0, 128), e(at, 256)], Some(at), case, &Situation::default())
+        worth(&[e(0, 128), e(at, 256)], Some(at), 0.02, case, &Situation::default())
     }
 
     #[test]
@@ -210,6 +214,8 @@ mod tests {
         let plan = made(&options);
         assert!(plan.verdict.text.starts_with("raise"), "{}", plan.verdict.text);
         let then = tokens(&plan, Policy::Planned);
+        // The lead time is the desk's, not the one that plans have by default.
+        options.lead_seconds = 180.0;
         // So many seconds at 1e6 tokens a second until the trainer sees it.
         let propose = |decide: f64, options: &PlanOptions| {
             let settings = Settings {
