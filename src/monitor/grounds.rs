@@ -180,7 +180,10 @@ fn evidence_words(
     let mut out = Vec::new();
     if let Some(plan) = case.plan {
         // The verdict quotes the saving of the plan's own schedule.
-        out.push(brings.unwrap_or_else(|| plan.verdict.text.clone()));
+        match brings {
+            Some(words) => out.extend([words, "what the plan says, of its own schedule:".into()]),
+            None => out.push(plan.verdict.text.clone()),
+        }
         out.extend(plan.verdict.reasons.iter().cloned());
     }
     if let Some(group) = case.group {
