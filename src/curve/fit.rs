@@ -3,13 +3,14 @@
 use super::data::usable;
 use super::decay;
 use super::future::{self, PAST, PastLaw, PastLevel};
+use super::lacking;
 use super::level::Points;
 use super::level_choice::{choose, scores};
 use super::level_fit::Level;
 use super::level_laws::{Laws, WindowLaw, windows_at};
 use super::levels::Curves;
 use super::memory::{self, Measured};
-use super::model::{AnyLaw, LAWS, Refusal};
+use super::model::AnyLaw;
 use super::other_loss::{self, Beside};
 use super::provisional;
 use super::report::{
@@ -24,7 +25,6 @@ use super::warm::{Draws, Spread, Spreads};
 use super::window::{Fitted, Window, Windows};
 use super::{GroupOptions, Law, Memory, MemorySource, group_runs};
 use crate::run::RunData;
-use crate::units::{self, count};
 use std::borrow::Borrow;
 
 /// What a person may ask of a fit.
@@ -129,7 +129,7 @@ pub(super) fn fit_with(
     };
     laws.rival_past = best.zip(laws.rival).and_then(|(w, f)| past(w, f));
     let mut tentative = None;
-    match joint(windows, series) {
+    match lacking::joint(windows, series) {
         Ok(()) => laws.windows = window_laws(windows, past, options, from),
         Err(refusal) => {
             tentative = provisional::fit(windows, series, &group.switched);
@@ -145,7 +145,7 @@ pub(super) fn fit_with(
         law_fit(shared, &half_series, (windows, w), &laws, options.seed, &mut refused)
     });
     let Leveled { levels, scores, draws, beside, whole } = fit_levels(shared, &laws, options, from);
-    silent_levels(&levels, &mut refused);
+    lacking::silent_levels(&levels, &mut refused);
     let mut notes = trend::notes(&levels);
     notes.extend(tentative.as_ref().map(provisional::words));
     let kept = |w: &WindowLaw<'_>| ((w.burn_in, w.variation), w.draws.clone());
@@ -182,43 +182,6 @@ fn runs(group: &Group) -> Vec<RunUse> {
         }
     };
     group.members.iter().map(of).collect()
-}
-
-/// Whether there is a joint law, and what it lacks where there is none.
-fn joint(windows: &Windows, series: &[&ConstantSeries]) -> Result<(), Refusal> {
-    let needed = LAWS[0].sizes_needed();
-    let mut sizes: Vec<f64> = series.iter().map(|s| s.batch_size).collect();
-    sizes.sort_by(f64::total_cmp);
-    sizes.dedup_by(|a, b| (*a / *b).ln().abs() < 1e-3);
-    let Some(window) = windows.best().filter(|w| w.set.sizes.len() >= needed) else {
-        let list: Vec<String> = sizes.iter().map(|b| count(*b)).collect();
-        let has = match list.len() {
-            0 => "no run at a constant batch size in its stable phase".to_string(),
-            n => format!("{n} of {needed} batch sizes needed: {}", list.join(", ")),
-        };
-        return Err(Refusal::new(has, more_sizes(&sizes, needed)));
-    };
-    if window.joint().is_some() {
-        return Ok(());
-    }
-    let refusal = window.laws.iter().find_map(|f| f.refusal.clone());
-    Err(refusal.unwrap_or_else(Refusal::not_finite))
-}
-
-/// Which batch sizes would help: a factor of two apart, around those there are.
-fn more_sizes(sizes: &[f64], needed: usize) -> String {
-    let missing = needed.saturating_sub(sizes.len()).max(1);
-    let (Some(&low), Some(&high)) = (sizes.first(), sizes.last()) else {
-        return format!(
-            "runs at {needed} batch sizes, each twice the one before, at one learning rate"
-        );
-    };
-    let ideas: Vec<String> = [low / 2.0, high * 2.0, low / 4.0, high * 4.0]
-        .iter()
-        .take(missing.max(2))
-        .map(|b| count(*b))
-        .collect();
-    format!("{missing} more at the same learning rate, such as {}", ideas.join(" or "))
 }
 
 /// Draws of the law that get a memory of their own: each costs a fit.
@@ -428,24 +391,4 @@ fn fit_levels(
     });
     let beside = at.into_iter().zip(beside).collect();
     Leveled { levels, scores, draws, beside, whole }
-}
-
-/// Levels at which nothing speaks, said once for each reason.
-fn silent_levels(levels: &[LevelFit], refused: &mut Vec<Refused>) {
-    for level in levels.iter().filter(|l| l.model.is_none()) {
-        let (why, needs) = level.why.split_once("; needs ").unwrap_or((&level.why, "more runs"));
-        refused.push(Refused {
-            what: format!("B_opt at loss {}", units::loss(level.loss)),
-            why: why.to_string(),
-            needs: needs.to_string(),
-        });
-    }
-    if levels.is_empty() {
-        refused.push(Refused {
-            what: "B_opt".into(),
-            why: "no loss was reached by two runs within their stable phase".into(),
-            needs: "runs at several batch sizes and one constant learning rate, past their warmup"
-                .into(),
-        });
-    }
 }

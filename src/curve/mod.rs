@@ -173,6 +173,7 @@ mod groups;
 mod hostile;
 mod joint;
 mod kept;
+mod lacking;
 mod law;
 mod level;
 mod level_choice;

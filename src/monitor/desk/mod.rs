@@ -1,5 +1,7 @@
 //! The control desk of one run: what its files say, the proposal on the table, approvals.
 
+mod shown;
+
 use super::core::Settings;
 use super::counts::{ahead, offset, shifted};
 use super::grounds::{
@@ -17,7 +19,7 @@ use crate::control::{
 use crate::error::Error;
 use crate::metrics::{self, RunFiles};
 use crate::run::{self, RunData};
-use crate::snapshot::{ControlView, Proposal};
+use crate::snapshot::Proposal;
 
 /// Seconds that a change must lie ahead: a command may take two minutes to be seen on NFS.
 const LEAD_NETWORK: f64 = 180.0;
@@ -426,34 +428,6 @@ impl Desk {
             && let Err(error) = control::audit::record(paths, line)
         {
             self.said = Some(error.to_string());
-        }
-    }
-
-    /// About the files first, then proposals on other tables, then the answer to the last command.
-    fn notes(&self) -> Vec<String> {
-        let here = |offer: &&control::Offer| {
-            self.made_here.iter().any(|l| l.at == offer.at && l.schedule == offer.schedule)
-        };
-        let others = self.status.offers.iter().filter(|o| !here(o)).map(control::Offer::words);
-        let said = self.trouble.iter().chain(&self.said).cloned();
-        let forecasts = self.forecasts.iter().map(Forecast::words);
-        self.status.notes.iter().cloned().chain(forecasts).chain(others).chain(said).collect()
-    }
-
-    pub fn view(&self) -> ControlView {
-        let s = &self.status;
-        ControlView {
-            path: self.paths.as_ref().map(|p| p.control.display().to_string()).unwrap_or_default(),
-            revision: s.revision,
-            state: s.state,
-            schedule: s.schedule.clone(),
-            next: s.next,
-            trainer: s.limits.clone(),
-            notes: self.notes(),
-            said: self.said.clone(),
-            forecasts: self.forecasts.clone(),
-            proposal: self.table.as_ref().map(|t| t.shown.clone()),
-            log: s.log.clone(),
         }
     }
 }
