@@ -9,6 +9,7 @@ use super::level::Points;
 use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
 use super::solve::{COLD, Residuals, Settings, WARM, multistart};
+use super::uncertainty::LIKELY;
 
 /// `e` in tokens, `b_c` and `b_m` in tokens a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,8 +63,6 @@ impl Residuals<2> for Held<'_> {
     }
 }
 
-/// Half of the 90 % quantile of chi square with one degree of freedom.
-const LIKELY: f64 = 1.353;
 /// Values of B_min that are tried, as shares of the smallest size that arrived.
 const TRIED: usize = 50;
 

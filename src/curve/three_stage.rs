@@ -14,6 +14,7 @@ use super::level::Points;
 use super::model::{Curve, CurveModel, Minimum, Refusal};
 use super::report::ModelKind;
 use super::solve::{COLD, Residuals, Settings, WARM, multistart};
+use super::uncertainty::LIKELY;
 
 /// Steps, tokens, and k without unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -268,8 +269,6 @@ impl Residuals<5> for Held<'_> {
     }
 }
 
-/// Half of the 90 % quantile of chi square with one degree of freedom.
-const LIKELY: f64 = 1.353;
 /// Step along the profile, in ln B_opt, and how far it goes.
 const STRIDE: f64 = 0.05;
 const FARTHEST: usize = 40;

@@ -17,6 +17,9 @@ use rand_pcg::Pcg64;
 
 /// Nominal coverage of every interval.
 pub const LEVEL: f64 = 0.9;
+/// How much a cost may rise along a profile likelihood at that level: half of the quantile of chi
+/// square with one degree of freedom.
+pub(super) const LIKELY: f64 = 1.353;
 
 /// 95 % quantile of Student's t with `df` degrees of freedom (Cornish-Fisher from the normal
 /// quantile; exact values for the smallest).
