@@ -44,11 +44,11 @@ pub(super) fn worth(
         return Worth { policies: plan.policies, words: Some(words), nothing };
     };
     let now = case.data.tokens();
-    let gain = gain(plan.goal, left, then, now, case.loss_now.unwrap_or(f64::NAN));
-    let brings = brings(plan.goal, left, then, gain);
+    let gains = gains(plan.goal, left, then, now, case.loss_now.unwrap_or(f64::NAN));
+    let brings = brings(plan.goal, left, then, gains);
     let late = too_late(at, plan.goal, left, case.options.budget_tokens);
     let nothing = late
-        .or_else(|| (gain < NOTHING).then(|| format!("it would save nothing: {brings}")))
+        .or_else(|| (gains[1] < NOTHING).then(|| format!("it would save nothing: {brings}")))
         .map(|why| {
             format!(
                 "nothing to gain: {change} is the earliest that it can be now, and {why}; look again \
@@ -80,8 +80,15 @@ fn too_late(at: f64, goal: Goal, left: &PolicyOutcome, budget: Option<f64>) -> O
     })
 }
 
-/// Share of what is still to go that is saved, at the better end of a memory that is assumed.
-fn gain(goal: Goal, left: &PolicyOutcome, then: &PolicyOutcome, now: f64, loss_now: f64) -> f64 {
+/// Share of what is still to go that is saved: with the memory that was taken, and at the better end
+/// of one that is assumed.
+fn gains(
+    goal: Goal,
+    left: &PolicyOutcome,
+    then: &PolicyOutcome,
+    now: f64,
+    loss_now: f64,
+) -> [f64; 2] {
     let share = |a: Option<f64>, b: Option<f64>, from: f64| match (a, b) {
         (Some(a), Some(b)) => Some((a - b) / (a - from)),
         (None, Some(_)) => Some(1.0),
@@ -102,10 +109,16 @@ fn gain(goal: Goal, left: &PolicyOutcome, then: &PolicyOutcome, now: f64, loss_n
         .then(|| (left.tokens.low.zip(then.tokens.low)).map(|(a, b)| (a - b) / (a - now)))
         .flatten();
     // Nothing is held against what cannot be told.
-    known.map_or(f64::INFINITY, |g| other.map_or(g, |o| g.max(o)))
+    let taken = known.unwrap_or(f64::INFINITY);
+    [taken, other.map_or(taken, |o| taken.max(o))]
 }
 
-fn brings(goal: Goal, left: &PolicyOutcome, then: &PolicyOutcome, gain: f64) -> String {
+fn brings(
+    goal: Goal,
+    left: &PolicyOutcome,
+    then: &PolicyOutcome,
+    [taken, better]: [f64; 2],
+) -> String {
     let tokens = |o: &PolicyOutcome| o.tokens.value.map_or("never".into(), count);
     let target = then.target_loss.filter(|l| l.is_finite() && goal != Goal::Decayed);
     let mut text = match (target, left.loss_at_budget.value, then.loss_at_budget.value) {
@@ -123,13 +136,15 @@ fn brings(goal: Goal, left: &PolicyOutcome, then: &PolicyOutcome, gain: f64) -> 
         _ => "not known".into(),
     };
     let both = left.tokens.value.is_some() && then.tokens.value.is_some();
-    if both && target.is_some() && goal != Goal::Time && gain.is_finite() {
-        let assumed = then.memory == MemorySource::Assumed;
-        let most = if assumed { "at most " } else { "" };
-        text.push_str(&match gain < NOTHING {
+    if both && target.is_some() && goal != Goal::Time && taken.is_finite() {
+        text.push_str(&match taken < NOTHING {
             true => "; saves nothing".to_string(),
-            false => format!("; saves {most}{} of the tokens still to go", percent(gain)),
+            false => format!("; saves {} of the tokens still to go", percent(taken)),
         });
+        if better > taken.max(0.0) + NOTHING {
+            let better = percent(better);
+            text.push_str(&format!(", {better} at the better end of the memory that is assumed"));
+        }
     }
     if goal == Goal::Time
         && let Some((a, b)) = left.hours.zip(then.hours)
@@ -144,6 +159,7 @@ mod tests {
     use super::*;
     use crate::advice::testing::{LAW, MEMORY, e, group_of, loss_of, on_disk, run_of, tokens};
     use crate::command::Change;
+    use crate::curve::Memory;
     use crate::metrics::RunFiles;
     use crate::monitor::core::Settings;
     use crate::monitor::desk::Desk;
@@ -161,8 +177,12 @@ mod tests {
 
     /// What a change to 256 at `at` is worth.
     fn to_256(at: u64) -> Worth {
+        under(MEMORY, at)
+    }
+
+    fn under(memory: Memory, at: u64) -> Worth {
         let (data, options) = (run(), options());
-        let group = group_of(&LAW, MEMORY);
+        let group = group_of(&LAW, memory);
         let case = Case {
             data: &data,
             loss_now: loss_of(&data),
@@ -190,6 +210,21 @@ mod tests {
         };
         let later = to_256(6_000_000).words.unwrap();
         assert!(share(&later) < share(&words), "{later} beside {words}");
+    }
+
+    /// The share that is said is that of the two token counts beside it, whatever the memory may be.
+    #[test]
+    fn with_an_assumed_memory_the_better_end_is_told_apart() {
+        let assumed = under(Memory::SLOW, 3_100_000);
+        let words = assumed.words.unwrap();
+        let of = |p: Policy| {
+            let o = assumed.policies.iter().find(|o| o.policy == p).unwrap();
+            o.tokens.value.unwrap()
+        };
+        let (left, then) = (of(Policy::Leave), of(Policy::WhatIf));
+        let share = percent((left - then) / (left - NOW));
+        assert!(words.contains(&format!("saves {share} of the tokens still to go, ")), "{words}");
+        assert!(words.contains("at the better end of the memory that is assumed"), "{words}");
     }
 
     #[test]
