@@ -82,7 +82,7 @@ pub fn follow(problem: &Problem, asked: Asked) -> Followed {
         report: None,
         plan: None,
     };
-    if matches!(asked.source, Source::WrongNoise | Source::OtherRate) {
+    if !matches!(asked.source, Source::Siblings | Source::NoSwitch) {
         let sweep = boptop::curve::fit(&problem.siblings, &live.request.fit);
         live.request.law = sweep.groups.iter().find_map(|g| SavedLaw::from_group(g, ""));
         if live.request.law.is_none() {

@@ -70,6 +70,12 @@ fn rows() -> Vec<Row> {
         bars: vec![at_least(Noticed, 0.95), at_most(LeaveWorst, 1.05)],
         ..law.clone()
     };
+    let right = |name| Row {
+        name,
+        source: Source::SameRate,
+        bars: vec![at_least(Trusted, 0.95), at_most(LeaveWorst, 1.05)],
+        ..law.clone()
+    };
     let mut out = vec![
         low("law, start 0.3-0.6 B_opt, tau < 1 % of steps", FAST, 0.40, 0.45),
         low("law, start 0.3-0.6 B_opt, tau 1-3 %", SOME, 0.40, 0.70),
@@ -115,6 +121,7 @@ fn rows() -> Vec<Row> {
         },
         wrong("law, noise of the saved law off by 3", Source::WrongNoise),
         wrong("law, saved law of another learning rate", Source::OtherRate),
+        right("law, saved law of its own learning rate"),
         Row {
             name: "law, after a decay at equal tokens",
             goal: Goal::Decayed,
@@ -145,6 +152,7 @@ fn rows() -> Vec<Row> {
             ..mean.clone()
         },
         Row { mean: true, ..wrong("demo, saved law of another learning rate", Source::OtherRate) },
+        Row { mean: true, ..right("demo, saved law of its own learning rate") },
         Row {
             name: "demo, after a decay at equal tokens",
             goal: Goal::Decayed,

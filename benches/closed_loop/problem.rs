@@ -45,6 +45,8 @@ pub enum Source {
     WrongNoise,
     /// A saved law of twice or half the learning rate.
     OtherRate,
+    /// A saved law of the run's own learning rate.
+    SameRate,
 }
 
 #[derive(Debug, Clone)]

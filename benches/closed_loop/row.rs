@@ -18,6 +18,7 @@ pub enum Measure {
     StepsMedian,
     AboveWorst,
     Noticed,
+    Trusted,
     SaysLower,
     SaysReached,
 }
@@ -273,6 +274,7 @@ impl Row {
             Measure::StepsMedian => quantile(results, 0.5, |r| r.steps),
             Measure::AboveWorst => quantile(results, 1.0, |r| r.above),
             Measure::Noticed => share(results, |f| f.vetoed),
+            Measure::Trusted => share(results, |f| !f.vetoed),
             Measure::SaysLower => share(results, |f| f.says_lower),
             Measure::SaysReached => share(results, |f| f.says_reached),
         }

@@ -2,8 +2,9 @@
 
 use super::constraints::{B_MIN_MARGIN, MIN_BUMP};
 use super::estimate::other_rate;
+use super::first_stretch::{FirstStretch, STEEP, STRANGE};
 use super::guard::{Answer, Case};
-use super::own_past::{OwnPast, STRANGE, VETO, catch_up_steps, strangeness};
+use super::own_past::{OwnPast, VETO, catch_up_steps};
 use super::plan::memory_of;
 use super::reasons::rival_text;
 use super::verdict::interval_text;
@@ -183,17 +184,27 @@ pub(super) fn veto(
     said: Option<VerdictKind>,
 ) -> Option<String> {
     let share = if said == Some(VerdictKind::CannotTell) { CLEARLY } else { 1.0 };
-    let (most, strangest) = (share * VETO, share * STRANGE);
-    let strange = strangeness(run, fit).filter(|z| *z > strangest);
-    let how = match (miss > most, strange) {
-        (true, _) => {
+    let (most, strangest, steepest) = (share * VETO, share * STRANGE, share * STEEP);
+    let first = FirstStretch::of(run, fit);
+    let strange = first.map(|f| f.off).filter(|z| *z > strangest);
+    let steep = first.and_then(|f| f.fall).filter(|f| f.off() > steepest);
+    let how = match (miss > most, strange, steep) {
+        (true, ..) => {
             format!("by {} of L - L_inf ({} is the most for advice)", percent(miss), percent(most))
         }
-        (false, Some(z)) => format!(
+        (false, Some(z), _) => format!(
             "by {z:.1} times its own error ({strangest:.1} is the most for advice; {} of L - L_inf)",
             percent(miss)
         ),
-        (false, None) => return None,
+        (false, None, Some(f)) => format!(
+            "in how fast the loss changed, {:+.3} nats for each factor of e in steps where it says \
+             {:+.3}: {:.1} times what noise and its own error explain ({steepest:.1} is the most for \
+             advice)",
+            f.observed,
+            f.predicted,
+            f.off()
+        ),
+        (false, None, None) => return None,
     };
     Some(format!(
         "the law misses this run's own past {how}: it may come from another model, learning rate or \

@@ -16,6 +16,7 @@ mod decayed;
 mod decide;
 mod design;
 mod estimate;
+mod first_stretch;
 mod forecast;
 mod guard;
 mod import;

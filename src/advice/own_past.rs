@@ -1,19 +1,12 @@
 //! A law against the run that it is to steer: does it explain the run's own past, and did the last
 //! change bring what was predicted?
 
-use crate::curve::{Law, LawFit, LossKind, Memory, MemorySource, Stretch};
+use crate::curve::{Law, LossKind, Memory, MemorySource, Stretch};
 use crate::run::{Columns, Phase, RunData};
 
 /// A law that misses by more than this share of L - L_inf gives no advice: wrong by a factor of
 /// three it cost up to 1.65 times what leaving the run costs, and then misses by 30 to 90 %.
 pub const VETO: f64 = 0.15;
-/// A law that misses a run's first stretch by more than this multiple of its own error is none of
-/// this run, whatever share of L - L_inf that is.
-pub const STRANGE: f64 = 3.0;
-/// No law is trusted closer than this, nats.
-const LEAST_ERROR: f64 = 0.005;
-/// Steps of the past that are looked at: the last factor of so many.
-const LONGEST_PAST: f64 = 8.0;
 /// Up to here the signal part counts as confirmed.
 pub const CONFIRMED: f64 = 0.075;
 /// Changes that a plan distinguishes; older ones are merged.
@@ -156,47 +149,14 @@ fn observed(run: &RunData, on: LossKind, burn_in_steps: f64) -> Result<Vec<Seen>
     Ok(points)
 }
 
-/// How far a law lies from a run's first stretch, where no memory matters: rms of (observed - law)
-/// in units of what the law may miss it by, over bins equal in log steps from the burn-in on. `None`
-/// where that stretch is too short. Unlike a share of L - L_inf it does not hang on L_inf.
-pub fn strangeness(run: &RunData, fit: &LawFit) -> Option<f64> {
-    let columns = match fit.on {
-        LossKind::Train => &run.train,
-        LossKind::Val => &run.validation,
-    };
-    let first = run.segments.first()?;
-    let end = run.segments.get(1).map_or(f64::INFINITY, |next| next.from_step);
-    let end = end.min(columns.step.last().copied()?);
-    let from = fit.burn_in_steps.max(stable_from(run)).max(columns.step.first().copied()?);
-    let from = from.max(end / LONGEST_PAST);
-    if !(end > 1.3 * from && from > 0.0) {
-        return None;
-    }
-    let own = fit.rms_nats.max(LEAST_ERROR);
-    let (mut sum, mut n) = (0.0, 0.0);
-    for bin in 0..2 * BINS {
-        let edge = |k: usize| from * (end / from).powf(k as f64 / (2 * BINS) as f64);
-        let Some((step, loss, se)) = window(columns, edge(bin), edge(bin + 1)) else { continue };
-        let by = |law: &Law| law.loss(step, first.batch_size);
-        let centre = by(&fit.law);
-        let draws = fit.draws.iter().map(by).filter(|l| l.is_finite());
-        let (squares, count) =
-            draws.fold((0.0, 0.0), |(s, n), l| (s + (l - centre).powi(2), n + 1.0f64));
-        let variance = own.powi(2) + se.powi(2) + squares / count.max(1.0);
-        sum += (loss - centre).powi(2) / variance;
-        n += 1.0;
-    }
-    (n >= 3.0).then(|| (sum / n).sqrt()).filter(|z| z.is_finite())
-}
-
 /// First step of the stable phase that the run is in, or was in last.
-fn stable_from(run: &RunData) -> f64 {
+pub(super) fn stable_from(run: &RunData) -> f64 {
     let span = run.phases.spans.iter().find(|s| s.phase == Phase::Stable);
     span.and_then(|s| run.train.step.get(s.range.start)).copied().unwrap_or(0.0)
 }
 
 /// (mean step, mean loss, its standard error) of the finite losses in (from, to].
-fn window(columns: &Columns, from: f64, to: f64) -> Option<(f64, f64, f64)> {
+pub(super) fn window(columns: &Columns, from: f64, to: f64) -> Option<(f64, f64, f64)> {
     let lo = columns.step.partition_point(|s| *s <= from);
     let hi = columns.step.partition_point(|s| *s <= to);
     let (mut n, mut steps, mut sum, mut squares, mut counts) = (0.0, 0.0, 0.0, 0.0, 0.0);
