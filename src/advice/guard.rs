@@ -156,11 +156,16 @@ guards! {
          whether it obeys; wait until it writes".into()
     });
 
-    /// No trainer ever said `ready`.
-    NoTrainer is NoTrainer: |c| block_if(c.situation.limits.is_none(), || {
-        "no trainer has said ready beside this run, so perhaps nobody reads the control file, and \
-         its unit and limits are unknown; add the adapter to the trainer (boptop adapter)".into()
-    });
+    /// No trainer ever said `ready`, or it does not do what it accepted.
+    NoTrainer is NoTrainer: |c| match (&c.situation.disobeyed, &c.situation.limits) {
+        (Some(why), _) => Answer::Block(why.clone()),
+        (None, None) => Answer::Block(
+            "no trainer has said ready beside this run, so perhaps nobody reads the control file, \
+             and its unit and limits are unknown; add the adapter to the trainer (boptop adapter)"
+                .into(),
+        ),
+        (None, Some(_)) => Answer::Pass,
+    };
 
     /// Two attempts write at once.
     TwoAttempts is TwoAttempts: |c| block_if(c.situation.attempts_alive > 1, || format!(

@@ -47,6 +47,7 @@ pub use estimate::b_opt_at;
 pub use forecast::{Course, Stair};
 pub use guard::{Answer, Case, GUARDS, Guard, check};
 pub use import::{deviations, parse_schedule};
+pub use outcome::as_trained;
 pub use own_past::{OwnPast, catch_up_steps, stretches};
 pub use plan::plan;
 pub use promise::{Outcome, Promise, judge, promise};
@@ -151,6 +152,19 @@ impl GuardName {
             GuardName::TwoAttempts => "two-attempts",
             GuardName::NoTrainer => "no-trainer",
         }
+    }
+
+    /// It says that a change would be wrong now, or too large at once, not that it cannot be made.
+    pub fn judges(self) -> bool {
+        matches!(
+            self,
+            GuardName::BumpSize
+                | GuardName::CatchUp
+                | GuardName::StaleEstimate
+                | GuardName::LawMissesPast
+                | GuardName::ModelsDisagree
+                | GuardName::BelowBMin
+        )
     }
 }
 
@@ -357,8 +371,10 @@ pub struct Situation {
     pub log_interval_tokens: Option<f64>,
     /// From `ready`; `None` if no trainer ever said it.
     pub limits: Option<TrainerLimits>,
-    /// The accepted schedule.
+    /// The accepted schedule, [`as_trained`].
     pub in_force: Vec<Entry>,
+    /// What was accepted and is not obeyed, in words.
+    pub disobeyed: Option<String>,
     pub attempts_alive: usize,
     /// Cumulative tokens at which the batch size last changed.
     pub last_change_tokens: Option<f64>,

@@ -4,8 +4,9 @@
 use super::constraints::{Constraints, Throughput};
 use super::forecast::{Course, Stair};
 use super::own_past::OwnPast;
-use super::{Entry, Policy, PolicyOutcome};
+use super::{Entry, PlanOptions, Policy, PolicyOutcome, Situation};
 use crate::curve::{Interval, Law, LawFit, Memory, MemorySource, Open, Stretch};
+use crate::run::RunData;
 use crate::units;
 
 const PATH_POINTS: usize = 64;
@@ -285,13 +286,15 @@ pub fn present(in_force: &[Entry], began: f64, constraints: &Constraints) -> Vec
     let mut out: Vec<Entry> =
         in_force.iter().filter(|e| e.from_tokens <= constraints.now).copied().collect();
     let own = constraints.own;
-    let scale = out.last().and_then(|e| e.lr_scale);
     let from = if began.is_finite() { began.max(0.0) as u64 } else { 0 };
     match out.last() {
-        Some(last) if last.batch_size_tokens == own => {}
-        Some(last) => {
-            let from_tokens = from.max(last.from_tokens + 1).min(constraints.now.max(1));
+        Some(last) if same_size(last.batch_size_tokens, own) => {}
+        Some(_) => {
+            // What was to act since the run is at its present size did not.
+            let from_tokens = from.min(constraints.now);
+            let scaled = out.iter().any(|e| e.lr_scale.is_some());
             out.retain(|e| e.from_tokens < from_tokens);
+            let scale = out.last().map_or(scaled.then_some(1.0), |e| e.lr_scale);
             out.push(Entry { from_tokens, batch_size_tokens: own, lr_scale: scale });
         }
         None => out.push(Entry {
@@ -301,6 +304,29 @@ pub fn present(in_force: &[Entry], began: f64, constraints: &Constraints) -> Vec
         }),
     }
     out
+}
+
+/// A log may round a batch size.
+fn same_size(a: u64, b: u64) -> bool {
+    (a as f64 / b as f64 - 1.0).abs() <= 0.02
+}
+
+/// `schedule` as the run in fact followed it: what it says of this moment is the batch size of the
+/// metrics, also where the run deviates from it. Empty stays empty.
+pub fn as_trained(schedule: &[Entry], run: &RunData, situation: &Situation) -> Vec<Entry> {
+    let constraints = Constraints::of(run, situation, &PlanOptions::default());
+    let Some(c) = constraints.filter(|_| !schedule.is_empty()) else { return schedule.to_vec() };
+    let mut out = present(schedule, began(run), &c);
+    out.extend(schedule.iter().filter(|e| e.from_tokens > c.now));
+    out
+}
+
+/// Cumulative tokens since when the run trains at its present batch size.
+pub(super) fn began(run: &RunData) -> f64 {
+    match run.segments.as_slice() {
+        [.., _, last] => last.from_tokens,
+        _ => 0.0,
+    }
 }
 
 #[cfg(test)]

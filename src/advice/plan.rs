@@ -9,7 +9,7 @@ use super::estimate::{estimate_of, other_rate, provenance};
 use super::guard::check;
 use super::import::deviations;
 use super::on_the_way;
-use super::outcome::{Futures, present, risk};
+use super::outcome::{Futures, began, present, risk};
 use super::own_past::{OwnPast, last_bump, stretches};
 use super::policy::untested;
 use super::reasons::Evidence;
@@ -25,14 +25,6 @@ use crate::curve::{Estimate, GroupFit, Interval, LawFit, Memory, MemorySource, R
 use crate::run::{Phase, RunData, Schedule};
 use crate::units::count;
 
-/// Guards that say that a change would be wrong now, not that it cannot be made.
-const JUDGES: [GuardName; 5] = [
-    GuardName::CatchUp,
-    GuardName::StaleEstimate,
-    GuardName::LawMissesPast,
-    GuardName::ModelsDisagree,
-    GuardName::BelowBMin,
-];
 /// Nothing larger than this multiple of the largest tested batch size is planned.
 const BEYOND_TESTED: f64 = 2.0;
 /// Tokens of a run at one batch size are B x steps up to this log ratio.
@@ -103,11 +95,7 @@ pub fn plan(
         }
         return plan;
     };
-    let began = match run.segments.as_slice() {
-        [.., _, last] => last.from_tokens,
-        _ => 0.0,
-    };
-    let behind = present(&situation.in_force, began, &constraints);
+    let behind = present(&situation.in_force, began(run), &constraints);
     let mut leave = behind.clone();
     leave.extend(situation.in_force.iter().filter(|e| e.from_tokens > constraints.now));
     plan.schedule = leave.clone();
@@ -132,11 +120,17 @@ pub fn plan(
             plan.guards = check(&plan.schedule, run, loss_now, group, situation, options);
             let now = constraints.now;
             let advised = first_change(&leave, &plan.schedule, constraints.own, now).is_some();
-            let against = plan.guards.iter().find(|g| g.blocks && JUDGES.contains(&g.name));
+            let against = plan
+                .guards
+                .iter()
+                .find(|g| g.blocks && g.name.judges() && g.name != GuardName::BumpSize);
             if let Some(g) = against.filter(|_| advised) {
                 plan.verdict = unless(plan.verdict, &g.text);
             }
         }
+    }
+    if let Some(why) = situation.disobeyed.as_ref().filter(|_| !situation.ended) {
+        plan.verdict = unless(plan.verdict, why);
     }
     if situation.ended {
         // What the policies would bring stays: it may be started again.

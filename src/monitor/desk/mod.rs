@@ -1,12 +1,14 @@
 //! The control desk of one run: what its files say, the proposal on the table, approvals.
 
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use super::core::Settings;
 use super::counts::{ahead, offset, shifted};
 use super::grounds::{
-    Case, added, evidence, expected, facts, or_own, over, promised, rests_on, slack, soonest,
-    written_words,
+    Case, added, disobeyed, evidence, expected, facts, or_own, over, promised, rests_on, slack,
+    soonest, written_words,
 };
 use super::worth::{Worth, worth};
 use crate::advice::{self, Entry, GuardAnswer, GuardName, Plan, PlanOptions, Situation};
@@ -170,13 +172,14 @@ impl Desk {
         can_write: bool,
     ) -> Situation {
         let known = |x: f64| x.is_finite().then_some(x);
-        Situation {
+        let mut situation = Situation {
             live,
             ended: self.status.ended,
             tokens_per_second: run::throughput(data),
             log_interval_tokens: run::log_interval(data).map(|(_, tokens)| tokens),
             limits: self.status.limits.clone(),
-            in_force: self.in_force(),
+            in_force: Vec::new(),
+            disobeyed: disobeyed(&self.status, data),
             attempts_alive: self.status.attempts_alive,
             last_change_tokens: self.status.last_applied_tokens.map(|t| t - self.offset as f64),
             estimate_age_tokens: self.estimated_at.and_then(|t| known(data.tokens() - t)),
@@ -184,7 +187,9 @@ impl Desk {
             said: plan.map(|p| p.verdict.kind),
             can_write: can_write && self.paths.is_some(),
             decayed: plan.map(|p| p.decayed.clone()).unwrap_or_default(),
-        }
+        };
+        situation.in_force = advice::as_trained(&self.in_force(), data, &situation);
+        situation
     }
 
     /// What the trainer obeys, else what it runs by itself, in the count of the metrics.
@@ -250,8 +255,8 @@ impl Desk {
         Ok(OnTable {
             shown: Proposal {
                 number: self.proposals,
-                from: or_own(shifted(&self.in_force(), self.offset), own),
-                guards: self.guards(&schedule, case, &situation),
+                from: or_own(shifted(&situation.in_force, self.offset), own),
+                guards: self.guards(&schedule, undoes.is_some(), case, &situation),
                 evidence: rests_on(case, words, self.estimated_at, &self.status, self.offset),
                 policies,
                 schedule: shifted(&schedule, self.offset),
@@ -274,17 +279,8 @@ impl Desk {
         match change {
             Change::Plan => match case.plan {
                 Some(plan) if !plan.schedule.is_empty() => {
-                    let own = case.data.batch_size().unwrap_or(0.0) as u64;
-                    // Also a change that the run has passed since the plan was made is to come.
-                    let first = advice::first_change(&situation.in_force, &plan.schedule, own, 0);
-                    Ok((
-                        ahead(
-                            &plan.schedule,
-                            first,
-                            soonest(case, situation, self.lead_seconds, self.decided_in()),
-                        ),
-                        None,
-                    ))
+                    let soonest = soonest(case, situation, self.lead_seconds, self.decided_in());
+                    Ok((ahead(plan, case.data, situation, soonest), None))
                 }
                 Some(plan) => Err(format!("no schedule is recommended: {}", plan.verdict.text)),
                 None => Err("no plan yet: nothing was fitted".into()),
@@ -321,11 +317,21 @@ impl Desk {
     fn guards(
         &self,
         schedule: &[Entry],
+        undoes: bool,
         case: Case<'_>,
         situation: &Situation,
     ) -> Vec<GuardAnswer> {
         let options = PlanOptions { lead_seconds: self.lead_seconds, ..case.options.clone() };
-        advice::check(schedule, case.data, case.loss_now, case.group, situation, &options)
+        // What is not obeyed can be taken back.
+        let disobeyed = situation.disobeyed.clone().filter(|_| !undoes);
+        let situation = &Situation { disobeyed, ..situation.clone() };
+        let mut answers =
+            advice::check(schedule, case.data, case.loss_now, case.group, situation, &options);
+        // The way back is the way that the run came, and waits for nothing.
+        for answer in answers.iter_mut().filter(|a| undoes && a.name.judges()) {
+            answer.blocks = false;
+        }
+        answers
     }
 
     /// Writes the proposal `number` if it is still the one on the table, the guards of this very
@@ -343,7 +349,7 @@ impl Desk {
         };
         let situation = self.situation(case.data, case.plan, case.live, true);
         let judged = shifted(&table.shown.schedule, -self.offset);
-        table.shown.guards = self.guards(&judged, case, &situation);
+        table.shown.guards = self.guards(&judged, table.undoes.is_some(), case, &situation);
         match self.write(&table, overrides, read_only || self.read_only, case) {
             Ok(answer) => {
                 self.table = None;

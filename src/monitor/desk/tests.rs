@@ -1,0 +1,163 @@
+//! Proposals for runs that do not do what the schedule in force says.
+
+use super::*;
+use crate::advice::VerdictKind;
+use crate::advice::testing::{LAW, MEMORY, e, group_of, loss_of, on_disk, run_of};
+
+/// A desk beside one run, with a trainer that said ready, and accepted `accepted` where it is one.
+struct Place {
+    _dir: tempfile::TempDir,
+    desk: Desk,
+    data: RunData,
+    options: PlanOptions,
+}
+
+impl Place {
+    fn of(data: RunData, accepted: &[Entry], settings: &Settings) -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("live.jsonl");
+        let files = RunFiles { name: "live".into(), main: main.clone(), parts: vec![main] };
+        let line = |status: &str, revision: Option<u64>, tokens: u64, schedule: &[Entry]| {
+            let mut line = serde_json::json!({"version": 1, "status": status, "run": "live",
+                "attempt": "j.1", "revision": revision, "step": tokens / 128, "tokens": tokens,
+                "batch_size_tokens": 128, "unit_tokens": 16, "direction": "both"});
+            if !schedule.is_empty() {
+                line["schedule"] = serde_json::to_value(schedule).unwrap();
+            }
+            format!("{line}\n")
+        };
+        let mut acks = line("ready", None, 0, &[]);
+        if !accepted.is_empty() {
+            acks += &line("accepted", Some(1), 1_280_000, accepted);
+        }
+        std::fs::write(dir.path().join("live.control.ack.jsonl"), acks).unwrap();
+        let options = PlanOptions { budget_tokens: Some(9e6), ..on_disk() };
+        let settings =
+            Settings { lead_seconds: Some(0.02), decide_seconds: Some(0.02), ..settings.clone() };
+        let mut desk = Desk::open(&files, &settings);
+        desk.read(&data, Some(0.0), false);
+        Place { _dir: dir, desk, data, options }
+    }
+
+    fn plan(&self) -> Plan {
+        let situation = self.desk.situation(&self.data, None, true, true);
+        let group = group_of(&LAW, MEMORY);
+        advice::plan(&self.data, loss_of(&self.data), Some(&group), &situation, &self.options)
+    }
+
+    fn propose(&mut self, change: &Change, plan: &Plan) -> Proposal {
+        let group = group_of(&LAW, MEMORY);
+        let case = Case {
+            data: &self.data,
+            loss_now: loss_of(&self.data),
+            group: Some(&group),
+            plan: Some(plan),
+            options: &self.options,
+            live: true,
+            ended: false,
+        };
+        self.desk.propose(change, case);
+        let view = self.desk.view();
+        view.proposal.unwrap_or_else(|| panic!("{:?}", view.said))
+    }
+
+    fn now(&self) -> u64 {
+        self.data.tokens() as u64
+    }
+}
+
+fn blocked(p: &Proposal) -> Vec<GuardName> {
+    p.guards.iter().filter(|g| g.blocks).map(|g| g.name).collect()
+}
+
+/// The batch sizes from now on, the present one first.
+fn to_come(p: &Proposal, now: u64) -> Vec<u64> {
+    let mut sizes = vec![advice::batch_at(&p.schedule, now as f64).unwrap()];
+    let later = p.schedule.iter().filter(|e| e.from_tokens > now);
+    sizes.extend(later.map(|e| e.batch_size_tokens));
+    sizes.dedup();
+    sizes
+}
+
+fn to_512() -> Change {
+    Change::BatchSize { batch_size_tokens: 512, at_tokens: None }
+}
+
+/// The trainer raised to 256 earlier than the schedule says that it was given with.
+fn early() -> Place {
+    let declared = PlanOptions {
+        schedule: Some(vec![e(0, 64), e(1_500_000, 128), e(3_500_000, 256)]),
+        ..PlanOptions::default()
+    };
+    let settings = Settings { plan: declared, ..Settings::default() };
+    Place::of(run_of(&LAW, &MEMORY, &[(128.0, 2e6), (256.0, 1e6)], 0.0), &[], &settings)
+}
+
+#[test]
+fn what_is_written_for_a_run_ahead_of_its_schedule_begins_at_the_size_that_it_trains_at() {
+    let mut place = early();
+    let plan = place.plan();
+    assert!(plan.guards.iter().all(|g| g.name != GuardName::LeadTime), "{:?}", plan.guards);
+    let now = place.now();
+    let manual = place.propose(&to_512(), &plan);
+    assert_eq!(to_come(&manual, now), [256, 512], "{:?}", manual.schedule);
+    assert!(blocked(&manual).iter().all(|g| *g != GuardName::BumpSize), "{:?}", manual.guards);
+    assert_eq!(manual.from.iter().rfind(|f| f.from_tokens <= now).unwrap().batch_size_tokens, 256);
+    assert_eq!(plan.verdict.kind, VerdictKind::Raise, "{}", plan.verdict.text);
+    let planned = place.propose(&Change::Plan, &plan);
+    let ahead = |s: &[Entry]| s.iter().copied().filter(|e| e.from_tokens > now).collect::<Vec<_>>();
+    assert_eq!(ahead(&planned.schedule), ahead(&plan.schedule), "no later than planned");
+    assert_eq!(to_come(&planned, now)[0], 256, "{:?}", planned.schedule);
+}
+
+#[test]
+fn a_plan_made_before_the_trainer_went_its_own_way_is_not_written_over_what_it_does() {
+    let mut place =
+        Place::of(run_of(&LAW, &MEMORY, &[(128.0, 2e6)], 0.0), &[], &Settings::default());
+    let plan = place.plan();
+    assert!(plan.schedule.len() > 1, "{:?}", plan.verdict);
+    place.data = run_of(&LAW, &MEMORY, &[(128.0, 2e6), (64.0, 2e5)], 0.0);
+    let data = place.data.clone();
+    place.desk.read(&data, Some(0.0), false);
+    let (now, proposal) = (place.now(), place.propose(&Change::Plan, &plan));
+    assert_eq!(to_come(&proposal, now)[0], 64, "{:?}", proposal.schedule);
+}
+
+#[test]
+fn a_trainer_that_accepted_and_does_not_obey_is_named_and_nothing_is_built_on_its_word() {
+    let accepted = [e(0, 128), e(2_000_000, 256)];
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.0);
+    let mut place = Place::of(run, &accepted, &Settings::default());
+    assert_eq!(place.desk.view().state, Some(ControlState::Overdue));
+    let plan = place.plan();
+    assert_eq!(plan.verdict.kind, VerdictKind::Hold);
+    assert!(plan.verdict.text.contains("revision 1 is overdue"), "{}", plan.verdict.text);
+    assert!(plan.schedule.iter().all(|x| x.from_tokens == 0 || x.from_tokens > place.now()));
+    assert!(plan.guards.iter().all(|g| g.name != GuardName::LeadTime), "{:?}", plan.guards);
+    let now = place.now();
+    let proposal = place.propose(&Change::Plan, &plan);
+    assert_eq!(to_come(&proposal, now)[..2], [128, 256], "{:?}", proposal.schedule);
+    assert!(proposal.schedule.iter().all(|x| x.from_tokens == 0 || x.from_tokens > now));
+    assert!(blocked(&proposal).contains(&GuardName::NoTrainer), "{:?}", proposal.guards);
+    let undo = place.propose(&Change::Undo, &plan);
+    assert_eq!(to_come(&undo, now), [128], "{:?}", undo.schedule);
+    assert_eq!(blocked(&undo), []);
+}
+
+#[test]
+fn an_undo_goes_back_at_once_over_all_steps_that_it_came_by() {
+    let accepted = [e(0, 128), e(1_500_000, 256), e(2_500_000, 512)];
+    let parts = [(128.0, 1.5e6), (256.0, 1e6), (512.0, 1e5)];
+    let mut place = Place::of(run_of(&LAW, &MEMORY, &parts, 0.0), &accepted, &Settings::default());
+    assert_eq!(place.desk.view().state, Some(ControlState::Applied));
+    let (plan, now) = (place.plan(), place.now());
+    let undo = place.propose(&Change::Undo, &plan);
+    assert_eq!(to_come(&undo, now), [512, 128], "{:?}", undo.schedule);
+    assert_eq!(blocked(&undo), [], "{:?}", undo.guards);
+    let warned = |name| undo.guards.iter().any(|g| g.name == name);
+    assert!(warned(GuardName::BumpSize) && warned(GuardName::CatchUp), "{:?}", undo.guards);
+    // The same change by hand is held to the rules.
+    let by_hand = Change::BatchSize { batch_size_tokens: 128, at_tokens: None };
+    let by_hand = place.propose(&by_hand, &plan);
+    assert!(blocked(&by_hand).contains(&GuardName::BumpSize), "{:?}", by_hand.guards);
+}
