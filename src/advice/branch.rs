@@ -48,8 +48,7 @@ impl Branches {
         format!(
             "branch the stable-phase checkpoint at {} tokens at batch {what} {} for {} tokens{each}, \
              {} steps at the smallest, learning rate unchanged: B_opt is then expected to be known to +-{}{}, and how fast \
-             noise is forgotten with it; {}; the fit takes only the memory from branches, the law from \
-             sizes trained from the start",
+             noise is forgotten with it; {}",
             units::count(self.from_tokens),
             sizes.join(", "),
             units::count(self.tokens_each),
@@ -76,8 +75,8 @@ pub struct Known<'a> {
     pub loss: f64,
     pub unit: Option<u64>,
     pub max: Option<u64>,
-    /// Siblings at a constant batch size: (tokens per step, steps).
-    pub tested: &'a [(f64, f64)],
+    /// What siblings at one batch size, and branches of the run, have done from step 0 on.
+    pub tested: &'a [Vec<Stretch>],
     pub belief: Belief,
     pub because: String,
 }
@@ -99,9 +98,7 @@ pub fn branches(known: &Known<'_>) -> Option<Branches> {
     }
     let mut belief = known.belief.clone();
     belief.seen(&[Stretch { batch_size: own, steps: tokens / own }]);
-    for &(batch_size, steps) in known.tested {
-        belief.seen(&[Stretch { batch_size, steps }]);
-    }
+    known.tested.iter().for_each(|past| belief.seen(past));
     let sizes = candidates(known);
     let missing = SIZES.saturating_sub(1 + distinct(known)).max(1);
     let sets = sets(sizes.len(), missing);
@@ -154,11 +151,16 @@ pub fn branches(known: &Known<'_>) -> Option<Branches> {
 
 /// Batch sizes of siblings that differ from the run's own and from one another.
 fn distinct(known: &Known<'_>) -> usize {
-    let mut sizes: Vec<f64> = known.tested.iter().map(|t| t.0).collect();
+    let mut sizes: Vec<f64> = reached(known).collect();
     sizes.push(known.own as f64);
     sizes.sort_by(f64::total_cmp);
     sizes.dedup_by(|a, b| (*a / *b).ln().abs() < 0.2);
     sizes.len() - 1
+}
+
+/// The batch sizes at which siblings and branches ended.
+fn reached<'a>(known: &'a Known<'_>) -> impl Iterator<Item = f64> + 'a {
+    known.tested.iter().filter_map(|past| past.last()).map(|s| s.batch_size)
 }
 
 /// Whole units, a factor of two apart, within the limit, that no sibling covers.
@@ -168,7 +170,7 @@ fn candidates(known: &Known<'_>) -> Vec<u64> {
     for k in RUNGS.filter(|k| *k != 0) {
         let b = known.own as f64 * 2f64.powi(k);
         let b = ((b / unit as f64).round() as u64).max(1) * unit;
-        let covered = known.tested.iter().any(|t| (t.0 / b as f64).ln().abs() < 0.2);
+        let covered = reached(known).any(|t| (t / b as f64).ln().abs() < 0.2);
         let allowed = known.max.is_none_or(|m| b <= m) && b.abs_diff(known.own) * 5 > known.own;
         if allowed && !covered && !out.contains(&b) {
             out.push(b);
@@ -200,7 +202,7 @@ mod tests {
     use super::*;
     use crate::advice::testing::{LAW, MEMORY, group_of};
 
-    fn known<'a>(tested: &'a [(f64, f64)], max: Option<u64>) -> Known<'a> {
+    fn known<'a>(tested: &'a [Vec<Stretch>], max: Option<u64>) -> Known<'a> {
         Known {
             own: 1000,
             tokens: 4e7,
@@ -227,7 +229,9 @@ mod tests {
     #[test]
     fn branches_that_have_reported_make_the_rest_cheaper() {
         let alone = branches(&known(&[], None)).unwrap();
-        let reported = [(500.0, 3e4), (2000.0, 2e4)];
+        let parent = Stretch { batch_size: 1000.0, steps: 4e4 };
+        let branch = |batch_size, steps| vec![parent, Stretch { batch_size, steps }];
+        let reported = [branch(500.0, 8e3), branch(2000.0, 2e3)];
         let then = branches(&known(&reported, None)).unwrap();
         assert!(then.tokens_total < alone.tokens_total, "{then:?} {alone:?}");
         assert!(!then.batch_sizes.contains(&500) && !then.batch_sizes.contains(&2000));

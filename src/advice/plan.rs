@@ -1,10 +1,8 @@
 //! A run's plan: what is known, what must be refused, the policies side by side, the verdict.
 
-use super::branch::{Branches, Known, branches, minicpm_mark};
 use super::constraints::{Constraints, Throughput};
 use super::dangers::{CatchingUp, veto};
 use super::decide::{Choice, Decision, entries};
-use super::design::Belief;
 use super::estimate::{estimate_of, other_rate, provenance};
 use super::guard::check;
 use super::import::deviations;
@@ -14,23 +12,17 @@ use super::own_past::{OwnPast, last_bump, stretches};
 use super::policy::untested;
 use super::reasons::Evidence;
 use super::schedule::{first_change, with_lr_rule};
-use super::verdict::{
-    cannot_tell, ended, estimate_text, from_decision, from_estimate, hold, unless,
-};
+use super::verdict::{cannot_tell, ended, estimate_text, from_decision, hold, unless};
 use super::{
     Entry, Goal, GuardName, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome,
     Situation, Verdict,
 };
-use crate::curve::{Estimate, GroupFit, Interval, LawFit, Memory, MemorySource, RunUse};
+use crate::curve::{Estimate, GroupFit, Interval, LawFit, Memory, MemorySource};
 use crate::run::{Phase, RunData, Schedule};
 use crate::units::count;
 
 /// Nothing larger than this multiple of the largest tested batch size is planned.
 const BEYOND_TESTED: f64 = 2.0;
-/// Tokens of a run at one batch size are B x steps up to this log ratio.
-const RAMPED: f64 = 0.05;
-/// A reference mark further than this factor from the present batch size is not shown.
-const MARK: f64 = 30.0;
 
 /// The memory that a plan rests on: measured or saved, else slow.
 pub fn memory_of(fit: &LawFit, choice: Option<MemoryChoice>) -> Memory {
@@ -283,96 +275,6 @@ impl Ask<'_> {
                 vec!["all estimates are of the stable phase".into()],
             )),
             _ => Ok(()),
-        }
-    }
-
-    fn no_fit(&self, because: &str) -> Verdict {
-        let tested = self.tested();
-        let lacks = self.group.and_then(|g| g.refused.iter().find(|r| r.what == "joint law"));
-        let mut reasons = vec![match lacks.filter(|_| tested.len() > 1) {
-            Some(r) => format!("no joint law: {}; needs {}", r.why, r.needs),
-            None => "one run at one batch size cannot identify E(S): siblings at the same \
-                     learning rate are needed (4 batch sizes or more), or a saved law (--law FILE)"
-                .to_string(),
-        }];
-        reasons.extend(self.branches(&tested).map(|b| b.text()));
-        if let Some(mark) = self.mark() {
-            reasons.push(format!(
-                "reference mark, no estimate: MiniCPM's rule gives {} tokens at this loss (keyed to \
-                 its own tokenizer's loss)",
-                count(mark)
-            ));
-        }
-        cannot_tell(because, reasons)
-    }
-
-    /// Siblings at a constant batch size, (tokens per step, steps). A size whose run drifts or is
-    /// too short was tried too; one on a ramp tells of no single size, and the run itself is the
-    /// parent.
-    fn tested(&self) -> Vec<(f64, f64)> {
-        let runs = self.group.map(|g| g.runs.as_slice()).unwrap_or_default();
-        let constant = |r: &&RunUse| {
-            let (Some(b), Some(s), Some(t)) = (r.batch_size_tokens, r.steps, r.tokens) else {
-                return false;
-            };
-            r.id != self.run.id && (b * s / t).ln().abs() < RAMPED
-        };
-        runs.iter().filter(constant).filter_map(|r| r.batch_size_tokens.zip(r.steps)).collect()
-    }
-
-    /// MiniCPM's mark where it is near: of another tokenizer or kind of data it says nothing at all.
-    fn mark(&self) -> Option<f64> {
-        let own = self.constraints.own as f64;
-        self.loss.and_then(minicpm_mark).filter(|b| (b / own).ln().abs() < MARK.ln())
-    }
-
-    /// What would tell B_opt, the cheapest way.
-    fn branches(&self, tested: &[(f64, f64)]) -> Option<Branches> {
-        let (c, loss, own) = (self.constraints, self.loss?, self.constraints.own as f64);
-        let (belief, because) = match self.group.and_then(|g| g.law.as_ref()) {
-            Some(fit) => (Belief::saved(fit), "by the saved law, its doubts widened".to_string()),
-            None => {
-                let (centre, whose) = match self.mark() {
-                    Some(mark) => (mark, "the reference mark".to_string()),
-                    None => (own, "the present size".to_string()),
-                };
-                let belief = Belief::guessed(loss, centre, own, self.run.step().max(1.0));
-                (belief, format!("by a law of usual form around {whose}, taken to be very unsure"))
-            }
-        };
-        let known = Known {
-            own: c.own,
-            tokens: self.run.tokens(),
-            loss,
-            unit: c.unit,
-            max: c.max,
-            tested,
-            belief,
-            because,
-        };
-        branches(&known)
-    }
-
-    /// A model of one level may still say on which side of B_opt the run is.
-    fn without_law(&self, group: &GroupFit, estimate: Result<Estimate, String>) -> Verdict {
-        match estimate {
-            Ok(e) => {
-                let mut reasons = vec![
-                    estimate_text(&e, self.constraints.own),
-                    "no schedule is planned: that needs the joint law with memory".into(),
-                ];
-                reasons.extend(
-                    group
-                        .refused
-                        .iter()
-                        .map(|r| format!("{}: {}; needs {}", r.what, r.why, r.needs)),
-                );
-                let alone = self.run.segments.len() == 1;
-                let tokens = Some(self.run.tokens()).filter(|t| alone && t.is_finite());
-                let c = &self.constraints;
-                from_estimate(&e, c.own, tokens, c.up_only, reasons)
-            }
-            Err(why) => self.no_fit(&why),
         }
     }
 

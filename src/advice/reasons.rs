@@ -52,7 +52,7 @@ impl Evidence<'_> {
             Ok(e) => with_daily_loss(e, c),
             Err(why) => format!("B_opt is not known: {why}"),
         });
-        out.push(memory_text(self.futures));
+        out.push(memory_text(self.fit, self.futures));
         out.push(format!(
             "the law misses this run's own past by {} of L - L_inf",
             percent(self.miss)
@@ -170,7 +170,7 @@ pub(super) fn rival_text(fit: &LawFit) -> Option<String> {
     })
 }
 
-fn memory_text(futures: &Futures) -> String {
+fn memory_text(fit: &LawFit, futures: &Futures) -> String {
     let m = &futures.memory;
     match (m.source, &futures.other) {
         (MemorySource::Assumed, _) if m.tau_steps > 0.0 => format!(
@@ -184,6 +184,14 @@ fn memory_text(futures: &Futures) -> String {
              has too"
                 .into()
         }
+        (MemorySource::Measured, _) if fit.along_changes => format!(
+            "law and memory (tau {} steps, p {:.2}) are fitted at once along the batch changes of {} \
+             runs; a batch size left out is missed by {} nats",
+            count(m.tau_steps),
+            m.p,
+            fit.memory_checks.len(),
+            fit.held_out_nats.map_or("?".into(), |h| format!("{h:.4}")),
+        ),
         (source, _) => format!(
             "noise is forgotten with tau {} steps, p {:.2}, {}",
             count(m.tau_steps),

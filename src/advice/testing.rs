@@ -100,6 +100,7 @@ pub fn group_of(law: &Law, memory: Memory) -> GroupFit {
             rival_future_nats: None,
             windows: Vec::new(),
             variants: Vec::new(),
+            along_changes: false,
             saved: false,
             memory_checks: Vec::new(),
             decay: None,

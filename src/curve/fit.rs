@@ -1,5 +1,6 @@
 //! The whole estimate: runs to groups to laws and levels to a report. Pure and deterministic.
 
+use super::along::{self, Along, Shown};
 use super::data::usable;
 use super::decay;
 use super::future::{self, PAST, PastLaw, PastLevel};
@@ -10,7 +11,7 @@ use super::level_fit::Level;
 use super::level_laws::{Laws, WindowLaw, windows_at};
 use super::levels::Curves;
 use super::memory::{self, Measured};
-use super::model::AnyLaw;
+use super::model::{AnyLaw, Refusal};
 use super::other_loss::{self, Beside};
 use super::provisional;
 use super::report::{
@@ -129,22 +130,41 @@ pub(super) fn fit_with(
     };
     laws.rival_past = best.zip(laws.rival).and_then(|(w, f)| past(w, f));
     let mut tentative = None;
-    match lacking::joint(windows, series) {
-        Ok(()) => laws.windows = window_laws(windows, past, options, from),
-        Err(refusal) => {
+    let constant = lacking::joint(windows, series);
+    let carries = along::carries(group, series);
+    // A law of first stretches that are a small part of what was trained is asked second.
+    let changes = match &constant {
+        Ok(()) if !carries => None,
+        _ => along::fit(group, series, (options.draws, options.seed)),
+    };
+    match (constant, &changes) {
+        (Err(refusal), Some(Ok(_))) => laws.refusal = Some(refusal),
+        (Ok(()), Some(Ok(_))) => laws.refusal = Some(lacking::first_stretches()),
+        (Ok(()), _) => laws.windows = window_laws(windows, past, options, from),
+        (Err(refusal), _) => {
             tentative = provisional::fit(windows, series, &group.switched);
-            refused.push(Refused {
-                what: "joint law".into(),
-                why: refusal.has.clone(),
-                needs: refusal.needs.clone(),
-            });
+            refused.push(refused_because("joint law", refusal.clone()));
             laws.refusal = Some(refusal);
         }
+    }
+    if let Some(Err(refusal)) = &changes {
+        refused.push(refused_because("law from batch changes", refusal.clone()));
     }
     let law = best.and_then(|w| {
         law_fit(shared, &half_series, (windows, w), &laws, options.seed, &mut refused)
     });
-    let Leveled { levels, scores, draws, beside, whole } = fit_levels(shared, &laws, options, from);
+    let Leveled { mut levels, scores, draws, beside, whole } =
+        fit_levels(shared, &laws, options, from);
+    let mut runs = runs(group);
+    let law = match changes {
+        Some(Ok(Along { law, runs: changed })) => {
+            let count = if options.at_loss.is_empty() { options.levels } else { 0 };
+            along::fill(&mut levels, &law, Shown { count, overrules: carries });
+            along::used(&mut runs, &changed);
+            Some(law)
+        }
+        _ => law,
+    };
     lacking::silent_levels(&levels, &mut refused);
     let mut notes = trend::notes(&levels);
     notes.extend(tentative.as_ref().map(provisional::words));
@@ -153,7 +173,7 @@ pub(super) fn fit_with(
     let fit = GroupFit {
         id: group.id.clone(),
         lr: group.lr,
-        runs: runs(group),
+        runs,
         law,
         provisional: tentative,
         scores,
@@ -162,6 +182,10 @@ pub(super) fn fit_with(
         refused,
     };
     Made { fit, draws, whole }
+}
+
+fn refused_because(what: &str, refusal: Refusal) -> Refused {
+    Refused { what: what.into(), why: refusal.has, needs: refusal.needs }
 }
 
 fn runs(group: &Group) -> Vec<RunUse> {
@@ -244,22 +268,14 @@ fn law_fit(
     let (memory, memory_checks) = match measured {
         Ok(Measured { memory, checks, .. }) => (memory, checks),
         Err(refusal) => {
-            refused.push(Refused {
-                what: "memory (tau, p)".into(),
-                why: refusal.has,
-                needs: refusal.needs,
-            });
+            refused.push(refused_because("memory (tau, p)", refusal));
             (Memory::SLOW, Vec::new())
         }
     };
     let decay = match decay::measure(&law, &memory, series, &group.decayed) {
         Ok(decay) => Some(decay),
         Err(refusal) => {
-            refused.push(Refused {
-                what: "the loss after a decay (delta)".into(),
-                why: refusal.has,
-                needs: refusal.needs,
-            });
+            refused.push(refused_because("the loss after a decay (delta)", refusal));
             None
         }
     };
@@ -281,7 +297,11 @@ fn law_fit(
     let told_apart = || laws.windows.iter().filter(told_apart);
     let draws: Vec<Law> = told_apart().flat_map(|w| &w.draws).filter_map(as_law).collect();
     let excess_nats = excess(fitted, window, series, half);
-    let share = uncertainty::share_of_factor(&window.set, excess_nats.unwrap_or(fitted.rms_nats));
+    let share = uncertainty::share_of_factor(
+        window.set.sizes.len(),
+        window.set.noise(),
+        excess_nats.unwrap_or(fitted.rms_nats),
+    );
     let narrowed: Vec<Law> = told_apart()
         .filter_map(|w| Some((as_law(&w.fitted.law)?, &w.draws)))
         .flat_map(|(centre, draws)| {
@@ -314,6 +334,7 @@ fn law_fit(
         variants: variants.collect(),
         memory_checks,
         decay,
+        along_changes: false,
         saved: false,
         draws,
         with_memory,

@@ -178,11 +178,12 @@ fn enter(
     let run = c.run;
     let Some(first) = s.segments.first() else { return (false, None) };
     let switched = s.segments.len() > 1;
+    let original = original(run, s, usable);
     if switched {
-        group.switched.push(switched_series(run, s, group.on, kept));
+        let shared = original.is_some();
+        group.switched.push(switched_series(run, s, (group.on, shared), kept));
     }
     let to = if switched { first.to_tokens.min(s.to_tokens) } else { s.to_tokens };
-    let original = original(run, s, usable);
     let from = original.as_ref().map_or(s.from_tokens, |(_, shared)| shared.max(s.from_tokens));
     if let Some((name, shared)) = &original
         && (to / from.max(1.0)).ln() < 0.1 * (to / s.from_tokens.max(1.0)).ln().max(1e-9) + 0.1
@@ -256,7 +257,12 @@ fn remark(run: &RunData, original: Option<(String, f64)>, switched: bool) -> Opt
     (!words.is_empty()).then(|| words.join("; "))
 }
 
-fn switched_series(run: &RunData, s: &Stable, on: LossKind, kept: &Kept) -> SwitchedSeries {
+fn switched_series(
+    run: &RunData,
+    s: &Stable,
+    (on, shared): (LossKind, bool),
+    kept: &Kept,
+) -> SwitchedSeries {
     let mut stretches = Vec::new();
     let mut bins = Vec::new();
     for (k, g) in s.segments.iter().enumerate() {
@@ -274,7 +280,7 @@ fn switched_series(run: &RunData, s: &Stable, on: LossKind, kept: &Kept) -> Swit
             });
         }
     }
-    SwitchedSeries { run: run.id.clone(), stretches, bins }
+    SwitchedSeries { run: run.id.clone(), shared, stretches, bins }
 }
 
 /// The decay of a run that stayed at one batch size, in pieces of equal steps.

@@ -28,6 +28,7 @@ struct Floor {
 impl<const N: usize> Columns<N> for Floor {
     fn at(
         &self,
+        _: usize,
         p: &LawPoint,
         theta: &[f64; N],
         [alpha, gamma]: [f64; 2],
@@ -121,7 +122,7 @@ fn shape<const N: usize>(set: &SeriesSet, starts: Vec<[f64; N]>) -> Option<Minim
     let tolerance = if starts.len() > 1 { COLD } else { WARM };
     let at = centre(set);
     let (ln_steps, ln_batch) = (at.ln_steps, at.ln_batch);
-    let mut problem = Projected::<_, N>::new(set, at, HUBER_NATS);
+    let mut problem = Projected::<_, N>::new(&set.points, at, HUBER_NATS);
     let found = multistart(&mut problem, starts, &settings::<N>(tolerance))?;
     let [l_inf, a, c] = problem.linear_at(&found.p)?;
     let (alpha, gamma) = (found.p[0].exp(), found.p[1].exp());

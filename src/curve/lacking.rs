@@ -27,6 +27,15 @@ pub(super) fn joint(windows: &Windows, series: &[&ConstantSeries]) -> Result<(),
     Err(refusal.unwrap_or_else(Refusal::not_finite))
 }
 
+/// Why the runs at constant batch size are not asked although they are enough.
+pub(super) fn first_stretches() -> Refusal {
+    Refusal::new(
+        "most of what was trained came after changes of the batch size, and the law along these \
+         speaks",
+        "nothing",
+    )
+}
+
 /// Which batch sizes would help: a factor of two apart, around those there are.
 fn more_sizes(sizes: &[f64], needed: usize) -> String {
     let missing = needed.saturating_sub(sizes.len()).max(1);

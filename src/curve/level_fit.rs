@@ -22,7 +22,8 @@ use crate::units;
 
 /// Batch sizes that must have reached a level for a law over all levels to speak there.
 const LAW_SIZES: usize = 3;
-const SLACK: f64 = 0.02;
+/// More tokens than the optimum that still count as next to it.
+pub(super) const SLACK: f64 = 0.02;
 
 /// A model at the level.
 #[derive(Debug, Clone)]
@@ -298,22 +299,11 @@ impl Level {
         laws: &Laws<'_>,
         on: LossKind,
     ) -> LevelFit {
-        let observed = self.observed.iter().map(Observed::from).collect();
         let mut level = LevelFit {
-            loss: self.loss,
-            on,
-            observed,
-            model: None,
-            why: String::new(),
-            b_min: Interval::UNKNOWN,
-            b_opt: Interval::UNKNOWN,
-            e_min_tokens: Interval::UNKNOWN,
-            s_opt_steps: Interval::UNKNOWN,
-            within_2_percent: None,
+            observed: self.observed.iter().map(Observed::from).collect(),
             clearly_worse: self.evidence.map_or([None; 2], |e| [e.above, e.below]),
             models,
-            curve: None,
-            draws: Vec::new(),
+            ..LevelFit::silent(self.loss, on)
         };
         let spoken = choice.and_then(|c| self.curve_of(c.best).map(|curve| (c, curve)));
         let (Some((choice, curve)), Some(evidence)) = (spoken, self.evidence) else {
@@ -411,10 +401,14 @@ fn b_min(curve: &Curve, draws: &[Curve]) -> Interval {
 
 /// S_opt is read at the optimum: unknown where that is not inside the tested sizes.
 fn steps_at(level: &LevelFit, curve: &Curve, draws: &[Curve]) -> Interval {
-    let mut steps = of(curve, draws, Curve::s_opt);
-    if level.b_opt.open != Open::None {
+    flipped(of(curve, draws, Curve::s_opt), &level.b_opt)
+}
+
+/// Steps at an optimum, as open as that is.
+pub(super) fn flipped(mut steps: Interval, b_opt: &Interval) -> Interval {
+    if b_opt.open != Open::None {
         // A smaller batch takes more steps: what is open below for B is open above for S.
-        let flip = match level.b_opt.open {
+        let flip = match b_opt.open {
             Open::Low => Open::High,
             Open::High => Open::Low,
             other => other,
@@ -426,7 +420,7 @@ fn steps_at(level: &LevelFit, curve: &Curve, draws: &[Curve]) -> Interval {
         if matches!(flip, Open::Low | Open::Both) {
             steps.low = None;
         }
-        if level.b_opt.value.is_none() {
+        if b_opt.value.is_none() {
             steps.value = None;
         }
     }

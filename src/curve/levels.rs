@@ -58,7 +58,7 @@ impl<'a> Curves<'a> {
         let (Some(high), Some(low)) = (highs.get(most), lows.get(1).or(lows.first())) else {
             return Vec::new();
         };
-        self.spaced(*high, *low, count)
+        spaced(*high, *low, count, |loss| self.fastest(loss))
     }
 
     /// Least ln tokens of a crossing.
@@ -69,36 +69,40 @@ impl<'a> Curves<'a> {
         let x = self.0.iter().fold(f64::INFINITY, least);
         x.is_finite().then_some(x)
     }
+}
 
-    /// Losses from `high` down to `low`, evenly spaced in the ln tokens that the fastest run needs
-    /// to them (a loss curve is steep early and flat late: even spacing in the loss would leave
-    /// nothing near today's), at numbers that a person reads easily.
-    fn spaced(&self, high: f64, low: f64, count: usize) -> Vec<f64> {
-        const FINE: usize = 400;
-        let all: Vec<f64> =
-            (0..=FINE).map(|i| high + (low - high) * i as f64 / FINE as f64).collect();
-        let fine = threads::map(&all, |_, &loss| Some((loss, self.fastest(loss)?)));
-        let fine: Vec<(f64, f64)> = fine.into_iter().flatten().collect();
-        let (Some(first), Some(last)) = (fine.first(), fine.last()) else { return Vec::new() };
-        let gap = (last.1 - first.1) / count.saturating_sub(1).max(1) as f64;
-        let wanted: Vec<f64> = (0..count)
-            .filter_map(|k| fine.iter().find(|f| f.1 >= first.1 + gap * k as f64 - 1e-12))
-            .map(|f| f.0)
-            .collect();
-        let mut out: Vec<f64> = Vec::new();
-        for (i, loss) in wanted.iter().enumerate() {
-            let near = |j: Option<usize>| j.and_then(|j| wanted.get(j)).map(|o| (o - loss).abs());
-            let room = [near(i.checked_sub(1)), near(Some(i + 1))].into_iter().flatten();
-            let room = room.fold(f64::INFINITY, f64::min);
-            let step = STEPS.into_iter().rev().find(|s| *s <= room / 2.0).unwrap_or(STEPS[0]);
-            if let Some(round) = readable(*loss, step, high, low)
-                && out.last().is_none_or(|o| round < *o)
-            {
-                out.push(round);
-            }
+/// Losses from `high` down to `low`, evenly spaced in the ln tokens that the `fastest` one needs
+/// to them (a loss curve is steep early and flat late: even spacing in the loss would leave
+/// nothing near today's), at numbers that a person reads easily.
+pub(super) fn spaced(
+    high: f64,
+    low: f64,
+    count: usize,
+    fastest: impl Fn(f64) -> Option<f64> + Sync,
+) -> Vec<f64> {
+    const FINE: usize = 400;
+    let all: Vec<f64> = (0..=FINE).map(|i| high + (low - high) * i as f64 / FINE as f64).collect();
+    let fine = threads::map(&all, |_, &loss| Some((loss, fastest(loss)?)));
+    let fine: Vec<(f64, f64)> = fine.into_iter().flatten().collect();
+    let (Some(first), Some(last)) = (fine.first(), fine.last()) else { return Vec::new() };
+    let gap = (last.1 - first.1) / count.saturating_sub(1).max(1) as f64;
+    let wanted: Vec<f64> = (0..count)
+        .filter_map(|k| fine.iter().find(|f| f.1 >= first.1 + gap * k as f64 - 1e-12))
+        .map(|f| f.0)
+        .collect();
+    let mut out: Vec<f64> = Vec::new();
+    for (i, loss) in wanted.iter().enumerate() {
+        let near = |j: Option<usize>| j.and_then(|j| wanted.get(j)).map(|o| (o - loss).abs());
+        let room = [near(i.checked_sub(1)), near(Some(i + 1))].into_iter().flatten();
+        let room = room.fold(f64::INFINITY, f64::min);
+        let step = STEPS.into_iter().rev().find(|s| *s <= room / 2.0).unwrap_or(STEPS[0]);
+        if let Some(round) = readable(*loss, step, high, low)
+            && out.last().is_none_or(|o| round < *o)
+        {
+            out.push(round);
         }
-        out
     }
+    out
 }
 
 fn falling(series: &ConstantSeries) -> Falling {

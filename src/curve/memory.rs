@@ -16,7 +16,7 @@
 //! what it is in the slow memory that is assumed without any switch, give or take a factor of e, as
 //! far as the data do not say otherwise.
 //!
-//! tau and p count as measured only where the data tell the two ends apart (all forgotten at once,
+//! tau and p count as measured only where the data exclude one of the two ends (all forgotten at once,
 //! nothing forgotten) and the kernel predicts at least as well as the better end: each run from the
 //! others where several switched, else the last switch from those before it.
 
@@ -134,7 +134,9 @@ pub(super) fn measure(
     let memory = fit(&all).ok_or_else(Refusal::not_finite)?;
     let kernel = |x| memory.remembered(x);
     let (fitted, instant, never) = (rms(&all, kernel), rms(&all, |_| 0.0), rms(&all, |_| 1.0));
-    let apart = (instant - never).abs() > 0.5 * fitted && instant.max(never) > 1.5 * fitted;
+    let (least, most) = (instant.min(never), instant.max(never));
+    // Midway both ends miss alike, and both clearly.
+    let apart = most > 1.5 * fitted && (most - least > 0.5 * fitted || least > 1.5 * fitted);
     if !apart {
         return Err(Refusal::new(
             format!(

@@ -24,7 +24,7 @@ fn switched(memory: &Memory) -> SwitchedSeries {
         let tokens = past.iter().map(|s| s.steps * s.batch_size).sum();
         Bin { steps, tokens, loss: LAW.loss_along(&past, memory), se: 0.001 }
     });
-    SwitchedSeries { run: "s".into(), bins: bins.collect(), stretches }
+    SwitchedSeries { run: "s".into(), shared: false, bins: bins.collect(), stretches }
 }
 
 #[test]
@@ -34,6 +34,19 @@ fn the_kernel_that_made_the_run_is_found_again() {
     assert!((found.memory.tau_steps / 1500.0).ln().abs() < 0.05, "{found:?}");
     assert!((found.memory.p - 0.45).abs() < 0.02);
     assert!(found.checks[0].rms_nats < 1e-4 && found.checks[0].rms_instant_nats > 0.01);
+}
+
+/// About where half of the noise is forgotten both ends miss alike: that is no reason to know less.
+#[test]
+fn a_memory_that_was_measured_stays_so_as_the_run_goes_on() {
+    let truth = Memory { tau_steps: 1500.0, p: 0.45, source: MemorySource::Measured };
+    for thousands in 44..60 {
+        let mut run = switched(&truth);
+        run.stretches.truncate(2);
+        run.bins.retain(|b| b.steps < f64::from(thousands) * 1000.0);
+        let found = measure(&LAW, &[], &[run]);
+        assert!(found.is_ok(), "{thousands} {found:?}");
+    }
 }
 
 /// The law is off at one batch size by as much at every step: the constant run there says so, and

@@ -77,7 +77,13 @@ struct TwoPowers {
 }
 
 impl Columns<2> for TwoPowers {
-    fn at(&self, p: &LawPoint, _: &[f64; 2], [alpha, beta]: [f64; 2]) -> ([f64; 2], [[f64; 2]; 2]) {
+    fn at(
+        &self,
+        _: usize,
+        p: &LawPoint,
+        _: &[f64; 2],
+        [alpha, beta]: [f64; 2],
+    ) -> ([f64; 2], [[f64; 2]; 2]) {
         let s = p.ln_steps - self.ln_steps;
         let e = p.ln_steps + p.ln_batch - self.ln_tokens;
         let (x, y) = ((-alpha * s).exp(), (-beta * e).exp());
@@ -124,7 +130,7 @@ impl LossModel for NoFloorModel {
                 .collect(),
         };
         let mut problem =
-            Projected::<_, 2>::new(set, TwoPowers { ln_steps, ln_tokens }, HUBER_NATS);
+            Projected::<_, 2>::new(&set.points, TwoPowers { ln_steps, ln_tokens }, HUBER_NATS);
         let found = multistart(&mut problem, starts, &settings)?;
         let [l_inf, a, b] = problem.linear_at(&found.p)?;
         let [alpha, beta] = found.p.map(f64::exp);

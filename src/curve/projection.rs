@@ -5,24 +5,25 @@
 //! theta alone (Golub and Pereyra 1973), whose Jacobian is taken in Kaufman's form (1975): the
 //! derivative of the columns projected off their span. Its gradient is exact.
 
-use super::data::{LawPoint, SeriesSet};
+use super::data::LawPoint;
 use super::solve::{Residuals, cholesky_solve, hold, huber_weight};
 
 /// The two columns of a law and their derivatives by the `N` shape parameters.
 pub(super) trait Columns<const N: usize> {
-    /// `exponents` are `e^theta_0` and `e^theta_1`, the same for every point.
+    /// Of point number `i`; `exponents` are `e^theta_0` and `e^theta_1`, the same for every point.
     fn at(
         &self,
+        i: usize,
         point: &LawPoint,
         theta: &[f64; N],
         exponents: [f64; 2],
     ) -> ([f64; 2], [[f64; N]; 2]);
 }
 
-/// A law on a set, reduced to its shape parameters.
+/// A law on some points, reduced to its shape parameters.
 #[derive(Debug)]
 pub(super) struct Projected<'a, C, const N: usize> {
-    set: &'a SeriesSet,
+    points: &'a [LawPoint],
     columns: C,
     huber: f64,
     x: Vec<[f64; 3]>,
@@ -32,10 +33,10 @@ pub(super) struct Projected<'a, C, const N: usize> {
 }
 
 impl<'a, C: Columns<N>, const N: usize> Projected<'a, C, N> {
-    pub fn new(set: &'a SeriesSet, columns: C, huber: f64) -> Self {
-        let n = set.points.len();
+    pub fn new(points: &'a [LawPoint], columns: C, huber: f64) -> Self {
+        let n = points.len();
         Projected {
-            set,
+            points,
             columns,
             huber,
             x: vec![[1.0; 3]; n],
@@ -52,8 +53,8 @@ impl<'a, C: Columns<N>, const N: usize> Projected<'a, C, N> {
 
     fn fill(&mut self, theta: &[f64; N]) {
         let exponents = [theta[0].exp(), theta[1].exp()];
-        for (i, point) in self.set.points.iter().enumerate() {
-            let (x, d) = self.columns.at(point, theta, exponents);
+        for (i, point) in self.points.iter().enumerate() {
+            let (x, d) = self.columns.at(i, point, theta, exponents);
             self.x[i] = [1.0, x[0], x[1]];
             self.dx[i] = d;
         }
@@ -61,7 +62,7 @@ impl<'a, C: Columns<N>, const N: usize> Projected<'a, C, N> {
 
     fn residual(&self, i: usize, c: &[f64; 3]) -> f64 {
         let x = &self.x[i];
-        c[0] * x[0] + c[1] * x[1] + c[2] * x[2] - self.set.points[i].loss
+        c[0] * x[0] + c[1] * x[1] + c[2] * x[2] - self.points[i].loss
     }
 
     /// Huber minimum over the linear parameters, and which of them are free there.
@@ -106,7 +107,7 @@ impl<'a, C: Columns<N>, const N: usize> Projected<'a, C, N> {
     /// The Huber cost at `c`, and its quadratic form there.
     fn quadratic(&self, c: &[f64; 3]) -> (f64, Sums) {
         let (mut cost, mut sums, delta) = (0.0, Sums::default(), self.huber);
-        for (x, point) in self.x.iter().zip(&self.set.points) {
+        for (x, point) in self.x.iter().zip(self.points) {
             let r = c[0] + c[1] * x[1] + c[2] * x[2] - point.loss;
             if r.abs() <= delta {
                 cost += point.weight * 0.5 * r * r;
@@ -122,7 +123,7 @@ impl<'a, C: Columns<N>, const N: usize> Projected<'a, C, N> {
     /// Least squares with the Huber weights of the residuals under `c`, none negative.
     fn weighted(&self, c: Option<&[f64; 3]>) -> Option<([f64; 3], [bool; 3])> {
         let mut sums = Sums::default();
-        for (i, point) in self.set.points.iter().enumerate() {
+        for (i, point) in self.points.iter().enumerate() {
             let h = c.map_or(1.0, |c| huber_weight(self.residual(i, c), self.huber));
             sums.add(point.weight * h, &self.x[i], point.loss);
         }
@@ -210,11 +211,11 @@ fn solve_free(a: &[[f64; 3]; 3], b: &[f64; 3], free: &[bool; 3]) -> Option<[f64;
 
 impl<C: Columns<N>, const N: usize> Residuals<N> for Projected<'_, C, N> {
     fn count(&self) -> usize {
-        self.set.points.len()
+        self.points.len()
     }
 
     fn weight(&self, i: usize) -> f64 {
-        self.set.points[i].weight
+        self.points[i].weight
     }
 
     fn evaluate(&mut self, theta: &[f64; N], r: &mut [f64], j: &mut [[f64; N]]) -> bool {
@@ -249,12 +250,19 @@ impl<C: Columns<N>, const N: usize> Residuals<N> for Projected<'_, C, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::curve::data::SeriesSet;
 
     /// `L = l_0 + c_1 exp(-theta_0 s) + c_2 exp(-theta_1 b)`.
     struct Exponentials;
 
     impl Columns<2> for Exponentials {
-        fn at(&self, p: &LawPoint, t: &[f64; 2], _: [f64; 2]) -> ([f64; 2], [[f64; 2]; 2]) {
+        fn at(
+            &self,
+            _: usize,
+            p: &LawPoint,
+            t: &[f64; 2],
+            _: [f64; 2],
+        ) -> ([f64; 2], [[f64; 2]; 2]) {
             let (x, y) = ((-t[0] * p.ln_steps).exp(), (-t[1] * p.ln_batch).exp());
             ([x, y], [[-p.ln_steps * x, 0.0], [0.0, -p.ln_batch * y]])
         }
@@ -272,7 +280,7 @@ mod tests {
             set.points.push(LawPoint { ln_steps: s, ln_batch: b, loss, weight: 1.0, size: 0 });
         }
         let huber = 0.015;
-        let mut problem = Projected::new(&set, Exponentials, huber);
+        let mut problem = Projected::new(&set.points, Exponentials, huber);
         let n = set.points.len();
         let mut at = |t: [f64; 2]| {
             let (mut r, mut j) = (vec![0.0; n], vec![[0.0; 2]; n]);

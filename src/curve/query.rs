@@ -248,8 +248,7 @@ impl GroupFit {
         }
         let speaking: Vec<&LevelFit> = self.levels.iter().filter(|l| l.model.is_some()).collect();
         around(&speaking, loss).or_else(|| self.beyond(loss, &speaking)).or_else(|| {
-            let bounds = |l: &&LevelFit| l.b_opt.low.is_some() || l.b_opt.high.is_some();
-            around(&self.levels.iter().filter(bounds).collect::<Vec<_>>(), loss)
+            around(&self.levels.iter().filter(|l| l.bounded()).collect::<Vec<_>>(), loss)
         })
     }
 
@@ -286,7 +285,7 @@ fn moved(curve: &Curve, loss: f64) -> Option<Curve> {
 /// How far the points of the last level moved its answer from the law's, as factors of the law's
 /// B_opt: of the value at this loss, by that level's own curve, and of the ends at that level.
 #[derive(Debug, Clone, Copy)]
-struct Off {
+pub(super) struct Off {
     value: f64,
     low: Option<f64>,
     high: Option<f64>,
@@ -304,7 +303,7 @@ impl Off {
 
 /// The law, as far off as at the last level; one-sided where the optimum lies beyond the sizes it
 /// saw. The interval spans that of the law and that of the level.
-fn by_law(fit: &LawFit, loss: f64, off: Option<Off>) -> Option<Interval> {
+pub(super) fn by_law(fit: &LawFit, loss: f64, off: Option<Off>) -> Option<Interval> {
     let law = fit.law.b_opt(loss).filter(|b| b.is_finite() && *b > 0.0)?;
     let value = law * off.map_or(1.0, |o| o.value);
     let draws = fit.draws.iter().map(|l| l.b_opt(loss).unwrap_or(f64::INFINITY)).collect();

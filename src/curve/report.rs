@@ -149,6 +149,9 @@ pub struct LawFit {
     pub memory_checks: Vec<MemoryCheck>,
     /// Where runs of the group decayed, and the form describes them.
     pub decay: Option<DecayFit>,
+    /// Fitted along the batch changes of runs (branches, ramps), since too few sizes were trained from
+    /// the start; its memory with it.
+    pub along_changes: bool,
     /// It is of other runs, saved and read.
     #[serde(skip)]
     pub saved: bool,
@@ -341,4 +344,31 @@ pub struct LevelFit {
     /// spread of everything that is read off the curve.
     #[serde(skip)]
     pub draws: Vec<Curve>,
+}
+
+impl LevelFit {
+    /// Something bounds the optimum.
+    pub(super) fn bounded(&self) -> bool {
+        self.b_opt.low.is_some() || self.b_opt.high.is_some()
+    }
+
+    /// A level at which nothing is known.
+    pub(super) fn silent(loss: f64, on: LossKind) -> LevelFit {
+        LevelFit {
+            loss,
+            on,
+            observed: Vec::new(),
+            model: None,
+            why: String::new(),
+            b_min: Interval::UNKNOWN,
+            b_opt: Interval::UNKNOWN,
+            e_min_tokens: Interval::UNKNOWN,
+            s_opt_steps: Interval::UNKNOWN,
+            within_2_percent: None,
+            clearly_worse: [None; 2],
+            models: Vec::new(),
+            curve: None,
+            draws: Vec::new(),
+        }
+    }
 }

@@ -141,6 +141,7 @@ impl SavedLaw {
                 variants: Vec::new(),
                 memory_checks: Vec::new(),
                 decay: None,
+                along_changes: false,
                 saved: true,
                 draws: self.draws().collect(),
                 with_memory: self.with_memory().collect(),

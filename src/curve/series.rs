@@ -34,6 +34,8 @@ pub struct ConstantSeries {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SwitchedSeries {
     pub run: String,
+    /// Its first stretch is, from some step on or up to one, the training of another run.
+    pub shared: bool,
     /// All stretches from step 0 on, in order.
     pub stretches: Vec<super::Stretch>,
     /// Bins over the whole stable phase; none spans a switch.

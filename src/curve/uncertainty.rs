@@ -48,9 +48,9 @@ pub(super) fn small_sample_factor(n: usize) -> f64 {
 /// Part of the small-sample factor that forecasts need. It is there since all of a run's curve may be
 /// off as one; the noise of the lines is not, and has many independent values in each curve. `misses`:
 /// what the law misses what it was not fitted to by beyond that noise, nats.
-pub(super) fn share_of_factor(set: &SeriesSet, misses: f64) -> f64 {
-    let factor = small_sample_factor(set.sizes.len());
-    let (off, noise) = (3.0 * misses.powi(2), set.noise().powi(2));
+pub(super) fn share_of_factor(sizes: usize, noise: f64, misses: f64) -> f64 {
+    let factor = small_sample_factor(sizes);
+    let (off, noise) = (3.0 * misses.powi(2), noise.powi(2));
     let part = off / (off + noise);
     if part.is_finite() { (1.0 + (factor.powi(2) - 1.0) * part).sqrt() / factor } else { 1.0 }
 }

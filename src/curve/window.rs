@@ -183,7 +183,7 @@ impl Windows {
 }
 
 /// Whether errors are within one standard error of the best ones, paired by batch size.
-fn not_worse(errors: &[f64], best: &[f64]) -> bool {
+pub(super) fn not_worse(errors: &[f64], best: &[f64]) -> bool {
     if errors.len() != best.len() {
         return false;
     }

@@ -144,6 +144,11 @@ fn law_text(fit: &LawFit) -> String {
         units::loss(fit.losses[0]),
         units::loss(fit.losses[1]),
     );
+    if fit.along_changes {
+        let words = "fitted along the batch changes of the runs, its memory with it: too few sizes, or \
+                     too little, were trained at one batch size from the start";
+        out += &wrap(words, "  ", 98);
+    }
     let alike = alike(fit);
     if !alike.is_empty() {
         let words = format!("no worse at left-out sizes, so it widens the intervals: {alike}");
