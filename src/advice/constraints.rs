@@ -1,8 +1,9 @@
 //! What a schedule may be: multiples of the trainer's unit, limits, direction, the size of a
 //! change, how far ahead it lies and how long it is kept.
 
+use super::own_past::catch_up_steps;
 use super::{PlanOptions, Situation};
-use crate::curve::GroupFit;
+use crate::curve::{GroupFit, Memory};
 use crate::run::{RunData, pace};
 use crate::units::exact;
 
@@ -11,6 +12,8 @@ pub const MIN_BUMP: f64 = 1.25;
 /// A new batch size lies at least this factor above B_min.
 pub const B_MIN_MARGIN: f64 = 1.1;
 const MOST_RUNGS: usize = 10;
+/// Share of its catch-up that the first change of a plan of before is kept for.
+const NEARLY: f64 = 0.75;
 
 /// Constraints on the future of one run, in tokens.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +34,8 @@ pub struct Constraints {
     pub latest: Option<u64>,
     /// Tokens between two changes, at least.
     pub dwell: u64,
+    /// The memory and the steps so far, where what a change brought is looked at before the next.
+    pub looks: Option<(Memory, f64)>,
     /// Measured or logged throughput.
     pub tokens_per_second: Option<f64>,
 }
@@ -70,6 +75,7 @@ impl Constraints {
             earliest: now.saturating_add(whole(lead)),
             latest: options.decay_from().map(|t| t as u64),
             dwell: whole(dwell).max(1),
+            looks: None,
             tokens_per_second: rate,
         })
     }
@@ -78,6 +84,15 @@ impl Constraints {
     pub fn within(&self, most: f64) -> Constraints {
         let most = if most.is_finite() { most.max(1.0) as u64 } else { u64::MAX };
         Constraints { max: Some(self.max.unwrap_or(u64::MAX).min(most)), ..self.clone() }
+    }
+
+    /// Tokens that the change number `i` to come, to `size` at `at` tokens, is kept at least. The first
+    /// one must have shown what it brought before the second acts, or nothing could stop that.
+    pub fn kept_for(&self, i: usize, at: f64, size: u64) -> f64 {
+        let dwell = self.dwell as f64;
+        let Some((memory, steps)) = self.looks.filter(|_| i == 0) else { return dwell };
+        let before = steps + (at - self.now as f64).max(0.0) / self.own.max(1) as f64;
+        dwell.max(size as f64 * catch_up_steps(&memory, before))
     }
 
     /// The largest allowed raise from `from` by at most `factor`.
@@ -136,7 +151,7 @@ impl Constraints {
     /// Whether changes, ascending in tokens, keep every rule.
     pub fn allows(&self, changes: &[(u64, u64)]) -> bool {
         let (mut least, mut from) = (self.earliest, self.own);
-        changes.iter().all(|&(at, to)| {
+        changes.iter().enumerate().all(|(i, &(at, to))| {
             let factor = to as f64 / from.max(1) as f64;
             let bump = factor.max(1.0 / factor);
             let unit = self.unit.is_none_or(|u| to.is_multiple_of(u));
@@ -145,7 +160,9 @@ impl Constraints {
                 && at >= least
                 && (MIN_BUMP * (1.0 - 1e-9)..=self.max_bump * (1.0 + 1e-9)).contains(&bump)
                 && (to > from || !self.up_only);
-            least = at.saturating_add(self.dwell);
+            // A memory that is fitted again moves the end of the catch-up a little.
+            let kept = (NEARLY * self.kept_for(i, at as f64, to)).max(self.dwell as f64);
+            least = at.saturating_add(whole(kept));
             from = to;
             unit && limit && fits
         })
@@ -157,8 +174,8 @@ impl Constraints {
     }
 
     /// Moves times so that the first lies no earlier than `earliest` and no later than
-    /// `latest_first` (where the lead time allows that), and all lie `dwell` apart.
-    pub fn legal_times(&self, times: &mut [f64], latest_first: Option<u64>) {
+    /// `latest_first` (where the lead time allows that), and each of the `sizes` is kept long enough.
+    pub fn legal_times(&self, times: &mut [f64], sizes: &[u64], latest_first: Option<u64>) {
         let mut least = self.earliest as f64;
         for (i, t) in times.iter_mut().enumerate() {
             if i == 0
@@ -168,7 +185,8 @@ impl Constraints {
             }
             // NaN too becomes the earliest.
             *t = t.max(least);
-            least = *t + self.dwell as f64;
+            let size = sizes.get(i).copied().unwrap_or(self.own);
+            least = *t + self.kept_for(i, *t, size);
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct Decision {
     pub reached_if_never: Option<(Option<f64>, Option<f64>)>,
     /// The best change saves at one end of a memory that was not measured and not at the other.
     pub one_end: bool,
+    /// Why no further change is made, whatever one would save.
+    pub stopped: Option<String>,
     /// Why no other batch size is allowed.
     pub none_allowed: Option<String>,
     pub words: Vec<String>,
@@ -163,6 +165,7 @@ impl Choice<'_> {
             saves,
             assumed: self.futures.memory.source == MemorySource::Assumed,
             one_end,
+            stopped: self.stopped(),
             none_allowed: self.constraints.none_allowed(),
             words,
         }
@@ -251,14 +254,8 @@ impl Choice<'_> {
         words: &mut Vec<String>,
     ) -> (Option<Vec<(u64, u64)>>, f64) {
         let accepted = self.leave.iter().any(|e| e.from_tokens > self.constraints.now);
-        if let Some(bump) = self.bump.filter(BumpYield::disappoints) {
-            words.push(format!(
-                "the raise to {} brought {:.4} nats where {:.4} were predicted, less than half: no \
-                 further change before somebody has looked why",
-                count(bump.batch_size),
-                bump.observed,
-                bump.predicted
-            ));
+        if let Some(why) = self.stopped() {
+            words.push(why);
             return (accepted.then(Vec::new), 0.0);
         }
         if planned.changes.is_empty() {
@@ -302,6 +299,18 @@ impl Choice<'_> {
             return (None, saves);
         }
         (Some(changes), saves)
+    }
+
+    /// Why no further change is made: the last raise disappointed.
+    fn stopped(&self) -> Option<String> {
+        let bump = self.bump.filter(BumpYield::disappoints)?;
+        Some(format!(
+            "the raise to {} brought {:.4} nats where {:.4} were predicted, less than half: no further \
+             change before somebody has looked why",
+            count(bump.batch_size),
+            bump.observed,
+            bump.predicted
+        ))
     }
 
     /// Where nothing is forgotten the first change shows it, and no other is made.

@@ -36,6 +36,8 @@ mod reasons;
 mod schedule;
 mod stakes;
 #[cfg(test)]
+mod stop_rule;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
@@ -52,7 +54,7 @@ pub use import::{deviations, parse_schedule};
 pub use outcome::as_trained;
 pub use own_past::{OwnPast, catch_up_steps, stretches};
 pub use plan::plan;
-pub use promise::{Outcome, Promise, judge, promise};
+pub use promise::{Outcome, Promise, judge, promise, spoiled};
 pub use schedule::{
     batch_at, csv, first_change, megatron, parse_what_if, unsaid_lr, with_change, with_lr_rule,
 };
@@ -375,6 +377,8 @@ pub struct Situation {
     pub limits: Option<TrainerLimits>,
     /// The accepted schedule, [`as_trained`].
     pub in_force: Vec<Entry>,
+    /// What the newest accepted change was to bring, as it was forecast before it.
+    pub promised: Option<Promise>,
     /// What was accepted and is not obeyed, in words.
     pub disobeyed: Option<String>,
     pub attempts_alive: usize,

@@ -1,6 +1,7 @@
 //! A law against the run that it is to steer: does it explain the run's own past, and did the last
 //! change bring what was predicted?
 
+use super::promise::HALF;
 use crate::curve::{Law, LossKind, Memory, MemorySource, Stretch};
 use crate::run::{Columns, Phase, RunData};
 
@@ -201,7 +202,7 @@ pub struct BumpYield {
 impl BumpYield {
     /// Less than half of the promise: no further bump before a person has looked.
     pub fn disappoints(&self) -> bool {
-        self.observed < 0.5 * self.predicted
+        self.observed < HALF * self.predicted
     }
 }
 

@@ -8,8 +8,9 @@ use super::guard::check;
 use super::import::deviations;
 use super::on_the_way;
 use super::outcome::{Futures, began, present, risk};
-use super::own_past::{OwnPast, last_bump, stretches};
+use super::own_past::{BumpYield, OwnPast, last_bump, stretches};
 use super::policy::untested;
+use super::promise::brought;
 use super::reasons::Evidence;
 use super::schedule::{first_change, with_lr_rule};
 use super::verdict::{cannot_tell, ended, estimate_text, from_decision, hold, unless};
@@ -185,7 +186,10 @@ impl Ask<'_> {
         (futures.target, futures.budget) = (aim.target, aim.budget);
         futures.decay = (aim.goal == Goal::Decayed).then_some([aim.decay_from, aim.budget]);
         let tested = fit.batch_sizes[1];
-        let constraints = &self.constraints.within(BEYOND_TESTED * tested);
+        let constraints = &Constraints {
+            looks: Some((memory, self.run.step())),
+            ..self.constraints.within(BEYOND_TESTED * tested)
+        };
         let choice = Choice {
             futures: &futures,
             constraints,
@@ -195,7 +199,7 @@ impl Ask<'_> {
             committed: self.situation.committed.as_deref(),
             b_min: estimate.as_ref().ok().and_then(|e| e.b_min),
             miss,
-            bump: last_bump(self.run, fit.on, &fit.law, &memory),
+            bump: self.bump(fit, &memory),
             has_raised: self.run.segments.windows(2).any(|w| w[1].batch_size > w[0].batch_size),
         };
         let mut decision = choice.decide();
@@ -246,6 +250,14 @@ impl Ask<'_> {
         let decay_from = (aim.goal == Goal::Decayed).then_some(aim.decay_from);
         let first_between = decision.first_between;
         Ok(Advice { verdict, policies, schedule, first_between, decay_from })
+    }
+
+    /// What the last raise brought: of what was promised before it, where that was kept. By the present
+    /// fit, whose memory learns of that very raise, alone where it was not.
+    fn bump(&self, fit: &LawFit, memory: &Memory) -> Option<BumpYield> {
+        let told = self.situation.promised.as_ref().and_then(|p| brought(p, self.run));
+        let fitted = last_bump(self.run, fit.on, &fit.law, memory);
+        told.filter(BumpYield::disappoints).or(fitted).or(told)
     }
 
     /// What is behind and the changes, under the learning-rate rule.

@@ -152,7 +152,8 @@ impl Search<'_> {
     /// are, at a cost of at most [`FLAT`] of what is still to go.
     pub fn first_between(&self, changes: &[(u64, u64)]) -> Option<[f64; 2]> {
         let (c, first) = (self.constraints, changes.first()?.0 as f64);
-        let next = changes.get(1).map_or(f64::INFINITY, |n| n.0 as f64 - c.dwell as f64);
+        let latest = |n: &(u64, u64)| self.latest(0, first, n.0 as f64, changes[0].1);
+        let next = changes.get(1).map_or(f64::INFINITY, latest);
         let best = self.score(changes);
         let bound = best + FLAT * (best - self.origin()).abs();
         let holds = |t: f64| {
@@ -173,6 +174,14 @@ impl Search<'_> {
             inside
         };
         best.is_finite().then(|| [edge((c.earliest as f64).min(first)), edge(far)])
+    }
+
+    /// The latest that the change number `i`, now at `at`, may lie before the next one at `next`.
+    fn latest(&self, i: usize, at: f64, next: f64, size: u64) -> f64 {
+        let c = self.constraints;
+        let about = next - c.kept_for(i, at, size);
+        // The later it lies the longer it is kept.
+        next - c.kept_for(i, about.max(at), size)
     }
 
     /// What a score is counted from.
@@ -215,7 +224,7 @@ impl Search<'_> {
         let (start, mut buffer) = (c.earliest as f64, Vec::new());
         let span = horizon - start;
         let mut best = (vec![start; sizes.len()], f64::INFINITY);
-        c.legal_times(&mut best.0, self.latest_first);
+        c.legal_times(&mut best.0, sizes, self.latest_first);
         best.1 = self.score_at(sizes, &best.0, &mut buffer);
         let ratios: &[f64] =
             if sizes.len() - lowers > 1 { &[0.25, 0.45, 0.65, 0.85] } else { &[1.0] };
@@ -227,7 +236,7 @@ impl Search<'_> {
                     times.push(horizon - left);
                     left *= ratio;
                 }
-                c.legal_times(&mut times, self.latest_first);
+                c.legal_times(&mut times, sizes, self.latest_first);
                 let score = self.score_at(sizes, &times, &mut buffer);
                 if score < best.1 {
                     best = (times, score);
@@ -247,8 +256,10 @@ impl Search<'_> {
         let span = horizon - c.earliest as f64;
         for width in [0.3, 0.12, 0.05] {
             for i in (0..times.len()).rev() {
-                let mut lo = if i == 0 { c.earliest as f64 } else { times[i - 1] + c.dwell as f64 };
-                let mut hi = times.get(i + 1).map_or(horizon, |t| t - c.dwell as f64);
+                let before = |j: usize| times[j] + c.kept_for(j, times[j], sizes[j]);
+                let mut lo = i.checked_sub(1).map_or(c.earliest as f64, before);
+                let after = |t: &f64| self.latest(i, times[i], *t, sizes[i]);
+                let mut hi = times.get(i + 1).map_or(horizon, after);
                 if i == 0
                     && let Some(latest) = self.latest_first
                 {
@@ -279,7 +290,7 @@ impl Search<'_> {
         for t in &mut times {
             *t = (*t / grid).round() * grid;
         }
-        c.legal_times(&mut times, self.latest_first);
+        c.legal_times(&mut times, sizes, self.latest_first);
         let changes = pair(sizes, &times);
         Found { score: self.score(&changes), changes }
     }

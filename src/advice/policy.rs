@@ -33,7 +33,7 @@ pub fn best_single(search: &Search<'_>) -> Found {
     for rungs in ladders {
         for k in 1..=rungs.len() {
             let mut times = vec![c.earliest as f64; k];
-            c.legal_times(&mut times, search.latest_first);
+            c.legal_times(&mut times, &rungs[..k], search.latest_first);
             let changes: Vec<(u64, u64)> =
                 times.iter().zip(&rungs[..k]).map(|(t, b)| (t.ceil() as u64, *b)).collect();
             let score = search.score(&changes);
@@ -50,7 +50,7 @@ pub fn single_loss_at(course: &Course, c: &Constraints, budget: f64) -> f64 {
     let top = course.law().b_opt(course.along(&[]).loss(budget)).map_or(0.0, |b| 8.0 * b);
     let rungs = c.ladder(c.own, c.max_bump, top);
     let mut times = vec![c.earliest as f64; rungs.len()];
-    c.legal_times(&mut times, None);
+    c.legal_times(&mut times, &rungs, None);
     let changes: Vec<(u64, u64)> =
         times.iter().zip(&rungs).map(|(t, b)| (t.ceil() as u64, *b)).collect();
     (0..=changes.len())

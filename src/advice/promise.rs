@@ -3,12 +3,12 @@
 
 use super::constraints::{Constraints, Throughput};
 use super::outcome::{Futures, stairs_of};
-use super::own_past::{OwnPast, catch_up_steps, stretches};
+use super::own_past::{BumpYield, OwnPast, catch_up_steps, stretches};
 use super::plan::{known_to, memory_of};
 use super::schedule::first_change;
 use super::{Entry, PlanOptions, Situation};
 use crate::curve::{GroupFit, Interval, LossKind};
-use crate::run::RunData;
+use crate::run::{Columns, RunData};
 use crate::units::{count, loss};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,12 @@ const WINDOWS: f64 = 2.0;
 const SLACK: f64 = 2.0;
 /// A logged batch size is the promised one up to this share.
 const SAME: f64 = 0.02;
+/// Points of a promised way.
+const POINTS: usize = 16;
+/// A change that brings less than this share of what was promised stops the plan.
+pub(super) const HALF: f64 = 0.5;
+/// ... where the promise is this multiple of the standard error.
+const TOLD: f64 = 3.0;
 
 /// A forecast of one change; counts are cumulative tokens of the metrics, losses nats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +41,9 @@ pub struct Promise {
     pub target_loss: Option<f64>,
     /// Tokens to the target under the schedule.
     pub tokens: Option<Interval>,
+    /// (tokens, loss under the change, loss if left) from the change to two catch-up windows after it.
+    #[serde(default)]
+    pub way: Vec<[f64; 3]>,
 }
 
 /// What came of it.
@@ -79,6 +88,10 @@ pub fn promise(
     let end = next.map_or(f64::INFINITY, |t| t).min(at as f64 + WINDOWS * window);
     let from = (at as f64 + window).min(0.5 * (at as f64 + end));
     let middle = 0.5 * (from + end);
+    let leave = futures.course.along(&left);
+    let step = WINDOWS * window / POINTS as f64;
+    let point = |i: usize| at as f64 + step * i as f64;
+    let way_there = (0..=POINTS).map(point).map(|t| [t, way.loss(t), leave.loss(t)]).collect();
     Some(Promise {
         from_tokens: at as f64,
         batch_size_tokens: size,
@@ -90,24 +103,96 @@ pub fn promise(
         tokens: options.target_loss.map(|t| {
             futures.spread(way.reach(t), |c| c.along(&stairs).reach(t).unwrap_or(f64::INFINITY))
         }),
+        way: way_there,
     })
 }
 
-/// Holds a promise against the run; `None` before the stretch is over, where it has no losses, and
-/// where the run trained at another batch size.
+/// Holds a promise against the run; `None` before the stretch is over, where it has no losses, where
+/// the run trained at another batch size, and where a later change acted before anything could be told.
 pub fn judge(promise: &Promise, run: &RunData) -> Option<Outcome> {
-    let columns = match promise.on {
-        LossKind::Train => &run.train,
-        LossKind::Val => &run.validation,
-    };
     let [from, to] = promise.judged_over_tokens;
-    let trained = run.segments.iter().rev().find(|s| s.from_tokens <= from)?;
-    if (trained.batch_size / promise.batch_size_tokens).ln().abs() > SAME {
+    let cut = next_change(promise, run).filter(|t| *t < to);
+    let promise = match cut {
+        None => promise.clone(),
+        Some(cut) => promise.until(cut)?,
+    };
+    let [from, to] = cut.map_or([from, to], |_| promise.judged_over_tokens);
+    if !trains_at(promise.batch_size_tokens, run, from) {
         return None;
     }
-    let last = columns.tokens.last().copied().filter(|t| *t >= to)?;
+    let (mean, loss_se) = seen(&promise, run, [from, to])?;
+    let slack = SLACK * loss_se;
+    let above = promise.loss.high.is_none_or(|h| mean <= h + slack);
+    let below = promise.loss.low.is_none_or(|l| mean >= l - slack);
+    let promised = promise.loss.value.map(|l| promise.loss_if_left - l);
+    let share = promised.filter(|d| d.abs() > slack).map(|d| (promise.loss_if_left - mean) / d);
+    let share = share.filter(|s| s.is_finite());
+    // The interval of a memory that is assumed may hold no gain at all.
+    let little = promised.is_some_and(|d| d > TOLD * loss_se) && share.is_some_and(|s| s < HALF);
+    Some(Outcome { promise, loss: mean, loss_se, kept: above && below && !little, share })
+}
+
+/// What the change brought of its promise by now, from the end of its catch-up window on; `None`
+/// before that, where the promise is within the noise, and where the run did not make the change.
+pub fn brought(promise: &Promise, run: &RunData) -> Option<BumpYield> {
+    let (at, window) = (promise.from_tokens, promise.window()?);
+    let last = columns(promise, run).tokens.last().copied()?;
+    let end = next_change(promise, run).unwrap_or(last).min(last).min(at + WINDOWS * window);
+    if end < at + window {
+        return None;
+    }
+    let from = 0.5 * (at + end);
+    if !trains_at(promise.batch_size_tokens, run, from) {
+        return None;
+    }
+    let (mean, se) = seen(promise, run, [from, end])?;
+    let [_, then, left] = promise.at(0.5 * (from + end))?;
+    let predicted = left - then;
+    (predicted > TOLD * se && predicted > 0.0).then_some(BumpYield {
+        predicted,
+        observed: left - mean,
+        batch_size: promise.batch_size_tokens,
+    })
+}
+
+/// Where another change acted before the promise could be judged; `None` where it was, or can be yet.
+pub fn spoiled(promise: &Promise, run: &RunData) -> Option<f64> {
+    let cut = next_change(promise, run).filter(|t| *t < promise.judged_over_tokens[1])?;
+    judge(promise, run).is_none().then_some(cut)
+}
+
+fn columns<'a>(promise: &Promise, run: &'a RunData) -> &'a Columns {
+    match promise.on {
+        LossKind::Train => &run.train,
+        LossKind::Val => &run.validation,
+    }
+}
+
+fn same(a: f64, b: f64) -> bool {
+    (a / b).ln().abs() <= SAME
+}
+
+fn trains_at(size: f64, run: &RunData, tokens: f64) -> bool {
+    let trained = run.segments.iter().rev().find(|s| s.from_tokens <= tokens);
+    trained.is_some_and(|s| same(s.batch_size, size))
+}
+
+/// Where the run, once it had made the change, left the promised batch size again.
+fn next_change(promise: &Promise, run: &RunData) -> Option<f64> {
+    let size = promise.batch_size_tokens;
+    let to = promise.judged_over_tokens[1];
+    let mut later = run.segments.iter().skip_while(|s| {
+        s.to_tokens <= promise.from_tokens || s.from_tokens < to && !same(s.batch_size, size)
+    });
+    later.find(|s| !same(s.batch_size, size)).map(|s| s.from_tokens)
+}
+
+/// Mean loss over a stretch that is over, and its standard error.
+fn seen(promise: &Promise, run: &RunData, [from, to]: [f64; 2]) -> Option<(f64, f64)> {
+    let columns = columns(promise, run);
+    columns.tokens.last().filter(|t| **t >= to)?;
     let rows = columns.tokens.partition_point(|t| *t <= from)
-        ..columns.tokens.partition_point(|t| *t <= to.min(last));
+        ..columns.tokens.partition_point(|t| *t <= to);
     let seen: Vec<f64> =
         columns.loss.get(rows)?.iter().copied().filter(|l| l.is_finite()).collect();
     if seen.is_empty() {
@@ -116,22 +201,45 @@ pub fn judge(promise: &Promise, run: &RunData) -> Option<Outcome> {
     let n = seen.len() as f64;
     let mean = seen.iter().sum::<f64>() / n;
     let variance = seen.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    let loss_se = (variance / n).sqrt();
-    let slack = SLACK * loss_se;
-    let above = promise.loss.high.is_none_or(|h| mean <= h + slack);
-    let below = promise.loss.low.is_none_or(|l| mean >= l - slack);
-    let promised = promise.loss.value.map(|l| promise.loss_if_left - l);
-    let share = promised.filter(|d| d.abs() > slack).map(|d| (promise.loss_if_left - mean) / d);
-    Some(Outcome {
-        promise: promise.clone(),
-        loss: mean,
-        loss_se,
-        kept: above && below,
-        share: share.filter(|s| s.is_finite()),
-    })
+    Some((mean, (variance / n).sqrt()))
 }
 
 impl Promise {
+    /// Tokens of the catch-up window; `None` of a promise that tells no way.
+    fn window(&self) -> Option<f64> {
+        let last = self.way.last()?;
+        Some((last[0] - self.from_tokens) / WINDOWS).filter(|w| *w > 0.0)
+    }
+
+    /// (tokens, loss, loss if left) on the way.
+    fn at(&self, tokens: f64) -> Option<[f64; 3]> {
+        let i = self.way.partition_point(|p| p[0] < tokens).clamp(1, self.way.len().max(1));
+        let (a, b) = (self.way.get(i - 1)?, self.way.get(i)?);
+        let w = (tokens - a[0]) / (b[0] - a[0]);
+        Some([tokens, a[1] + w * (b[1] - a[1]), a[2] + w * (b[2] - a[2])])
+    }
+
+    /// The same held against the run up to `cut`, where another change acts; `None` before the
+    /// catch-up window is over.
+    fn until(&self, cut: f64) -> Option<Promise> {
+        let (at, window) = (self.from_tokens, self.window()?);
+        if cut < at + window {
+            return None;
+        }
+        let from = self.judged_over_tokens[0].min(0.5 * (at + cut));
+        let [before, after] = [self.judged_over_tokens, [from, cut]];
+        let middle = |s: [f64; 2]| self.at(0.5 * (s[0] + s[1]));
+        let ([_, was, _], [_, is, left]) = (middle(before)?, middle(after)?);
+        let moved = |l: Option<f64>| l.map(|l| l + is - was);
+        let loss = Interval {
+            value: moved(self.loss.value),
+            low: moved(self.loss.low),
+            high: moved(self.loss.high),
+            ..self.loss
+        };
+        Some(Promise { judged_over_tokens: after, loss, loss_if_left: left, ..self.clone() })
+    }
+
     /// In words, for the audit and the screen.
     pub fn text(&self) -> String {
         format!(

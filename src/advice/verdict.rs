@@ -196,6 +196,9 @@ pub fn from_decision(
     reasons: Vec<String>,
 ) -> Verdict {
     let Some(changes) = &d.recommended else {
+        if let Some(why) = &d.stopped {
+            return hold(why, reasons);
+        }
         return hold(hold_text(d, c, estimate, leave_has_changes), reasons);
     };
     let Some((at, to)) = changes.first().copied() else {

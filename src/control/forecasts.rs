@@ -3,7 +3,7 @@
 
 use super::audit::{AuditLine, Author, Event, record};
 use super::read::Files;
-use crate::advice::{Outcome, Promise, judge};
+use crate::advice::{Outcome, Promise, judge, spoiled};
 use crate::error::Result;
 use crate::run::RunData;
 use serde::Serialize;
@@ -21,12 +21,18 @@ pub struct Forecast {
     pub promise: Promise,
     /// `None` until the catch-up window after the change is over, and where it never acted.
     pub outcome: Option<Outcome>,
+    /// Tokens at which a later change acted, before anything could be told.
+    pub spoiled_at: Option<f64>,
 }
 
 impl Forecast {
     /// In words fit for a screen.
     pub fn words(&self) -> String {
-        let text = self.outcome.as_ref().map_or_else(|| self.promise.text(), Outcome::text);
+        let mut text = self.outcome.as_ref().map_or_else(|| self.promise.text(), Outcome::text);
+        if let Some(at) = self.spoiled_at {
+            let at = crate::units::count(at);
+            text += &format!("; another change acted at {at}, before that could be judged");
+        }
         format!("revision {}: {text}", self.revision)
     }
 }
@@ -46,7 +52,8 @@ pub fn forecasts(files: &Files, data: &RunData) -> Vec<Forecast> {
         let told = told.filter_map(|a| of(a, OUTCOME)).next();
         let outcome = told.or_else(|| judge(&promise, data));
         out.retain(|f| f.revision != revision);
-        out.push(Forecast { revision, promise, outcome });
+        let spoiled_at = if outcome.is_none() { spoiled(&promise, data) } else { None };
+        out.push(Forecast { revision, promise, outcome, spoiled_at });
     }
     out.split_off(out.len().saturating_sub(SHOWN))
 }
@@ -129,6 +136,7 @@ mod tests {
             on: LossKind::Train,
             target_loss: None,
             tokens: None,
+            way: Vec::new(),
         };
         let mut evidence = Evidence::default();
         evidence.unknown.insert(FORECAST.into(), serde_json::to_value(promise).unwrap());

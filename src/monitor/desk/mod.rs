@@ -179,6 +179,7 @@ impl Desk {
             log_interval_tokens: run::log_interval(data).map(|(_, tokens)| tokens),
             limits: self.status.limits.clone(),
             in_force: Vec::new(),
+            promised: self.promised(),
             disobeyed: disobeyed(&self.status, data),
             attempts_alive: self.status.attempts_alive,
             last_change_tokens: self.status.last_applied_tokens.map(|t| t - self.offset as f64),
@@ -190,6 +191,13 @@ impl Desk {
         };
         situation.in_force = advice::as_trained(&self.in_force(), data, &situation);
         situation
+    }
+
+    /// The forecast of the revision that acts.
+    fn promised(&self) -> Option<advice::Promise> {
+        let revision = self.status.in_force_revision?;
+        let of = self.forecasts.iter().find(|f| f.revision == revision)?;
+        Some(of.promise.clone())
     }
 
     /// What the trainer obeys, else what it runs by itself, in the count of the metrics.

@@ -33,6 +33,7 @@ fn forecast() -> Forecast {
         on: LossKind::Train,
         target_loss: None,
         tokens: None,
+        way: Vec::new(),
     };
     let outcome = crate::advice::Outcome {
         promise: promise.clone(),
@@ -41,7 +42,7 @@ fn forecast() -> Forecast {
         kept: true,
         share: Some(0.8),
     };
-    Forecast { revision: 3, promise, outcome: Some(outcome) }
+    Forecast { revision: 3, promise, outcome: Some(outcome), spoiled_at: None }
 }
 
 fn snapshot(words: &str) -> Snapshot {

@@ -1,0 +1,112 @@
+//! A raise that brought less than half of what was promised before it stops the plan, and a plan leaves
+//! the time to see that.
+
+use super::testing::{LAW, MEMORY, e, group_of, live, loss_of, on_disk, run_of};
+use super::{
+    PlanOptions, Policy, Promise, Situation, VerdictKind, catch_up_steps, judge, plan, promise,
+    spoiled,
+};
+use crate::curve::{Memory, MemorySource};
+use crate::run::RunData;
+
+const AT: f64 = 3.2e6;
+
+fn promised(memory: Memory) -> Promise {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.001);
+    let group = group_of(&LAW, memory);
+    let schedule = [e(0, 128), e(AT as u64, 256)];
+    promise(&schedule, &run, Some(&group), &Situation::default(), &PlanOptions::default()).unwrap()
+}
+
+/// A run that was raised at [`AT`] and whose loss goes on as if it had not been.
+fn in_vain(after: f64) -> RunData {
+    let mut run = run_of(&LAW, &MEMORY, &[(128.0, AT), (256.0, after)], 0.001);
+    let left = run_of(&LAW, &MEMORY, &[(128.0, AT + after)], 0.001);
+    for (loss, tokens) in run.train.loss.iter_mut().zip(&run.train.tokens) {
+        let i = left.train.tokens.partition_point(|t| t < tokens).min(left.train.len() - 1);
+        *loss = left.train.loss[i];
+    }
+    run
+}
+
+#[test]
+fn a_memory_that_learned_of_the_raise_does_not_excuse_it() {
+    // So slow that by it hardly anything was to come.
+    let refitted = Memory { tau_steps: 100_000.0, p: 0.4, source: MemorySource::Measured };
+    let run = in_vain(2e6);
+    let ask = |promised: Option<Promise>| {
+        let options = PlanOptions { target_loss: Some(2.15), ..on_disk() };
+        let situation =
+            Situation { in_force: vec![e(0, 128), e(AT as u64, 256)], promised, ..live(true) };
+        plan(&run, loss_of(&run), Some(&group_of(&LAW, refitted)), &situation, &options)
+    };
+    let without = ask(None).verdict;
+    assert!(!without.text.contains("less than half"), "{}", without.text);
+    let with = ask(Some(promised(MEMORY)));
+    assert_eq!(with.verdict.kind, VerdictKind::Hold);
+    assert!(with.verdict.text.contains("less than half"), "{}", with.verdict.text);
+    assert!(with.schedule.iter().all(|x| x.from_tokens as f64 <= AT), "{:?}", with.schedule);
+    // One that kept its promise stops nothing.
+    let kept = run_of(&LAW, &MEMORY, &[(128.0, AT), (256.0, 2e6)], 0.001);
+    let situation = Situation { promised: Some(promised(MEMORY)), ..live(true) };
+    let group = group_of(&LAW, MEMORY);
+    let good = plan(&kept, loss_of(&kept), Some(&group), &situation, &on_disk());
+    assert!(!good.verdict.text.contains("less than half"), "{}", good.verdict.text);
+}
+
+#[test]
+fn a_raise_that_brought_nothing_did_not_hold_though_nothing_lies_within_what_was_assumed() {
+    let slow = promised(Memory::SLOW);
+    assert!(slow.loss.high.unwrap() > slow.loss_if_left - 0.01, "{slow:?}");
+    let seen = judge(&slow, &in_vain(5e6)).unwrap();
+    assert!(seen.share.unwrap() < 0.5, "{seen:?}");
+    assert!(seen.text().ends_with("the forecast did not hold"), "{}", seen.text());
+}
+
+#[test]
+fn a_forecast_is_judged_up_to_the_next_change_and_not_at_all_where_that_came_too_soon() {
+    let p = promised(Memory::SLOW);
+    let [from, to] = p.judged_over_tokens;
+    let next = |at: f64| {
+        let parts = [(128.0, AT), (256.0, at - AT), (1024.0, 1.2 * to - at)];
+        run_of(&LAW, &Memory::SLOW, &parts, 0.001)
+    };
+    let alone = run_of(&LAW, &Memory::SLOW, &[(128.0, AT), (256.0, 1.2 * to - AT)], 0.001);
+    let whole = judge(&p, &alone).unwrap();
+    assert_eq!(spoiled(&p, &alone), None);
+    // Within the stretch: what follows is of another size, and judged it would be too good.
+    let cut = from + 0.1 * (to - from);
+    let seen = judge(&p, &next(cut)).unwrap();
+    assert!(seen.promise.judged_over_tokens[1] <= cut * 1.01, "{seen:?}");
+    assert!((seen.share.unwrap() - whole.share.unwrap()).abs() < 0.1, "{seen:?} {whole:?}");
+    // Before the catch-up window is over.
+    let soon = AT + 0.6 * (from - AT);
+    assert_eq!(judge(&p, &next(soon)), None);
+    let spoiled = spoiled(&p, &next(soon)).unwrap();
+    assert!((spoiled / soon - 1.0).abs() < 0.01, "{spoiled} {soon}");
+}
+
+#[test]
+fn the_second_change_of_a_plan_waits_until_the_first_has_shown_what_it_brought() {
+    let mut seen = 0;
+    for (tokens, target) in [(2e6, 2.2), (4e6, 2.16), (4e6, 2.14), (8e6, 2.12)] {
+        for memory in [MEMORY, Memory::SLOW, Memory { tau_steps: 300.0, ..MEMORY }] {
+            let run = run_of(&LAW, &memory, &[(128.0, tokens)], 0.0);
+            let group = group_of(&LAW, memory);
+            let options = PlanOptions { target_loss: Some(target), ..on_disk() };
+            let plan = plan(&run, loss_of(&run), Some(&group), &live(false), &options);
+            let Some(p) = plan.policies.iter().find(|p| p.policy == Policy::Planned) else {
+                panic!("{:?}", plan.verdict)
+            };
+            let now = run.tokens() as u64;
+            let ahead: Vec<_> = p.schedule.iter().filter(|x| x.from_tokens > now).collect();
+            let [first, second, ..] = ahead.as_slice() else { continue };
+            seen += 1;
+            let before = run.step() + (first.from_tokens as f64 - run.tokens()) / 128.0;
+            let window = first.batch_size_tokens as f64 * catch_up_steps(&memory, before);
+            let gap = (second.from_tokens - first.from_tokens) as f64;
+            assert!(gap >= 0.999 * window, "{tokens} {target} {memory:?}: {gap} {window}");
+        }
+    }
+    assert!(seen >= 6, "{seen}");
+}
