@@ -209,9 +209,10 @@ impl Truth {
             tokens: self.steps * own,
             loss: self.loss(),
             unit: Some(1000),
+            min: 1,
             max: None,
             tested: &[],
-            belief: Belief::guessed(self.loss(), own, own, self.steps),
+            beliefs: vec![Belief::guessed(self.loss(), own, own, self.steps)],
             because: String::new(),
         })
     }

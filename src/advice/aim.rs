@@ -4,7 +4,7 @@
 use super::constraints::Constraints;
 use super::forecast::Way;
 use super::outcome::{Futures, stairs_of};
-use super::plan::Ask;
+use super::plan::{Ask, BEYOND_TESTED};
 use super::policy::single_loss_at;
 use super::verdict::{cannot_tell, hold};
 use super::{DECAY, Entry, Goal, Verdict};
@@ -58,7 +58,15 @@ impl Ask<'_> {
         leave: &[Entry],
     ) -> Result<Aim, Verdict> {
         let mut words = Vec::new();
-        let goal = self.options.aimed_at();
+        let mut goal = self.options.aimed_at();
+        if goal == Goal::Time && !futures.throughput.known() {
+            goal = Goal::Stable;
+            words.push(
+                "how many tokens a second it trains is not known (no times are logged), so tokens are \
+                 minimised where hours were asked for"
+                    .into(),
+            );
+        }
         let l_inf = futures.course.law().l_inf;
         let lowest = fit.losses[0].min(fit.losses[1]).max(l_inf);
         let least = l_inf + REACH * (lowest - l_inf);
@@ -75,13 +83,25 @@ impl Ask<'_> {
             ));
         }
         let asked = asked.map(|t| if nearest.is_some() { least } else { t });
+        let asked = match asked.filter(|_| goal != Goal::Decayed) {
+            Some(t) => Some(self.in_reach(t, fit, futures, &mut words)),
+            None => asked,
+        };
         let stairs = stairs_of(leave);
         let way = futures.course.along(&stairs);
         let now = way.loss(self.run.tokens());
         if let Some(t) = asked.filter(|t| goal != Goal::Decayed && now.min(self.now(now)) <= *t) {
             return Err(hold(
                 format!("the target {} is already reached", loss(t)),
-                vec![format!("the run is at {}", loss(self.now(now)))],
+                vec![if self.now(now) > t {
+                    format!(
+                        "by the law, held to the run's past, it is at {}; its smoothed loss is {}",
+                        loss(now),
+                        loss(self.now(now))
+                    )
+                } else {
+                    format!("the run is at {}", loss(self.now(now)))
+                }],
             ));
         }
         let budget = self.budget(&mut words)?;
@@ -101,7 +121,8 @@ impl Ask<'_> {
         if goal == Goal::Decayed {
             words.push(format!(
                 "a linear decay to zero from {} tokens on is taken; how much noise it anneals follows \
-                 from the memory, which is not yet known to predict across models",
+                 from the memory, which is not yet known to predict across models: no reduction is \
+                 planned on it",
                 count(self.decay_from(budget))
             ));
         } else if now.min(self.now(now)) <= target {
@@ -111,6 +132,35 @@ impl Ask<'_> {
             ));
         }
         Ok(Aim { goal, target, budget, decay_from: self.decay_from(budget), words })
+    }
+
+    /// The target, or half of the way to the lowest loss that an allowed size comes to where even the
+    /// largest one never gets to the target.
+    fn in_reach(
+        &self,
+        target: f64,
+        fit: &LawFit,
+        futures: &Futures,
+        words: &mut Vec<String>,
+    ) -> f64 {
+        let c = self.constraints.within(BEYOND_TESTED * fit.batch_sizes[1]);
+        let largest = c.ladder(c.own, c.max_bump, f64::INFINITY).last().copied().unwrap_or(c.own);
+        let law = futures.course.law();
+        let floor = law.l_inf + law.noise(largest as f64);
+        let now = self.now(futures.course.along(&[]).loss(self.run.tokens()));
+        if target > floor || now <= floor {
+            return target;
+        }
+        let nearer = 0.5 * (now + floor);
+        words.push(format!(
+            "no batch size that is allowed gets to {}: at {}, the largest, the loss never falls below {}; \
+             planned to {}, half of the way there, and a larger ceiling is needed for the rest",
+            loss(target),
+            exact(largest),
+            loss(floor),
+            loss(nearer)
+        ));
+        nearer
     }
 
     /// Where the decay begins, for a budget.
@@ -256,3 +306,7 @@ fn reachable(t: f64, l_inf: f64) -> Result<(), Verdict> {
     };
     Err(cannot_tell(because, Vec::new()))
 }
+
+#[cfg(test)]
+#[path = "aim_tests.rs"]
+mod tests;

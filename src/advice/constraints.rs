@@ -99,8 +99,11 @@ impl Constraints {
     pub fn up(&self, from: u64, factor: f64) -> Option<u64> {
         let unit = self.unit.unwrap_or(self.own);
         let most = (from as f64 * factor.min(self.max_bump) * (1.0 + 1e-12)).floor() as u64;
-        let most = most.min(self.max.unwrap_or(u64::MAX));
-        let to = most / unit * unit;
+        let ceiling = self.max.filter(|max| *max <= most);
+        let to = ceiling.unwrap_or(most) / unit * unit;
+        // Without a unit whole multiples are proposed, and the ceiling where they end below it.
+        let none = self.unit.is_none() && (to as f64) < MIN_BUMP * from as f64;
+        let to = ceiling.filter(|_| none).unwrap_or(to);
         (to as f64 >= MIN_BUMP * from as f64 && to >= self.min).then_some(to)
     }
 
@@ -382,6 +385,12 @@ mod tests {
         assert_eq!(c.ladder(100, 1.5, 1000.0), Vec::<u64>::new());
         assert_eq!(c.ladder(100, 2.0, 700.0), [200, 400, 800]);
         assert_eq!(c.down(100), Some(50));
+        // A ceiling that somebody named is a size that the trainer can run.
+        let options = PlanOptions { max_batch: Some(143), ..PlanOptions::default() };
+        let c = constraints(100.0, None, &options);
+        assert_eq!(c.ladder(100, 2.0, 700.0), [143]);
+        let options = PlanOptions { max_batch: Some(120), ..PlanOptions::default() };
+        assert!(constraints(100.0, None, &options).ladder(100, 2.0, 700.0).is_empty());
     }
 
     #[test]

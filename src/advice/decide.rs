@@ -128,6 +128,7 @@ impl Choice<'_> {
             Goal::Decayed => self.aim.decay_from,
             _ => leave_way.reach(self.aim.target).unwrap_or(2.0 * self.aim.budget),
         };
+        let never = leave_way.reach(self.aim.target).is_none();
         let at_target = self.futures.course.law().b_min(self.aim.target).unwrap_or(0.0);
         let mut search = Search {
             course: &self.futures.course,
@@ -139,6 +140,13 @@ impl Choice<'_> {
             latest_first: None,
         };
         let single = best_single(&search);
+        if never && self.aim.goal != Goal::Decayed {
+            // Left alone it never gets there: another size may, long after any budget.
+            let there = self.futures.course.along(&stairs(self.constraints, &single.changes));
+            let at = there.reach(self.aim.target).filter(|t| t.is_finite());
+            search.horizon = search.horizon.max(at.unwrap_or(0.0));
+        }
+        let horizon = search.horizon;
         let track = tracking(&search, horizon.max(self.aim.budget));
         search.latest_first = self.committed_at();
         let mut words = Vec::new();

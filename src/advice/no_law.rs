@@ -63,15 +63,20 @@ impl Ask<'_> {
     /// What would tell B_opt, the cheapest way.
     fn branches(&self, tested: &[Vec<Stretch>]) -> Option<Branches> {
         let (c, loss, own) = (self.constraints, self.loss?, self.constraints.own as f64);
-        let (belief, because) = match self.group.and_then(|g| g.law.as_ref()) {
-            Some(fit) => (Belief::saved(fit), "by the saved law, its doubts widened".to_string()),
+        let (beliefs, because) = match self.group.and_then(|g| g.law.as_ref()) {
+            Some(fit) => {
+                (vec![Belief::saved(fit)], "by the saved law, its doubts widened".to_string())
+            }
             None => {
-                let (centre, whose) = match self.mark() {
-                    Some(mark) => (mark, "the reference mark".to_string()),
-                    None => (own, "the present size".to_string()),
+                // The mark is of another tokenizer: a set has to tell where it is wrong, too.
+                let centres: Vec<f64> = [Some(own), self.mark()].into_iter().flatten().collect();
+                let may =
+                    |centre: &f64| Belief::guessed(loss, *centre, own, self.run.step().max(1.0));
+                let whose = match centres.len() {
+                    1 => "a law of usual form around the present size",
+                    _ => "laws of usual form around the present size and the reference mark",
                 };
-                let belief = Belief::guessed(loss, centre, own, self.run.step().max(1.0));
-                (belief, format!("by a law of usual form around {whose}, taken to be very unsure"))
+                (centres.iter().map(may).collect(), format!("by {whose}, taken to be very unsure"))
             }
         };
         let known = Known {
@@ -79,9 +84,10 @@ impl Ask<'_> {
             tokens: self.run.tokens(),
             loss,
             unit: c.unit,
+            min: c.min,
             max: c.max,
             tested,
-            belief,
+            beliefs,
             because,
         };
         branches(&known)

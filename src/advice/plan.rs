@@ -23,7 +23,7 @@ use crate::run::{Phase, RunData, Schedule};
 use crate::units::count;
 
 /// Nothing larger than this multiple of the largest tested batch size is planned.
-const BEYOND_TESTED: f64 = 2.0;
+pub(super) const BEYOND_TESTED: f64 = 2.0;
 
 /// The memory that a plan rests on: measured or saved, else slow.
 pub fn memory_of(fit: &LawFit, choice: Option<MemoryChoice>) -> Memory {
@@ -188,6 +188,7 @@ impl Ask<'_> {
         let tested = fit.batch_sizes[1];
         let constraints = &Constraints {
             looks: Some((memory, self.run.step())),
+            up_only: self.constraints.up_only || aim.goal == Goal::Decayed,
             ..self.constraints.within(BEYOND_TESTED * tested)
         };
         let choice = Choice {

@@ -199,7 +199,7 @@ pub fn from_decision(
         if let Some(why) = &d.stopped {
             return hold(why, reasons);
         }
-        return hold(hold_text(d, c, estimate, leave_has_changes), reasons);
+        return hold(hold_text(d, aim, c, estimate, leave_has_changes), reasons);
     };
     let Some((at, to)) = changes.first().copied() else {
         let text = "withdraw the accepted changes that are still to come: the raise before them \
@@ -302,6 +302,7 @@ fn more_than_best(e: &Estimate, own: u64) -> String {
 
 fn hold_text(
     d: &Decision,
+    aim: &Aim,
     c: &Constraints,
     estimate: Option<&Estimate>,
     leave_has_changes: bool,
@@ -331,7 +332,17 @@ fn hold_text(
     if near_best(e, c.own) {
         format!("{} is within 2 % of the fewest tokens at loss {}", exact(c.own), loss(e.loss))
     } else if d.planned.is_empty() {
-        format!("no change that is allowed gets there with fewer tokens than {}", exact(c.own))
+        let own = exact(c.own);
+        match aim.goal {
+            Goal::Decayed => {
+                format!("no change that is allowed comes lower after the decay than {own}")
+            }
+            _ if d.reached.0.is_none() => {
+                format!("neither {own} nor a change that is allowed gets to {}", loss(aim.target))
+            }
+            Goal::Time => format!("no change that is allowed gets there sooner than {own}"),
+            _ => format!("no change that is allowed gets there with fewer tokens than {own}"),
+        }
     } else {
         format!("no change is worth making now at {}", exact(c.own))
     }

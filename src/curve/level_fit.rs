@@ -259,7 +259,7 @@ impl Level {
             held_out_ln_e: score.and_then(Score::rms),
             future_ln_e: score.and_then(Score::future_rms),
             refused: None,
-            curve: self.drawn(curve),
+            curve: self.evidence.map_or_else(Vec::new, |e| drawn(curve, [e.smallest, e.largest])),
         }
     }
 
@@ -274,21 +274,6 @@ impl Level {
             }
             (None, None) => Interval::UNKNOWN,
         }
-    }
-
-    /// The curve over the tested sizes and a little beyond, ascending in steps.
-    fn drawn(&self, curve: &Curve) -> Vec<CurvePoint> {
-        let Some(evidence) = self.evidence else { return Vec::new() };
-        let (from, to) = (evidence.smallest / 3.0, evidence.largest * 3.0);
-        let from = from.max(curve.b_min() * 1.01);
-        if !(from > 0.0 && from < to && to.is_finite()) {
-            return Vec::new();
-        }
-        (0..=60)
-            .rev()
-            .map(|i| from * (to / from).powf(f64::from(i) / 60.0))
-            .filter_map(|b| curve.steps(b).map(|steps| CurvePoint { steps, tokens: steps * b }))
-            .collect()
     }
 
     fn assemble(
@@ -389,6 +374,20 @@ impl Level {
             |refusal| refusal.to_string(),
         )
     }
+}
+
+/// A curve over the tested sizes and a little beyond, ascending in steps.
+pub(super) fn drawn(curve: &Curve, [smallest, largest]: [f64; 2]) -> Vec<CurvePoint> {
+    let (from, to) = (smallest / 3.0, largest * 3.0);
+    let from = from.max(curve.b_min() * 1.01);
+    if !(from > 0.0 && from < to && to.is_finite()) {
+        return Vec::new();
+    }
+    (0..=60)
+        .rev()
+        .map(|i| from * (to / from).powf(f64::from(i) / 60.0))
+        .filter_map(|b| curve.steps(b).map(|steps| CurvePoint { steps, tokens: steps * b }))
+        .collect()
 }
 
 /// The monotone models know none: that is no B_min of 0.

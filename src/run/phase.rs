@@ -134,11 +134,13 @@ fn plateaus(
     let single = pieces.len() == 1;
     let mut out: Vec<Range<usize>> = Vec::new();
     let mut ceiling = f64::NAN;
-    for p in pieces {
+    for (k, p) in pieces.iter().enumerate() {
         let value = level(lr, p);
         let with_batch = batch_changes.iter().any(|c| c.abs_diff(p.start) <= 1);
         let from_above = value < ceiling - tolerance(ceiling, unit).max(STABLE * ceiling);
         let long = p.len() >= 3 && extent(steps, p) >= 0.02 * whole;
+        // A step together with the batch size is one to a new plateau as soon as it is seen.
+        let long = long || (with_batch && (p.len() >= 3 || k + 1 == pieces.len()));
         if value > 0.0 && (single || long) && (!from_above || with_batch) {
             out.push(p.clone());
             ceiling = value;
@@ -273,6 +275,25 @@ mod tests {
 
     fn shape(p: &Phases) -> Vec<Phase> {
         p.spans.iter().map(|s| s.phase).collect()
+    }
+
+    /// The square-root rule steps the learning rate where the batch size changes.
+    #[test]
+    fn a_step_with_the_batch_size_is_a_new_plateau_at_once() {
+        for factor in [1.414, 0.7] {
+            for after in [1, 2, 5, 40] {
+                let n = 1000 + after;
+                let steps: Vec<f64> = (1..=n).map(|s| s as f64).collect();
+                let lr: Vec<f64> =
+                    (0..n).map(|i| if i < 1000 { 3e-4 } else { factor * 3e-4 }).collect();
+                let p = phases(&steps, &lr, &[1000]);
+                assert_eq!(shape(&p), [Phase::Stable, Phase::Stable], "{factor} {after}");
+                assert_eq!(p.spans[1].lr, Some(factor * 3e-4));
+                // Without a change of the batch it is none until it has lasted.
+                let alone = shape(&phases(&steps, &lr, &[]));
+                assert_eq!(alone == [Phase::Stable, Phase::Stable], after == 40 && factor > 1.0);
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a law from batch changes says at the levels where nothing else speaks.
 
-use crate::curve::level_fit::{SLACK, flipped};
+use crate::curve::level_fit::{SLACK, drawn, flipped};
 use crate::curve::levels::spaced;
 use crate::curve::model::{AnyLaw, Curve};
 use crate::curve::query::by_law;
@@ -62,7 +62,7 @@ fn speak(level: &mut LevelFit, fit: &LawFit, curve: Curve, b_opt: Interval) {
         held_out_ln_e: None,
         future_ln_e: None,
         refused: None,
-        curve: Vec::new(),
+        curve: drawn(&curve, fit.batch_sizes),
     });
     level.curve = Some(curve);
     level.draws = draws;

@@ -11,17 +11,25 @@ use crate::units;
 /// Points of a ray: straight where both axes are alike, bent where one is linear.
 const RAY_POINTS: usize = 33;
 
-/// `None` where no run has reached the level.
+/// `None` where no run has reached the level and no model speaks.
 pub(crate) fn curve(level: &LevelFit, shown: &[bool], lens: &Lens) -> Option<Figure> {
     let observed = &level.observed;
     // The window is that of the measured runs and the optimum; curves run out of it. Runs that
     // have not arrived may lie far off: they are pointed at from the edge.
     let reached = || observed.iter().filter(|o| !o.censored);
     let near = |o: &&Observed| o.censored && observed.len() > 1;
+    // A law along batch changes speaks of levels that no run reached at one batch size.
+    let alone = level.models.iter().filter(|m| Some(m.model) == level.model);
+    let alone: Vec<&CurvePoint> =
+        alone.filter(|_| reached().next().is_none()).flat_map(|m| &m.curve).collect();
     let highest = reached().map(|o| o.tokens).fold(f64::NAN, f64::max);
     let at_b_min = level.b_min.value.map(|b| highest / b);
     let s = reached().map(|o| o.steps).chain(level.s_opt_steps.value).chain(at_b_min);
-    let e = reached().map(|o| o.tokens).chain(level.e_min_tokens.value);
+    let s = s.chain(alone.iter().map(|p| p.steps));
+    let e = reached()
+        .map(|o| o.tokens)
+        .chain(level.e_min_tokens.value)
+        .chain(alone.iter().map(|p| p.tokens));
     let e = e.chain(observed.iter().filter(near).map(|o| o.tokens));
     let whole = [
         Axis::around(s, lens.scale_x(Scale::Log), 0.08, units::count)?,
