@@ -2,7 +2,7 @@
 
 use super::constraints::{Constraints, Throughput};
 use super::dangers::{CatchingUp, veto};
-use super::decide::{Choice, Decision, entries};
+use super::decide::{Choice, Decision, entries, staircase};
 use super::estimate::{estimate_of, other_rate, provenance};
 use super::guard::check;
 use super::import::deviations;
@@ -16,7 +16,7 @@ use super::schedule::{first_change, with_lr_rule};
 use super::verdict::{cannot_tell, ended, estimate_text, from_decision, hold, unless};
 use super::{
     Entry, Goal, GuardName, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome,
-    Situation, Verdict,
+    Situation, Verdict, VerdictKind,
 };
 use crate::curve::{Estimate, GroupFit, Interval, LawFit, Memory, MemorySource};
 use crate::run::{Phase, RunData, Schedule};
@@ -103,6 +103,7 @@ pub fn plan(
         Err(verdict) => {
             plan.verdict = verdict;
             plan.verdict.reasons.extend(group.map(|g| provenance(run, g)).unwrap_or_default());
+            plan.verdict.reasons.extend(unbacked(&plan.verdict, &leave[behind.len()..]));
         }
         Ok(advice) => {
             plan.verdict = advice.verdict;
@@ -134,6 +135,20 @@ pub fn plan(
     let given = options.schedule.as_deref().unwrap_or_default();
     plan.verdict.reasons.extend(deviations(run, given));
     plan
+}
+
+/// Nothing is written that nobody approved, nor taken back: where advice is refused, what was accepted
+/// before comes all the same.
+fn unbacked(verdict: &Verdict, to_come: &[Entry]) -> Option<String> {
+    let changes: Vec<(u64, u64)> =
+        to_come.iter().map(|e| (e.from_tokens, e.batch_size_tokens)).collect();
+    (verdict.kind == VerdictKind::CannotTell && !changes.is_empty()).then(|| {
+        format!(
+            "what was accepted for later still comes ({}), and nothing here speaks for it any more: \
+             an undo withdraws it",
+            staircase(&changes)
+        )
+    })
 }
 
 pub(super) struct Ask<'a> {

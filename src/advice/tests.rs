@@ -44,6 +44,13 @@ fn a_law_that_misses_the_past_gives_no_advice() {
     let plan = plan(&run, loss_of(&run), Some(&group_of(&wrong, MEMORY)), &live(true), &on_disk());
     assert_eq!(plan.verdict.kind, VerdictKind::CannotTell);
     assert!(plan.verdict.text.contains("misses this run's own past"), "{}", plan.verdict.text);
+    let told = |p: &Plan| p.verdict.reasons.iter().any(|r| r.contains("an undo withdraws it"));
+    assert!(!told(&plan));
+    let situation = Situation { in_force: vec![e(0, 128), e(9_000_000, 256)], ..live(true) };
+    let group = group_of(&wrong, MEMORY);
+    let accepted = super::plan(&run, loss_of(&run), Some(&group), &situation, &on_disk());
+    assert!(told(&accepted), "{:?}", accepted.verdict);
+    assert_eq!(accepted.schedule, situation.in_force, "it is not withdrawn by itself");
     assert!(plan.policies.is_empty());
     assert_eq!(plan.schedule.len(), 1);
 }

@@ -38,6 +38,10 @@ const PRIOR_P: f64 = Memory::SLOW.p;
 /// ... and how surely, in ln p.
 const PRIOR_SD: f64 = 1.0;
 
+/// Below it half of the noise is forgotten only after a thousand tau: a part of it at once and the
+/// rest never, which is how the law's own error looks, and no memory that was ever seen.
+const LEAST_P: f64 = 0.1;
+
 /// Bins of constant runs that tell what the law misses them by.
 const TELLING_BINS: usize = 3;
 
@@ -144,6 +148,16 @@ pub(super) fn measure(
                  nats; at once {instant:.4}, never {never:.4})"
             ),
             "a larger change of batch size, or more steps after it",
+        ));
+    }
+    if memory.p < LEAST_P {
+        return Err(Refusal::new(
+            format!(
+                "after the changes of batch size a part of the noise seems forgotten at once and the \
+                 rest never (tau {:.2} steps, p {:.2}), which is rather what the law misses the runs by",
+                memory.tau_steps, memory.p
+            ),
+            "more steps after a change of batch size",
         ));
     }
     let predictions = predictions(&all);

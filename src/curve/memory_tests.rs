@@ -122,6 +122,21 @@ fn a_switch_seen_for_too_short_to_tell_p_leaves_it_near_what_is_assumed() {
     }
 }
 
+/// Nothing is forgotten, and the run lies lower than the law says from its switch on.
+#[test]
+fn a_level_that_changes_at_once_and_stays_is_no_memory() {
+    let never = Memory { tau_steps: 1e12, p: 0.4, source: MemorySource::Measured };
+    for share in [0.2, 0.3, 0.4] {
+        let mut run = switched(&never);
+        run.bins.retain(|b| b.steps < 60_000.0);
+        for b in run.bins.iter_mut().filter(|b| b.steps > 40_000.0) {
+            b.loss -= share * (LAW.noise(128.0) - LAW.noise(256.0));
+        }
+        let refused = measure(&LAW, &[], &[run]).unwrap_err();
+        assert!(refused.has.contains("at once and the rest never"), "{share} {refused:?}");
+    }
+}
+
 /// A law that takes the noise after the switch for lower reads a slower memory from the same run.
 #[test]
 fn memories_are_redrawn_with_the_law_that_they_belong_to() {
