@@ -31,6 +31,8 @@ mod promise;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod ramped;
+#[cfg(test)]
 mod real;
 mod reasons;
 mod schedule;

@@ -280,28 +280,50 @@ pub fn stairs_of(schedule: &[Entry]) -> Vec<Stair> {
         .collect()
 }
 
-/// The entries that lie behind the run: what was accepted, or its present batch size since it
-/// began, so that the schedule says what is.
-pub fn present(in_force: &[Entry], began: f64, constraints: &Constraints) -> Vec<Entry> {
-    let mut out: Vec<Entry> =
-        in_force.iter().filter(|e| e.from_tokens <= constraints.now).copied().collect();
-    let own = constraints.own;
-    let from = if began.is_finite() { began.max(0.0) as u64 } else { 0 };
+/// The entries that lie behind the run: what was accepted as far as the run followed it, else the
+/// batch sizes that it had; the last one is its present size, so that the schedule says what is.
+pub fn present(in_force: &[Entry], run: &RunData, constraints: &Constraints) -> Vec<Entry> {
+    let (own, now) = (constraints.own, constraints.now);
+    let mut out: Vec<Entry> = in_force.iter().filter(|e| e.from_tokens <= now).copied().collect();
     match out.last() {
         Some(last) if same_size(last.batch_size_tokens, own) => {}
         Some(_) => {
             // What was to act since the run is at its present size did not.
-            let from_tokens = from.min(constraints.now);
+            let from_tokens = began(run).min(now);
             let scaled = out.iter().any(|e| e.lr_scale.is_some());
             out.retain(|e| e.from_tokens < from_tokens);
-            let scale = out.last().map_or(scaled.then_some(1.0), |e| e.lr_scale);
-            out.push(Entry { from_tokens, batch_size_tokens: own, lr_scale: scale });
+            let lr_scale = out.last().map_or(scaled.then_some(1.0), |e| e.lr_scale);
+            out.push(Entry { from_tokens, batch_size_tokens: own, lr_scale });
         }
-        None => out.push(Entry {
-            from_tokens: from.min(constraints.now),
-            batch_size_tokens: own,
-            lr_scale: None,
-        }),
+        None => out = so_far(run, own, now),
+    }
+    out
+}
+
+/// The batch sizes that a run had, up to its present one.
+fn so_far(run: &RunData, own: u64, now: u64) -> Vec<Entry> {
+    let entry = |from_tokens: u64, batch_size_tokens| Entry {
+        from_tokens: from_tokens.min(now),
+        batch_size_tokens,
+        lr_scale: None,
+    };
+    let mut out: Vec<Entry> = Vec::new();
+    // What the log does not hold is known by its mean alone.
+    let known = run.segments.iter().enumerate().filter(|(_, s)| !s.range.is_empty());
+    for (i, s) in known {
+        let from = if i == 0 { 0 } else { s.from_tokens.max(0.0).round() as u64 };
+        let size = s.batch_size.round() as u64;
+        if out.last().is_none_or(|l| !same_size(l.batch_size_tokens, size)) {
+            out.push(entry(from, size));
+        }
+    }
+    match out.last_mut() {
+        Some(last) if same_size(last.batch_size_tokens, own) => last.batch_size_tokens = own,
+        _ => {
+            let from = began(run);
+            out.retain(|e| e.from_tokens < from);
+            out.push(entry(from, own));
+        }
     }
     out
 }
@@ -312,20 +334,20 @@ fn same_size(a: u64, b: u64) -> bool {
 }
 
 /// `schedule` as the run in fact followed it: what it says of this moment is the batch size of the
-/// metrics, also where the run deviates from it. Empty stays empty.
+/// metrics, also where the run deviates from it, or where there is no schedule.
 pub fn as_trained(schedule: &[Entry], run: &RunData, situation: &Situation) -> Vec<Entry> {
     let constraints = Constraints::of(run, situation, &PlanOptions::default());
-    let Some(c) = constraints.filter(|_| !schedule.is_empty()) else { return schedule.to_vec() };
-    let mut out = present(schedule, began(run), &c);
+    let Some(c) = constraints else { return schedule.to_vec() };
+    let mut out = present(schedule, run, &c);
     out.extend(schedule.iter().filter(|e| e.from_tokens > c.now));
     out
 }
 
 /// Cumulative tokens since when the run trains at its present batch size.
-pub(super) fn began(run: &RunData) -> f64 {
+fn began(run: &RunData) -> u64 {
     match run.segments.as_slice() {
-        [.., _, last] => last.from_tokens,
-        _ => 0.0,
+        [.., _, last] => last.from_tokens.max(0.0).round() as u64,
+        _ => 0,
     }
 }
 

@@ -7,7 +7,7 @@ use super::estimate::{estimate_of, other_rate, provenance};
 use super::guard::check;
 use super::import::deviations;
 use super::on_the_way;
-use super::outcome::{Futures, began, present, risk};
+use super::outcome::{Futures, present, risk};
 use super::own_past::{BumpYield, OwnPast, last_bump, stretches};
 use super::policy::untested;
 use super::promise::brought;
@@ -88,7 +88,7 @@ pub fn plan(
         }
         return plan;
     };
-    let behind = present(&situation.in_force, began(run), &constraints);
+    let behind = present(&situation.in_force, run, &constraints);
     let mut leave = behind.clone();
     leave.extend(situation.in_force.iter().filter(|e| e.from_tokens > constraints.now));
     plan.schedule = leave.clone();
@@ -278,10 +278,14 @@ impl Ask<'_> {
 
     /// What is behind and the changes, under the learning-rate rule.
     fn whole(&self, behind: &[Entry], changes: &[(u64, u64)]) -> Vec<Entry> {
-        let schedule = behind.iter().copied().chain(entries(changes)).collect();
         let can = self.situation.limits.as_ref().is_none_or(|l| l.can_scale_lr);
         let rule = if can { self.options.lr_rule } else { LrRule::Unchanged };
-        with_lr_rule(schedule, rule)
+        let mut schedule = behind.to_vec();
+        let now = schedule.pop();
+        // Scaled against what the run trains at now, whose learning rate stays as it is.
+        let to_come = now.into_iter().chain(entries(changes)).collect();
+        schedule.extend(with_lr_rule(to_come, rule));
+        with_lr_rule(schedule, LrRule::Unchanged)
     }
 
     fn phase(&self) -> Result<(), Verdict> {

@@ -64,11 +64,19 @@ impl Evidence<'_> {
         }
         out.extend(steps_text(self, options));
         if options.lr_rule == LrRule::Sqrt {
-            out.push(
-                "the learning rate is scaled with the square root of the batch ratio; the law was \
-                 fitted at one learning rate and does not know what that does"
-                    .into(),
-            );
+            let can = situation.limits.as_ref().is_none_or(|l| l.can_scale_lr);
+            out.push(match can {
+                true => {
+                    "the learning rate is scaled with the square root of the batch ratio; the law \
+                         was fitted at one learning rate and does not know what that does"
+                        .into()
+                }
+                false => {
+                    "the learning rate is not scaled, though the square root of the batch ratio \
+                          was asked for: the trainer says that it cannot"
+                        .into()
+                }
+            });
         }
         if d.recommended.is_some() && !situation.can_write {
             out.push("nothing can be written from here; the schedule is for the trainer".into());
@@ -211,20 +219,44 @@ fn steps_text(e: &Evidence<'_>, options: &PlanOptions) -> Option<String> {
         futures.course.along(&stairs).steps(begins)
     };
     let (leave, planned) = (steps(e.policies.first()?), steps(e.policies.get(1)?));
-    let shifts = begins > futures.course.tokens() && (leave / planned - 1.0).abs() > 0.01;
+    let to_come = begins > futures.course.tokens();
+    let shifts = to_come && (leave / planned - 1.0).abs() > 0.01;
     let step = |x: f64| exact(x.round().max(0.0) as u64);
+    let what = match given {
+        Some(_) => "the decay".to_string(),
+        None => format!("a decay over the last {} of the budget", percent(DECAY)),
+    };
+    // A change that is made stays one for whoever set the decay by steps before it.
+    let first = e.policies.first()?.schedule.first().filter(|f| f.from_tokens == 0);
+    let set = first.map(|f| (f.batch_size_tokens, begins / f.batch_size_tokens.max(1) as f64));
+    // A ramp that was declared is one that whoever set it knew of.
+    let set = set.filter(|_| options.schedule.is_none());
+    let set = set.filter(|(_, steps)| to_come && (steps / planned - 1.0).abs() > 0.01);
+    if let Some((size, steps)) = set.filter(|_| !shifts) {
+        return Some(format!(
+            "a learning-rate schedule that counts steps has shifted with the batch size: {what} begins \
+             at {} tokens, which is step {}, and was step {} at the {} tokens a step that the run began \
+             with; set by step before the change it comes {}, so set it by tokens or move it to step {}",
+            count(begins),
+            step(planned),
+            step(steps),
+            exact(size),
+            if planned < steps { "too late, or never" } else { "too early" },
+            step(planned)
+        ));
+    }
     shifts.then(|| {
         format!(
             "a learning-rate schedule that counts steps shifts: {} begins at {} tokens, which is step \
-             {} under the plan and {} if the run is left; set by step it would come {}, so set it by \
+             {} under the plan and {} if the run is left{}; set by step it would come {}, so set it by \
              tokens or move it to step {}",
-            match given {
-                Some(_) => "the decay".to_string(),
-                None => format!("a decay over the last {} of the budget", percent(DECAY)),
-            },
+            what,
             count(begins),
             step(planned),
             step(leave),
+            set.filter(|(_, steps)| (steps / leave - 1.0).abs() > 0.01).map_or(String::new(), |(b, s)| {
+                format!(" ({} at the {} tokens a step that it began with)", step(s), exact(b))
+            }),
             if planned < leave { "too late, or never" } else { "too early" },
             step(planned)
         )

@@ -62,11 +62,7 @@ pub(super) fn ahead(
     // What it says of the time before it was made is no change of it, one that the run has passed
     // since is still to come.
     let made = plan.now.tokens.map_or(0, |t| t.max(0.0) as u64);
-    let in_force = match situation.in_force.as_slice() {
-        [] => &plan.schedule[..plan.schedule.partition_point(|e| e.from_tokens <= made)],
-        some => some,
-    };
-    let in_force = advice::as_trained(in_force, data, situation);
+    let in_force = advice::as_trained(&situation.in_force, data, situation);
     let own = data.batch_size().unwrap_or(0.0) as u64;
     let Some(first) = advice::first_change(&in_force, &plan.schedule, own, made) else {
         return in_force;

@@ -189,7 +189,10 @@ impl Desk {
             can_write: can_write && self.paths.is_some(),
             decayed: plan.map(|p| p.decayed.clone()).unwrap_or_default(),
         };
-        situation.in_force = advice::as_trained(&self.in_force(), data, &situation);
+        let in_force = self.in_force();
+        if !in_force.is_empty() {
+            situation.in_force = advice::as_trained(&in_force, data, &situation);
+        }
         situation
     }
 
@@ -299,8 +302,9 @@ impl Desk {
                 if !now.is_finite() {
                     return Err("the tokens of the run are not known".into());
                 }
+                let in_force = advice::as_trained(&situation.in_force, case.data, situation);
                 let schedule = advice::with_change(
-                    &situation.in_force,
+                    &in_force,
                     own as u64,
                     *batch_size_tokens,
                     *at_tokens,

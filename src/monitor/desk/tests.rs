@@ -83,6 +83,15 @@ fn to_512() -> Change {
     Change::BatchSize { batch_size_tokens: 512, at_tokens: None }
 }
 
+#[test]
+fn a_change_by_hand_begins_with_the_ramp_as_it_was() {
+    let parts = [(128.0, 2e6), (256.0, 1e6)];
+    let mut place = Place::of(run_of(&LAW, &MEMORY, &parts, 0.0), &[], &Settings::default());
+    let plan = place.plan();
+    let manual = place.propose(&to_512(), &plan);
+    assert_eq!(manual.schedule[..2], [e(0, 128), e(2_000_000, 256)]);
+}
+
 /// The trainer raised to 256 earlier than the schedule says that it was given with.
 fn early() -> Place {
     let declared = PlanOptions {

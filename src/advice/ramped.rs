@@ -1,0 +1,68 @@
+//! Plans for runs that have changed their batch size before.
+
+use super::testing::{LAW, MEMORY, e, group_of, live, loss_of, on_disk, run_of};
+use super::{Entry, LrRule, Plan, PlanOptions, Situation, TrainerLimits, megatron, plan};
+
+fn ask(parts: &[(f64, f64)], situation: &Situation, options: &PlanOptions) -> Plan {
+    let run = run_of(&LAW, &MEMORY, parts, 0.0);
+    plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), situation, options)
+}
+
+fn to(target: f64) -> PlanOptions {
+    PlanOptions { target_loss: Some(target), ..on_disk() }
+}
+
+const RAMP: [(f64, f64); 2] = [(128.0, 2e6), (256.0, 1e6)];
+
+#[test]
+fn a_plan_begins_with_the_ramp_as_it_was() {
+    let plan = ask(&RAMP, &live(false), &to(2.15));
+    assert_eq!(plan.schedule[..2], [e(0, 128), e(2_000_000, 256)], "{:?}", plan.verdict);
+    assert!(plan.schedule.len() > 2, "{:?}", plan.verdict);
+    let flag = megatron(&plan.schedule, 16).unwrap();
+    assert!(flag.starts_with("0:8 2000000:16 "), "{flag}");
+}
+
+#[test]
+fn a_learning_rate_is_scaled_against_that_of_now_and_the_present_one_is_left() {
+    let limits = TrainerLimits { can_scale_lr: true, ..live(false).limits.unwrap() };
+    let able = Situation { limits: Some(limits), ..live(false) };
+    let options = PlanOptions { lr_rule: LrRule::Sqrt, ..to(2.15) };
+    let in_force = vec![e(0, 128), e(2_000_000, 256)];
+    for in_force in [Vec::new(), in_force] {
+        let plan = ask(&RAMP, &Situation { in_force, ..able.clone() }, &options);
+        let scale = |x: &Entry| x.lr_scale.unwrap();
+        assert!(plan.schedule[..2].iter().all(|x| scale(x) == 1.0), "{:?}", plan.schedule);
+        for x in &plan.schedule[2..] {
+            let ratio = x.batch_size_tokens as f64 / 256.0;
+            assert!((scale(x) - ratio.sqrt()).abs() < 1e-9, "{:?}", plan.schedule);
+        }
+        assert!(plan.verdict.reasons.iter().any(|r| r.contains("rate is scaled with")));
+    }
+    let unable = ask(&RAMP, &live(false), &options);
+    assert!(unable.schedule.iter().all(|x| x.lr_scale.is_none()), "{:?}", unable.schedule);
+    let said = |w: &str| unable.verdict.reasons.iter().any(|r| r.contains(w));
+    assert!(said("the learning rate is not scaled") && !said("rate is scaled with"));
+}
+
+#[test]
+fn a_decay_counted_in_steps_is_warned_of_also_after_the_change() {
+    let options = PlanOptions {
+        budget_tokens: Some(5e6),
+        decay_tokens: Some(1e6),
+        max_batch: Some(256),
+        goal: Some(super::Goal::Stable),
+        ..on_disk()
+    };
+    let steps = |schedule: Option<Vec<Entry>>| {
+        let options = PlanOptions { schedule, ..options.clone() };
+        let plan = ask(&RAMP, &live(true), &options);
+        plan.verdict.reasons.into_iter().find(|r| r.contains("counts steps"))
+    };
+    // 4M tokens at 128 a step; in fact 2M at 128 and 2M at 256.
+    let said = steps(None).unwrap();
+    assert!(said.contains("step 23,437") && said.contains("step 31,250 at the 128"), "{said}");
+    assert!(said.contains("too late, or never"), "{said}");
+    let declared = vec![e(0, 128), e(2_000_000, 256)];
+    assert_eq!(steps(Some(declared)), None, "whoever set it knew of the ramp");
+}
