@@ -89,7 +89,10 @@ fn a_raise_that_is_due_is_for_now_and_names_no_count_that_recedes() {
     let answer = plan(&[&sweep(), "--run", RUN]);
     assert!(verdict(&answer).starts_with("raise to 256 now"), "{answer}");
     let planned = answer["verdict"]["reasons"].to_string();
-    assert!(planned.contains("planned: 256 now, 512 at "), "{planned}");
+    assert!(planned.contains("planned: 256 now, 512 "), "{planned}");
+    // What follows is counted from it on.
+    let (_, after) = planned.split_once("planned: 256 now, 512 ").unwrap();
+    assert!(after.split(',').next().unwrap().ends_with(" tokens later"), "{planned}");
 }
 
 #[test]

@@ -50,6 +50,23 @@ fn a_loss_that_is_asked_for_is_the_one_that_is_answered() {
     assert!((120.0..=400.0).contains(&b_opt), "the best measured batch at 2.3 is 256: {b_opt}");
 }
 
+/// File names are bytes.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_name_that_is_no_text_is_an_argument() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+    let dir = tempfile::tempdir().unwrap();
+    let mut name = dir.path().join("caf").into_os_string().into_vec();
+    name.extend(b"\xe9.jsonl");
+    let path = OsString::from_vec(name);
+    fs::write(&path, "{\"step\":1,\"loss\":2.5,\"tokens\":100}\n".repeat(3)).unwrap();
+    let said = boptop([OsString::from("inspect"), path.clone(), "--json".into()]).json(0);
+    assert_eq!(said["files"][0]["records"], 3, "{said}");
+    let fit = boptop([OsString::from("fit"), path, "--json".into()]);
+    assert_eq!(fit.code, Some(0), "{fit:?}");
+}
+
 #[test]
 fn a_path_that_does_not_exist_is_named() {
     for sub in ["fit", "inspect", "plan"] {

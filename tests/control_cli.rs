@@ -128,7 +128,12 @@ fn propose_approve_obey_undo_from_the_shell() {
     assert_eq!(same.code, Some(3), "{same:?}");
     assert!(same.err.contains("nothing to change"), "{same:?}");
 
-    // And back.
+    // And back. What is shown first is what the undo does, not what the plan would.
+    let asked = job.control("undo", &["--yes", "--if-revision", "0"]);
+    assert_eq!(asked.code, Some(3), "{asked:?}");
+    assert!(asked.out.contains("revision 1 is taken back: 512, in force since "), "{asked:?}");
+    assert!(asked.out.contains("; back to 128 from "), "{asked:?}");
+    assert!(!asked.out.contains("what the plan says"), "{asked:?}");
     let undone = job.undo().json(0);
     assert_eq!((&undone["wrote"], &undone["revision"]), (&true.into(), &2.into()), "{undone}");
     job.until_state("applied", 2);

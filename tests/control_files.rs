@@ -701,6 +701,41 @@ fn an_undo_before_the_change_only_lacks_it() {
     assert_eq!(status.history[0].state, ControlState::Undone);
 }
 
+/// The newest revision was rejected: what acts is the one before, and that is what an undo is of.
+#[test]
+fn an_undo_after_a_rejected_revision_takes_back_the_one_in_force() {
+    let l = Loop::new();
+    let mut trainer = Trainer::start(l.set.clone(), 0, 0);
+    l.train(&mut trainer, 500);
+    l.approve(&[entry(0, 100), entry(1000, 200)], 100, None).unwrap();
+    l.train(&mut trainer, 2000);
+    let undo = |files: &Files| {
+        let now = Facts { lead_tokens: Some(500.0), ..facts(&l.set.metrics) };
+        (control::to_undo(files), control::undo_schedule(files, &now))
+    };
+    let files = Files::read(&l.paths);
+    let back = undo(&files);
+    assert_eq!(back.0, Some(1));
+    // No multiple of the unit.
+    l.approve(&[entry(0, 100), entry(1000, 200), entry(9000, 205)], 200, None).unwrap();
+    trainer.train_step();
+    assert_eq!(l.status().state, Some(ControlState::Rejected));
+    let (revision, schedule) = undo(&Files::read(&l.paths));
+    assert_eq!(revision, Some(1));
+    let last = schedule.as_ref().and_then(|s| s.last()).unwrap();
+    assert_eq!(last.batch_size_tokens, 100, "{schedule:?}");
+    l.approve(&schedule.unwrap(), 200, revision).unwrap();
+    l.train(&mut trainer, 6000);
+    assert_eq!(trainer.batch(), 100);
+    // Rejected, and nothing before it.
+    let l = Loop::new();
+    let mut trainer = Trainer::start(l.set.clone(), 0, 0);
+    l.train(&mut trainer, 500);
+    l.approve(&[entry(0, 100), entry(9000, 205)], 100, None).unwrap();
+    trainer.train_step();
+    assert_eq!(undo(&Files::read(&l.paths)), (None, None));
+}
+
 #[test]
 fn trainers_that_lie_forget_refuse_or_stay_silent_are_shown_as_what_they_are() {
     // Says that it applied, and did not.

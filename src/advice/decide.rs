@@ -18,6 +18,8 @@ use crate::units::{count, exact, percent};
 const WORTH: f64 = 0.01;
 /// The committed schedule stays while it is this close to the best.
 const STAYS: f64 = 0.01;
+/// ... or, where the best one begins in the other direction, while it saves this share of it.
+const HALF: f64 = 0.5;
 
 /// The schedules of the policies, and the choice.
 #[derive(Debug)]
@@ -42,6 +44,10 @@ pub struct Decision {
     pub one_end: bool,
     /// Why no further change is made, whatever one would save.
     pub stopped: Option<String>,
+    /// The first change of the plan has the direction of one that was recommended before.
+    pub was_shown: bool,
+    /// Tokens by which the plan is put off, since nobody approved its first change when it was due.
+    pub late: u64,
     /// Why no other batch size is allowed.
     pub none_allowed: Option<String>,
     pub words: Vec<String>,
@@ -165,6 +171,8 @@ impl Choice<'_> {
             reached_if_never: self.futures.never.as_ref().map(never),
             reached: (leave_way.reach(self.aim.target), then),
             first_between: search.first_between(&planned.changes),
+            was_shown: planned.changes.first().is_some_and(|c| self.was_shown(c.1)),
+            late: self.late(&planned.changes),
             planned: planned.changes,
             tracking: track.changes,
             interval: by_interval(&search, self.aim.budget).changes,
@@ -179,37 +187,55 @@ impl Choice<'_> {
         }
     }
 
-    /// The next raise that was shown or accepted before.
+    /// The next raise that was shown or accepted before. One whose time came while nobody approved it
+    /// is due at once.
     fn committed_at(&self) -> Option<u64> {
         let c = self.constraints;
-        let next = |s: &[Entry]| {
-            let e = s.iter().find(|e| e.from_tokens > c.now && e.batch_size_tokens != c.own)?;
-            (e.batch_size_tokens > c.own).then_some(e.from_tokens)
+        let raise = |changes: Vec<(u64, u64)>| {
+            let first = changes.into_iter().find(|e| e.1 != c.own).filter(|e| e.1 > c.own)?;
+            Some(if first.0 > c.now { first.0 } else { c.earliest })
         };
-        let shown = self.committed.and_then(next);
-        let accepted = next(self.in_force);
-        // One whose time came while nobody approved it is due at once.
-        let missed = self.committed.and_then(|s| {
-            let due = s.iter().rev().find(|e| e.from_tokens <= c.now)?;
-            (due.batch_size_tokens > c.own).then_some(c.earliest)
-        });
-        [shown, accepted, missed].into_iter().flatten().min()
+        let accepted = to_come(self.in_force, c.now);
+        [raise(self.shown_then()), raise(accepted)].into_iter().flatten().min()
+    }
+
+    /// A change of this direction was recommended before, and is still to come.
+    fn was_shown(&self, to: u64) -> bool {
+        let own = self.constraints.own;
+        self.shown_then().first().is_some_and(|c| (c.1 > own) == (to > own))
+    }
+
+    /// By how much a plan begins later than the change of its direction that was shown: it is due.
+    fn late(&self, changes: &[(u64, u64)]) -> u64 {
+        let Some(&(at, to)) = changes.first() else { return 0 };
+        let due = at <= self.constraints.earliest && self.was_shown(to);
+        let since = self.shown_then().first().map_or(at, |c| c.0);
+        // Not before what the run trains at began.
+        let began = |e: &&Entry| e.from_tokens <= self.constraints.now;
+        let free = self.leave.iter().rfind(began).is_none_or(|e| since > e.from_tokens);
+        if due && free { at.saturating_sub(since) } else { 0 }
     }
 
     /// What was shown before and is still to come. Where nobody approved it in time it keeps its sizes
     /// and is put off as a whole: time alone is no reason for another plan.
     fn shown(&self) -> Vec<(u64, u64)> {
+        let mut changes = self.shown_then();
+        let late = changes.first().map_or(0, |c| self.constraints.earliest.saturating_sub(c.0));
+        changes.iter_mut().for_each(|c| c.0 += late);
+        changes
+    }
+
+    /// The same at the tokens at which it was shown.
+    fn shown_then(&self) -> Vec<(u64, u64)> {
         let c = self.constraints;
         let Some(shown) = self.committed else { return Vec::new() };
         let runs = |e: &Entry| e.from_tokens <= c.now && e.batch_size_tokens == c.own;
         let ordered = batch_at(self.in_force, c.now as f64).is_some_and(|b| b != c.own);
-        let rest = match shown.iter().rposition(runs) {
+        match shown.iter().rposition(runs) {
             // What is ordered is no longer to be decided, though it does not show yet.
-            Some(i) if !ordered => &shown[i + 1..],
-            _ => return to_come(shown, c.now),
-        };
-        let late = rest.first().map_or(0, |e| c.earliest.saturating_sub(e.from_tokens));
-        rest.iter().map(|e| (e.from_tokens + late, e.batch_size_tokens)).collect()
+            Some(i) if !ordered => pairs(&shown[i + 1..]),
+            _ => to_come(shown, c.now),
+        }
     }
 
     /// The committed staircase while it is about as good as the best one found, else that one; the
@@ -230,11 +256,13 @@ impl Choice<'_> {
         if single.score < best.score && allowed(single) {
             best = single.clone();
         }
-        for changes in [self.shown(), to_come(self.in_force, c.now)] {
+        let shown = self.shown();
+        let longer = continued(&shown, &best.changes, c.dwell);
+        for changes in [longer, shown, to_come(self.in_force, c.now)] {
             let found = Found { score: search.score(&changes), changes };
             if allowed(&found)
                 && c.allows(&found.changes)
-                && self.gain(best.score, found.score) < STAYS
+                && !self.takes_over(&best, &found, search, left_alone)
             {
                 best = found;
             }
@@ -251,6 +279,24 @@ impl Choice<'_> {
             best = Found { changes: Vec::new(), score: left_alone };
         }
         best
+    }
+
+    /// Whether the best schedule is so much better than one that was shown that it takes its place.
+    /// Laws that predict about as well speak in turn, and where one lowers first and another raises,
+    /// either may be a little better than the other: what was shown goes if it brings less than half.
+    fn takes_over(
+        &self,
+        best: &Found,
+        shown: &Found,
+        search: &Search<'_>,
+        left_alone: f64,
+    ) -> bool {
+        let up = |f: &Found| f.changes.first().is_some_and(|c| c.1 > self.constraints.own);
+        if up(best) == up(shown) || best.changes.is_empty() {
+            return self.gain(best.score, shown.score) >= STAYS;
+        }
+        let [best, shown] = [best, shown].map(|f| self.saves(&f.changes, search, left_alone));
+        shown < WORTH || shown < HALF * best
     }
 
     fn recommend(
@@ -270,7 +316,7 @@ impl Choice<'_> {
             return (None, 0.0);
         }
         let saves = self.saves(&planned.changes, search, left_alone);
-        let shown = self.committed_at().is_some() && !accepted;
+        let shown = !accepted && self.was_shown(planned.changes[0].1);
         if saves < WORTH && !(shown && saves > -0.5 * WORTH) {
             let gain = self.gain(search.score(&planned.changes), left_alone);
             words.push(match &self.futures.other {
@@ -397,8 +443,23 @@ impl Choice<'_> {
 }
 
 fn to_come(schedule: &[Entry], now: u64) -> Vec<(u64, u64)> {
-    let later = schedule.iter().filter(|e| e.from_tokens > now);
-    later.map(|e| (e.from_tokens, e.batch_size_tokens)).collect()
+    pairs(&schedule[schedule.partition_point(|e| e.from_tokens <= now)..])
+}
+
+/// What was shown of a plan may be its first part alone: with the larger sizes that another one goes
+/// on to.
+fn continued(shown: &[(u64, u64)], other: &[(u64, u64)], dwell: u64) -> Vec<(u64, u64)> {
+    let mut out = shown.to_vec();
+    let Some(&(_, top)) = shown.last() else { return out };
+    for &(at, to) in other.iter().filter(|c| c.1 > top) {
+        let least = out.last().map_or(0, |c| c.0.saturating_add(dwell));
+        out.push((at.max(least), to));
+    }
+    out
+}
+
+fn pairs(schedule: &[Entry]) -> Vec<(u64, u64)> {
+    schedule.iter().map(|e| (e.from_tokens, e.batch_size_tokens)).collect()
 }
 
 /// Changes as entries.

@@ -38,6 +38,8 @@ mod reasons;
 mod schedule;
 mod stakes;
 #[cfg(test)]
+mod steady_tests;
+#[cfg(test)]
 mod stop_rule;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -204,6 +206,9 @@ pub struct PolicyOutcome {
     pub target_loss: Option<f64>,
     /// Cumulative tokens at which the target is reached; no value where it never is.
     pub tokens: Interval,
+    /// The same at the other end of a memory that was not measured (noise forgotten at once where slow
+    /// is taken, and the other way round); `None` where it was, and where the target is never reached.
+    pub tokens_at_other_end: Option<f64>,
     /// Cumulative optimizer steps then: whole ones, as the last one may not be left out.
     pub steps: Option<f64>,
     /// ... with the interval that [`PolicyOutcome::tokens`] has, led through the schedule.
@@ -264,6 +269,9 @@ pub struct Plan {
     pub policies: Vec<PolicyOutcome>,
     /// Cumulative tokens between which the first change of the plan may lie at next to no cost.
     pub first_change_between: Option<[f64; 2]>,
+    /// The first change of `schedule` is advised for now. It keeps the token count at which it was due
+    /// when it was first shown, which may lie behind the run by now.
+    pub first_change_due: bool,
     /// Final losses of decayed runs, for the comparison after the decay.
     pub decayed: Vec<Decayed>,
     /// Cumulative tokens at which the planned decay must begin; `None` without a budget, or where

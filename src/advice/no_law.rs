@@ -1,15 +1,19 @@
 //! Where no law speaks: what is missing, what would tell it, and what is known without.
 
-use super::Verdict;
 use super::branch::{Branches, Known, branches, minicpm_mark};
 use super::design::Belief;
+use super::estimate::estimate_of;
 use super::plan::Ask;
 use super::verdict::{cannot_tell, estimate_text, from_estimate};
+use super::{Verdict, VerdictKind};
 use crate::curve::{Estimate, GroupFit, RunUse, Stretch};
-use crate::units::count;
+use crate::run;
+use crate::units::{count, loss};
 
 /// Tokens of a run at one batch size are B x steps up to this log ratio.
 const RAMPED: f64 = 0.05;
+/// What a level says counts for a run up to this multiple of its tokens there.
+const BEHIND: f64 = 1.25;
 /// A reference mark further than this factor from the present batch size is not shown.
 const MARK: f64 = 30.0;
 
@@ -112,7 +116,29 @@ impl Ask<'_> {
                 let c = &self.constraints;
                 from_estimate(&e, c.own, tokens, c.up_only, reasons)
             }
-            Err(why) => self.no_fit(&why),
+            Err(why) => self.as_before(group).unwrap_or_else(|| self.no_fit(&why)),
         }
+    }
+
+    /// What was said from the levels stays for a while once the run has left the lowest one behind:
+    /// the next one speaks when enough sizes have got there. `None` where the lowest one does not
+    /// say it.
+    fn as_before(&self, group: &GroupFit) -> Option<Verdict> {
+        let said = self.situation.said.filter(|k| *k != VerdictKind::CannotTell)?;
+        let [lowest, _] = group.spoken().filter(|l| self.loss.is_some_and(|now| now < l[0]))?;
+        let left = run::tokens_to(self.run, lowest)?;
+        if self.run.tokens() > BEHIND * left {
+            return None;
+        }
+        let e = estimate_of(self.run, group, lowest).ok()?;
+        let tokens = (self.run.segments.len() == 1).then_some(left);
+        let c = &self.constraints;
+        let reasons = vec![estimate_text(&e, c.own)];
+        let mut verdict = from_estimate(&e, c.own, tokens, c.up_only, reasons);
+        verdict.text.push_str(&format!(
+            "; so it was at loss {}, the lowest at which a model speaks",
+            loss(lowest)
+        ));
+        (verdict.kind == said).then_some(verdict)
     }
 }

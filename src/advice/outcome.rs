@@ -135,6 +135,10 @@ impl Futures {
             policy,
             target_loss: Some(self.target),
             tokens,
+            tokens_at_other_end: self
+                .other
+                .as_ref()
+                .and_then(|(c, _)| c.along(&stairs).reach(self.target)),
             steps: steps.value,
             steps_interval: steps,
             hours: hours.value,
@@ -149,9 +153,8 @@ impl Futures {
             schedule,
         };
         outcome.notes.extend(self.after_decay(&stairs));
-        if let Some((other, words)) = &self.other {
-            let t = other.along(&stairs).reach(self.target);
-            outcome.notes.push(match t {
+        if let Some((_, words)) = &self.other {
+            outcome.notes.push(match outcome.tokens_at_other_end {
                 Some(t) => format!("{} tokens if {words}", units::count(t)),
                 None => format!("never if {words}"),
             });

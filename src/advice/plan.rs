@@ -18,7 +18,7 @@ use super::{
     Entry, Goal, GuardName, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome,
     Situation, Verdict, VerdictKind,
 };
-use crate::curve::{Estimate, GroupFit, Interval, LawFit, Memory, MemorySource};
+use crate::curve::{Estimate, GroupFit, Interval, LawFit, MEMORY, Memory, MemorySource};
 use crate::run::{Phase, RunData, Schedule};
 use crate::units::count;
 
@@ -77,6 +77,7 @@ pub fn plan(
         goal: options.aimed_at(),
         policies: Vec::new(),
         first_change_between: None,
+        first_change_due: false,
         decayed: situation.decayed.clone(),
         decay_from: options.decay_tokens.and_then(|_| options.decay_from()),
         decay_taken: None,
@@ -111,15 +112,19 @@ pub fn plan(
             plan.schedule = advice.schedule;
             plan.first_change_between = advice.first_between;
             plan.decay_taken = advice.decay_from.filter(|_| plan.decay_from.is_none());
-            plan.guards = check(&plan.schedule, run, loss_now, group, situation, options);
+            plan.first_change_due =
+                advice.due && matches!(plan.verdict.kind, VerdictKind::Raise | VerdictKind::Lower);
+            plan.guards = check(&advice.acts, run, loss_now, group, situation, options);
             let now = constraints.now;
             let advised = first_change(&leave, &plan.schedule, constraints.own, now).is_some();
-            let against = plan
-                .guards
-                .iter()
-                .find(|g| g.blocks && g.name.judges() && g.name != GuardName::BumpSize);
+            // That an estimate is old says nothing of the run: it is asked before a write.
+            let judges = |n: GuardName| {
+                n.judges() && !matches!(n, GuardName::BumpSize | GuardName::StaleEstimate)
+            };
+            let against = plan.guards.iter().find(|g| g.blocks && judges(g.name));
             if let Some(g) = against.filter(|_| advised) {
                 plan.verdict = unless(plan.verdict, &g.text);
+                plan.first_change_due = false;
             }
         }
     }
@@ -131,6 +136,7 @@ pub fn plan(
         plan.verdict = ended(plan.verdict, run.tokens());
         plan.schedule = leave;
         plan.guards = Vec::new();
+        plan.first_change_due = false;
     }
     let given = options.schedule.as_deref().unwrap_or_default();
     plan.verdict.reasons.extend(deviations(run, given));
@@ -166,6 +172,10 @@ struct Advice {
     verdict: Verdict,
     policies: Vec<PolicyOutcome>,
     schedule: Vec<Entry>,
+    /// The same as it would act if it were approved now.
+    acts: Vec<Entry>,
+    /// Its first change is for now.
+    due: bool,
     first_between: Option<[f64; 2]>,
     /// Under the goal after a decay: where it is taken to begin.
     decay_from: Option<f64>,
@@ -232,6 +242,7 @@ impl Ask<'_> {
                 count(smallest)
             ));
         }
+        let due = decision.due(self.constraints.now, self.lead);
         let policies = self.policies(&futures, &decision, behind, leave, fit.batch_sizes);
         let mut reasons = Evidence {
             fit,
@@ -241,7 +252,11 @@ impl Ask<'_> {
             policies: &policies,
             estimate: &estimate,
             miss,
-            due: decision.due(self.constraints.now, self.lead),
+            due,
+            memory_refused: match self.options.memory {
+                Some(MemoryChoice::Slow | MemoryChoice::Fast) => None,
+                _ => group.refused.iter().find(|r| r.what == MEMORY).map(|r| r.why.as_str()),
+            },
         }
         .reasons(self.constraints, self.options, self.situation);
         let assumed = provenance(self.run, group);
@@ -250,7 +265,7 @@ impl Ask<'_> {
         let mut verdict = from_decision(
             &decision,
             &aim,
-            (self.constraints, decision.due(self.constraints.now, self.lead)),
+            (self.constraints, due),
             estimate.as_ref().ok(),
             leave.len() > behind.len(),
             self.situation.said,
@@ -259,13 +274,16 @@ impl Ask<'_> {
         if !assumed.is_empty() {
             verdict.text.push_str("; by a saved law, which is assumed to hold for this run");
         }
-        let schedule = match &decision.recommended {
-            Some(changes) => self.whole(behind, changes),
+        let [acts, schedule] = [0, decision.late].map(|late| match &decision.recommended {
+            Some(changes) => {
+                let earlier = changes.iter().map(|c| (c.0 - late, c.1));
+                self.whole(behind, &earlier.collect::<Vec<_>>())
+            }
             None => leave.to_vec(),
-        };
+        });
         let decay_from = (aim.goal == Goal::Decayed).then_some(aim.decay_from);
         let first_between = decision.first_between;
-        Ok(Advice { verdict, policies, schedule, first_between, decay_from })
+        Ok(Advice { verdict, policies, schedule, acts, due, first_between, decay_from })
     }
 
     /// What the last raise brought: of what was promised before it, where that was kept. By the present

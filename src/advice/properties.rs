@@ -186,6 +186,43 @@ proptest! {
         }
     }
 
+    /// Nobody approves anything: the run passes the switch, and time alone moves nothing.
+    #[test]
+    fn a_switch_that_is_due_keeps_the_tokens_at_which_it_was_shown(
+        memory in memory(), own in prop_oneof![Just(64u64), Just(128), Just(256), Just(2048)],
+        target in 2.08..2.2f64,
+        looks in proptest::collection::vec((0.002..0.3f64, 0.997..1.003f64), 2..6),
+    ) {
+        let options = PlanOptions { target_loss: Some(target), ..on_disk() };
+        let mut now = 2e6;
+        let mut before: Option<Plan> = None;
+        for (share, a) in looks {
+            let run = run_of(&LAW, &memory, &[(own as f64, now)], 0.0);
+            let group = group_of(&Law { a: a * LAW.a, ..LAW }, memory);
+            let situation = Situation {
+                committed: before.as_ref().map(|p| p.schedule.clone()),
+                said: before.as_ref().map(|p| p.verdict.kind),
+                ..live(false)
+            };
+            let next = plan(&run, loss_of(&run), Some(&group), &situation, &options);
+            prop_assert!(next.schedule.is_sorted_by_key(|e| e.from_tokens));
+            let change = |p: &Plan| p.schedule.get(1).copied();
+            if let (Some(then), Some(here)) = (before.as_ref().and_then(change), change(&next))
+                && (then.batch_size_tokens > own) == (here.batch_size_tokens > own)
+            {
+                prop_assert!(here.from_tokens <= then.from_tokens, "{then:?} {here:?}");
+                if before.as_ref().is_some_and(|p| p.first_change_due) {
+                    prop_assert!(next.first_change_due, "{:?}", next.verdict.text);
+                    prop_assert!(next.verdict.text.contains(" now"), "{}", next.verdict.text);
+                }
+            }
+            let acts: Vec<_> = next.guards.iter().filter(|g| g.blocks).collect();
+            prop_assert!(acts.is_empty(), "{acts:?}");
+            before = Some(next);
+            now *= 1.0 + share;
+        }
+    }
+
     #[test]
     fn token_units_do_not_matter(
         memory in memory(), own in prop_oneof![Just(64u64), Just(256), Just(1024)],

@@ -31,6 +31,8 @@ pub struct Evidence<'a> {
     pub miss: f64,
     /// The first change is for now.
     pub due: bool,
+    /// Why no memory was measured.
+    pub memory_refused: Option<&'a str>,
 }
 
 impl Evidence<'_> {
@@ -52,7 +54,7 @@ impl Evidence<'_> {
             Ok(e) => with_daily_loss(e, c),
             Err(why) => format!("B_opt is not known: {why}"),
         });
-        out.push(memory_text(self.fit, self.futures));
+        out.push(memory_text(self.fit, self.futures, self.memory_refused));
         out.push(format!(
             "the law misses this run's own past by {} of L - L_inf",
             percent(self.miss)
@@ -89,9 +91,13 @@ impl Evidence<'_> {
     fn planned(&self, options: &PlanOptions, situation: &Situation) -> String {
         let d = self.decision;
         let (stairs, from) = match d.planned.split_first() {
-            Some(((_, to), rest)) if self.due => {
-                let later = if rest.is_empty() { String::new() } else { ", ".to_string() };
-                (format!("{} now{later}{}", exact(*to), staircase(rest)), None)
+            // What follows moves on with a change that nobody has approved yet.
+            Some(((at, to), rest)) if self.due => {
+                let one = |(t, b): &(u64, u64)| {
+                    format!(", {} {} tokens later", exact(*b), count((t - at) as f64))
+                };
+                let later: String = rest.iter().map(one).collect();
+                (format!("{} now{later}", exact(*to)), None)
             }
             _ => (staircase(&d.planned), d.first_between.map(|b| b[0])),
         };
@@ -178,11 +184,12 @@ pub(super) fn rival_text(fit: &LawFit) -> Option<String> {
     })
 }
 
-fn memory_text(fit: &LawFit, futures: &Futures) -> String {
+fn memory_text(fit: &LawFit, futures: &Futures, refused: Option<&str>) -> String {
     let m = &futures.memory;
+    let why = refused.map_or(String::new(), |why| format!(" ({why})"));
     match (m.source, &futures.other) {
         (MemorySource::Assumed, _) if m.tau_steps > 0.0 => format!(
-            "how fast noise is forgotten was not measured: slow is assumed (tau {} steps, p {}), \
+            "how fast noise is forgotten was not measured{why}: slow is assumed (tau {} steps, p {}), \
              a saving is one that forgetting at once has too, and the first change measures it",
             exact(m.tau_steps.round() as u64),
             m.p

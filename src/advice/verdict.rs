@@ -9,7 +9,7 @@ use crate::units::{count, exact, loss, percent};
 
 /// A change closer than this share of the tokens so far is one for now.
 const SOON: f64 = 0.05;
-/// One that was for now stays so up to this multiple of the distance.
+/// One that was for now stays so up to this multiple of the distance, and as long as it is shown.
 const STILL: f64 = 2.0;
 
 pub fn cannot_tell(because: impl Into<String>, reasons: Vec<String>) -> Verdict {
@@ -212,10 +212,11 @@ pub fn from_decision(
     }
     let now = c.now as f64;
     let near = (c.earliest as f64).max(now * (1.0 + SOON)) - now;
-    let was = matches!(said, Some(VerdictKind::Raise | VerdictKind::Lower));
-    let soon = due || at as f64 - now <= if was { STILL * near } else { near };
     let (kind, word) =
         if to > c.own { (VerdictKind::Raise, "raise") } else { (VerdictKind::Lower, "lower") };
+    let was = said == Some(kind);
+    let soon =
+        due || at as f64 - now <= if was { STILL * near } else { near } || was && d.was_shown;
     // A raise to come, where the size needed grows past it, says nothing of what it costs until then.
     if let Some(e) = estimate.filter(|e| c.up_only && too_large(e, c.own)) {
         worth.push_str(&format!(

@@ -5,6 +5,7 @@ use super::values::{
     positive, seconds, whole,
 };
 use clap::Args;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Runs, how their curve is fitted, and what is planned for.
@@ -35,7 +36,7 @@ pub struct OneRun {
 pub struct Input {
     /// Metrics files, directories, globs, - for standard input; A+B: files of one run, oldest first.
     #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<String>,
+    pub paths: Vec<OsString>,
     /// Take a field from this key of the log, e.g. loss=train/lm_loss. Repeatable.
     #[arg(long = "field", value_name = "NAME=KEY", value_parser = field)]
     pub fields: Vec<(String, String)>,

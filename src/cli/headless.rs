@@ -11,6 +11,7 @@ use crate::report::{json, text};
 use crate::run::{Columns, Known, Recorder, RunData};
 use crate::snapshot::{self, FieldValues, Inspection};
 use crate::{adapters, advice, clock, curve};
+use std::ffi::OsStr;
 use std::path::Path;
 
 /// Bytes read at once.
@@ -44,7 +45,7 @@ pub fn read(input: &Runs, settings: Settings) -> Result<Monitor> {
         return Err(Error::Usage(format!(
             "no metrics files in {}: boptop looks for *.jsonl, *.ndjson, trainer_state.json, \
              tables (*.csv) and console logs of known trainers",
-            paths.join(" ")
+            paths.join(OsStr::new(" ")).display()
         )));
     }
     has_fields(&monitor, &input.fields)?;

@@ -10,6 +10,7 @@ use crate::monitor::{self, Handle};
 use crate::report::json;
 use crate::snapshot::{ReplayView, Snapshot};
 use crate::{replay as player, tui};
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub fn watch(args: &Watch) -> Result<ExitCode> {
 }
 
 /// Files may come and be made readable while one watches; nothing is seen of a directory that is shut.
-fn open_directories(paths: &[String]) -> Result<()> {
+fn open_directories(paths: &[OsString]) -> Result<()> {
     for path in paths.iter().filter(|p| std::path::Path::new(p).is_dir()) {
         std::fs::read_dir(path).map_err(|e| Error::io(path, e))?;
     }
@@ -70,7 +71,8 @@ pub fn terminal(command: &str, input: &Input) -> Result<()> {
     if std::io::stdout().is_terminal() {
         return Ok(());
     }
-    let paths = input.paths.join(" ");
+    let paths = input.paths.join(OsStr::new(" "));
+    let paths = paths.display();
     Err(Error::Usage(format!(
         "standard output is no terminal: `boptop {command} --json {paths}` streams the same as JSON \
          lines; `boptop fit` and `boptop plan` answer once"

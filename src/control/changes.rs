@@ -56,18 +56,23 @@ pub(super) fn before(files: &Files, revision: u64) -> Vec<Entry> {
     former.map(|r| files.schedule(r)).unwrap_or_default()
 }
 
-/// The schedule that takes the newest revision back: without its change where that is still to
-/// come; back to the former batch size from a later count where it already acts. `None` where
-/// there is nothing to take back.
+/// The revision that an undo takes back: the newest one; the one in force where the trainer rejected
+/// that.
+pub fn to_undo(files: &Files) -> Option<u64> {
+    let newest = files.newest()?;
+    let rejected = matches!(files.acks.answer(newest), Some((Answer::Rejected, _)));
+    if rejected { files.acks.in_force().map(|(revision, _)| revision) } else { Some(newest) }
+}
+
+/// The schedule that takes [`to_undo`] back: without its change where that is still to come; back to
+/// the former batch size from a later count where it already acts. `None` where there is nothing to
+/// take back.
 pub fn undo_schedule(files: &Files, facts: &Facts) -> Option<Vec<Entry>> {
-    let revision = files.newest()?;
+    let revision = to_undo(files)?;
     let newest = files.schedule(revision);
     let file = files.revision(revision);
     let expect = file.and_then(|f| f.expect?.batch_size_tokens);
     let answer = files.acks.answer(revision);
-    if matches!(answer, Some((Answer::Rejected, _))) {
-        return None;
-    }
     let own = expect.or(answer.and_then(|(_, i)| files.acks.lines[i].batch_size_tokens));
     let former = before(files, revision);
     let since = answer.and_then(|(_, i)| files.acks.lines[i].tokens);

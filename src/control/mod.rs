@@ -30,7 +30,7 @@ pub mod write;
 
 pub use approval::{Approval, Blocked, Draft, approve};
 pub use audit::{AuditLine, Author, Event, LogLine};
-pub use changes::undo_schedule;
+pub use changes::{to_undo, undo_schedule};
 pub use facts::Facts;
 pub use forecasts::{FORECAST, Forecast, forecasts, record_judged};
 pub use observe::{record_observed, record_proposed, record_refused};

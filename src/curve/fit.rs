@@ -208,6 +208,9 @@ fn runs(group: &Group) -> Vec<RunUse> {
     group.members.iter().map(of).collect()
 }
 
+/// What is refused where no memory was measured, as [`Refused::what`].
+pub const MEMORY: &str = "memory (tau, p)";
+
 /// Draws of the law that get a memory of their own: each costs a fit.
 const WITH_MEMORY: usize = 48;
 
@@ -268,7 +271,7 @@ fn law_fit(
     let (memory, memory_checks) = match measured {
         Ok(Measured { memory, checks, .. }) => (memory, checks),
         Err(refusal) => {
-            refused.push(refused_because("memory (tau, p)", refusal));
+            refused.push(refused_because(MEMORY, refusal));
             (Memory::SLOW, Vec::new())
         }
     };

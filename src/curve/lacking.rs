@@ -16,6 +16,7 @@ pub(super) fn joint(windows: &Windows, series: &[&ConstantSeries]) -> Result<(),
         let list: Vec<String> = sizes.iter().map(|b| count(*b)).collect();
         let has = match list.len() {
             0 => "no run at a constant batch size in its stable phase".to_string(),
+            n if n >= needed => return Err(too_short(windows, &list, needed)),
             n => format!("{n} of {needed} batch sizes needed: {}", list.join(", ")),
         };
         return Err(Refusal::new(has, more_sizes(&sizes, needed)));
@@ -33,6 +34,20 @@ pub(super) fn first_stretches() -> Refusal {
         "most of what was trained came after changes of the batch size, and the law along these \
          speaks",
         "nothing",
+    )
+}
+
+/// There are enough sizes, and too few of them go on after the burn-in.
+fn too_short(windows: &Windows, sizes: &[String], needed: usize) -> Refusal {
+    let long = windows.all.iter().map(|w| w.set.sizes.len()).max().unwrap_or(0);
+    Refusal::new(
+        format!(
+            "{long} of {needed} batch sizes needed were trained far enough past the burn-in, of {} \
+             there are ({})",
+            sizes.len(),
+            sizes.join(", ")
+        ),
+        format!("longer runs at {} more of these sizes", needed.saturating_sub(long).max(1)),
     )
 }
 

@@ -174,6 +174,26 @@ fn instant_forgetting_is_measured_as_fast() {
     assert!(found.memory.remembered(2000.0) < 0.05, "{found:?}");
 }
 
+/// More data may move a measured memory to where it lies as far from either end: it lies between them.
+#[test]
+fn a_memory_as_far_from_either_end_is_measured() {
+    let (mut nearest, mut taus) = (f64::INFINITY, Vec::new());
+    for k in 0..80 {
+        let tau_steps = 500.0 * 1.05f64.powi(k);
+        let mut run = switched(&Memory { tau_steps, p: 0.4, source: MemorySource::Measured });
+        for (i, bin) in run.bins.iter_mut().enumerate() {
+            bin.loss += if i % 2 == 0 { 0.008 } else { -0.008 };
+        }
+        let bins = after_switches(&LAW, &[], &run, 0);
+        let all: Vec<&After> = bins.iter().collect();
+        let apart = (rms(&all, |_| 0.0) - rms(&all, |_| 1.0)).abs();
+        nearest = nearest.min(apart);
+        taus.push((tau_steps, measure(&LAW, &[], &[run]).map(|m| m.memory.tau_steps)));
+    }
+    assert!(nearest < 0.002, "{nearest}");
+    assert!(taus.iter().all(|(_, found)| found.is_ok()), "{taus:?}");
+}
+
 #[test]
 fn without_a_switch_it_says_what_is_missing() {
     let none = measure(&LAW, &[], &[]).unwrap_err();

@@ -218,7 +218,7 @@ mod warm;
 mod window;
 
 pub use classical::Classical;
-pub use fit::{FitOptions, fit, fit_group};
+pub use fit::{FitOptions, MEMORY, fit, fit_group};
 pub use fitter::Fitter;
 pub use groups::{GroupOptions, group_runs};
 pub use law::{Law, Memory, MemorySource, Stretch};

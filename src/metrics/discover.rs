@@ -8,6 +8,7 @@ use super::{Options, Source};
 use crate::error::{Error, Result};
 use globset::{GlobBuilder, GlobMatcher};
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
@@ -50,8 +51,8 @@ pub struct Discovery {
 impl Discovery {
     /// # Errors
     /// [`Error::Usage`]: a glob that is none.
-    pub fn new(paths: &[String]) -> Result<Discovery> {
-        let arguments = paths.iter().map(|p| argument(p)).collect::<Result<_>>()?;
+    pub fn new(paths: &[impl AsRef<OsStr>]) -> Result<Discovery> {
+        let arguments = paths.iter().map(|p| argument(p.as_ref())).collect::<Result<_>>()?;
         Ok(Discovery {
             arguments,
             names: HashMap::new(),
@@ -149,7 +150,9 @@ impl Discovery {
     }
 }
 
-fn argument(path: &str) -> Result<Argument> {
+fn argument(path: &OsStr) -> Result<Argument> {
+    // What is no text is the name of a file.
+    let Some(path) = path.to_str() else { return Ok(Argument::Path(PathBuf::from(path))) };
     if path == "-" {
         return Ok(Argument::Stdin);
     }

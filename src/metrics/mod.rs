@@ -53,7 +53,7 @@ pub use wake::{Look, Wake, on_network};
 
 use crate::error::{Error, Result};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a user states about the keys of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -178,9 +178,15 @@ pub enum SourceState {
     Unsupported(String),
 }
 
+/// A file name that is no text is shown with marks for what is none of it.
+fn as_text<S: serde::Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&path.display())
+}
+
 /// Everything that is known of one followed file apart from its records.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SourceStatus {
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     pub state: SourceState,
     /// Name of the detected trainer or shape (`jsonl`, `lingua`, `megatron`, ...).

@@ -14,6 +14,7 @@ use crate::refit::{self, Outcome, Request};
 use crate::run::{Assumptions, RunData};
 use crate::snapshot::{FitView, ReplayView, RunView, Snapshot};
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +75,7 @@ pub struct Monitor {
 
 impl Monitor {
     /// Follows PATHs (files, directories, globs, `-`). Reads nothing yet.
-    pub fn new(paths: &[String], settings: Settings) -> Result<Monitor> {
+    pub fn new(paths: &[impl AsRef<OsStr>], settings: Settings) -> Result<Monitor> {
         let mut monitor = Monitor {
             clock: if settings.recorded_clock { Clock::Recorded } else { Clock::Live },
             settings,
@@ -280,10 +281,13 @@ impl Monitor {
             self.publish_fit(FitView { report, made_at: Some(at), intervals_at, running: true });
             return false;
         };
-        let plans: HashMap<&String, &Arc<Plan>> = self.asked.iter().zip(&plans).collect();
+        // An estimate is as old as the data that it was made of, however long the fit took.
+        let of = self.asked.iter().zip(plans.iter().zip(&self.fitted));
+        let plans: HashMap<&String, (&Arc<Plan>, f64)> =
+            of.map(|(id, (plan, then))| (id, (plan, then.1))).collect();
         for run in &mut self.runs {
-            if let Some(plan) = plans.get(&run.id) {
-                run.desk.estimated(run.data().tokens());
+            if let Some((plan, tokens)) = plans.get(&run.id) {
+                run.desk.estimated(*tokens);
                 run.plan = Some(Arc::clone(plan));
                 run.changed = true;
             }

@@ -182,13 +182,24 @@ pub(super) fn added(files: &Files, status: &Status, data: &RunData) -> Result<us
     Ok(observed + control::record_judged(files, data, &who)?)
 }
 
+/// What a proposal does, in words, where that is not what the plan says.
+#[derive(Debug, Default)]
+pub(super) struct Does {
+    /// What an undo takes back. The plan's words are then none of it.
+    pub undoes: Option<String>,
+    pub brings: Option<String>,
+}
+
 fn evidence_words(
     case: Case<'_>,
-    brings: Option<String>,
+    Does { undoes, brings }: Does,
     estimated_at: Option<f64>,
 ) -> Vec<String> {
     let mut out = Vec::new();
-    if let Some(plan) = case.plan {
+    if let Some(undoes) = undoes {
+        out.push(undoes);
+        out.extend(brings);
+    } else if let Some(plan) = case.plan {
         // The verdict quotes the saving of the plan's own schedule.
         match brings {
             Some(words) => out.extend([words, "what the plan says, of its own schedule:".into()]),
@@ -207,16 +218,38 @@ fn evidence_words(
     out
 }
 
-/// What a proposal rests on, and what a person should know of it; `brings`: what it is worth, where
-/// that is not what the plan is.
+/// What an undo takes back: `then` instead of `in_force` from `at` on, all in the count of the metrics.
+pub(super) fn undoes(
+    revision: u64,
+    (in_force, then): (&[Entry], &[Entry]),
+    at: Option<u64>,
+    now: f64,
+) -> String {
+    let taken = at.and_then(|at| entry_at(in_force, at));
+    let (Some(taken), Some(at)) = (taken, at) else {
+        return format!("revision {revision} is taken back; it changes no batch size any more");
+    };
+    let (size, from) = (units::exact(taken.batch_size_tokens), units::exact(taken.from_tokens));
+    let taken = if taken.from_tokens as f64 > now {
+        format!("{size} from {from} tokens on, which is still to come")
+    } else {
+        format!("{size}, in force since {from} tokens")
+    };
+    let back = entry_at(then, at).map_or("the trainer's own".into(), |e| {
+        format!("{} from {} tokens on", units::exact(e.batch_size_tokens), units::exact(at))
+    });
+    format!("revision {revision} is taken back: {taken}; back to {back}")
+}
+
+/// What a proposal rests on, and what a person should know of it.
 pub(super) fn rests_on(
     case: Case<'_>,
-    brings: Option<String>,
+    does: Does,
     estimated_at: Option<f64>,
     status: &Status,
     offset: i64,
 ) -> Vec<String> {
-    let mut words = evidence_words(case, brings, estimated_at);
+    let mut words = evidence_words(case, does, estimated_at);
     if let (Some(revision), Some(ControlState::Written)) = (status.revision, status.state) {
         words.push(format!("revision {revision} is written and not accepted yet: it is replaced"));
     }

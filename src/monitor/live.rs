@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::metrics::{Look, Wake};
 use crate::refit::{Worker, give_way};
 use crate::snapshot::Snapshot;
+use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -56,7 +57,7 @@ impl Handle {
 ///
 /// # Errors
 /// A PATH that is not a valid glob, or a thread that cannot be started.
-pub fn spawn(paths: &[String], settings: Settings) -> Result<Handle> {
+pub fn spawn(paths: &[impl AsRef<OsStr>], settings: Settings) -> Result<Handle> {
     let mut monitor = Monitor::new(paths, settings)?;
     // A little of every file, so that the first screen shows something.
     monitor.read(0);

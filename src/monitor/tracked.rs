@@ -312,7 +312,12 @@ impl Tracked {
         Subject {
             data: Arc::clone(&self.data),
             loss_now: self.loss_now,
-            situation: Situation { ended: self.said_ended(clock), ..situation },
+            // What a fit of these very data says is not old.
+            situation: Situation {
+                ended: self.said_ended(clock),
+                estimate_age_tokens: None,
+                ..situation
+            },
             excluded: self.excluded,
             lead_seconds: self.desk.lead_seconds(),
         }
@@ -373,6 +378,29 @@ mod tests {
         let verdict = &monitor.snapshot(1.0).runs[0].verdict;
         assert!(verdict.text.contains("has ended"), "{verdict:?}");
         assert!(!monitor.fit_due());
+    }
+
+    /// The run goes on while a fit is made: what comes of it is old by that much, and the next one,
+    /// of the newest data, is not.
+    #[test]
+    fn an_estimate_is_as_old_as_the_data_that_it_was_made_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("a.jsonl");
+        std::fs::write(&log, lines(300)).unwrap();
+        let mut monitor = monitor(dir.path());
+        monitor.read_all();
+        let request = monitor.request(0.0);
+        let mut file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+        file.write_all(&lines(450).as_bytes()[lines(300).len()..]).unwrap();
+        monitor.scan();
+        monitor.read_all();
+        monitor.resolve();
+        monitor.fitted(crate::refit::compute(&request), 1.0);
+        let run = &monitor.runs[0];
+        let age = run.desk.situation(run.data(), None, true, true).estimate_age_tokens;
+        assert_eq!(age, Some(150_000.0));
+        let again = monitor.request(2.0);
+        assert_eq!(again.subjects[0].situation.estimate_age_tokens, None);
     }
 
     #[test]

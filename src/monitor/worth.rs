@@ -20,10 +20,10 @@ pub(super) struct Worth {
 }
 
 /// Of `schedule`, whose first change from what is in force lies at `at` cumulative tokens;
-/// `lead_seconds` are those of the desk.
+/// `lead_seconds` are those of the desk. `kept` says what else would be: "if it is left".
 pub(super) fn worth(
     schedule: &[Entry],
-    at: Option<u64>,
+    (at, kept): (Option<u64>, &str),
     lead_seconds: f64,
     case: Case<'_>,
     situation: &Situation,
@@ -45,10 +45,18 @@ pub(super) fn worth(
     };
     let now = case.data.tokens();
     let gains = gains(plan.goal, left, then, now, case.loss_now.unwrap_or(f64::NAN));
-    let brings = brings(plan.goal, left, then, gains);
+    let brings = brings(plan.goal, (left, kept), then, gains);
     let late = too_late(at, plan.goal, left, case.options.budget_tokens);
     let nothing = late
-        .or_else(|| (gains[1] < NOTHING).then(|| format!("it would save nothing: {brings}")))
+        // No saving is claimed that only one end of an assumed memory has.
+        .or_else(|| {
+            let at_end = match gains.map(|g| g < NOTHING) {
+                [false, false] => return None,
+                [true, true] => "",
+                _ => " at one end of the memory that is assumed",
+            };
+            Some(format!("it would save nothing{at_end}: {brings}"))
+        })
         .map(|why| {
             format!(
                 "nothing to gain: {change} is the earliest that it can be now, and {why}; look again \
@@ -80,8 +88,8 @@ fn too_late(at: f64, goal: Goal, left: &PolicyOutcome, budget: Option<f64>) -> O
     })
 }
 
-/// Share of what is still to go that is saved: with the memory that was taken, and at the better end
-/// of one that is assumed.
+/// Share of what is still to go that is saved: with the memory that was taken, and at the other end of
+/// one that is assumed.
 fn gains(
     goal: Goal,
     left: &PolicyOutcome,
@@ -105,51 +113,51 @@ fn gains(
         _ => share(left.tokens.value, then.tokens.value, now).or_else(at_budget),
     };
     let assumed = then.memory == MemorySource::Assumed && goal != Goal::Decayed;
-    let other = assumed
-        .then(|| (left.tokens.low.zip(then.tokens.low)).map(|(a, b)| (a - b) / (a - now)))
-        .flatten();
+    let ends = [left.tokens_at_other_end, then.tokens_at_other_end];
+    let other = assumed.then(|| share(ends[0], ends[1], now)).flatten();
     // Nothing is held against what cannot be told.
     let taken = known.unwrap_or(f64::INFINITY);
-    [taken, other.map_or(taken, |o| taken.max(o))]
+    [taken, other.unwrap_or(taken)]
 }
 
 fn brings(
     goal: Goal,
-    left: &PolicyOutcome,
+    (left, kept): (&PolicyOutcome, &str),
     then: &PolicyOutcome,
-    [taken, better]: [f64; 2],
+    [taken, other]: [f64; 2],
 ) -> String {
     let tokens = |o: &PolicyOutcome| o.tokens.value.map_or("never".into(), count);
     let target = then.target_loss.filter(|l| l.is_finite() && goal != Goal::Decayed);
     let mut text = match (target, left.loss_at_budget.value, then.loss_at_budget.value) {
         (Some(l), ..) if left.tokens.value.or(then.tokens.value).is_some() => {
-            format!(
-                "loss {} after {} tokens, {} if it is left",
-                loss(l),
-                tokens(then),
-                tokens(left)
-            )
+            format!("loss {} after {} tokens, {} {kept}", loss(l), tokens(then), tokens(left))
         }
         (_, Some(a), Some(b)) => {
-            format!("loss {} at the end of the budget, {} if it is left", loss(b), loss(a))
+            format!("loss {} at the end of the budget, {} {kept}", loss(b), loss(a))
         }
         _ => "not known".into(),
     };
     let both = left.tokens.value.is_some() && then.tokens.value.is_some();
     if both && target.is_some() && goal != Goal::Time && taken.is_finite() {
-        text.push_str(&match taken < NOTHING {
-            true => "; saves nothing".to_string(),
-            false => format!("; saves {} of the tokens still to go", percent(taken)),
+        let share = percent(taken.abs());
+        text.push_str(&match taken {
+            t if t <= -NOTHING => format!("; costs {share} more of the tokens still to go"),
+            t if t < NOTHING => "; saves nothing".to_string(),
+            _ => format!("; saves {share} of the tokens still to go"),
         });
-        if better > taken.max(0.0) + NOTHING {
-            let better = percent(better);
-            text.push_str(&format!(", {better} at the better end of the memory that is assumed"));
+        if (other - taken).abs() > NOTHING {
+            let what = match other {
+                o if o <= -NOTHING => format!("costs {} more", percent(-o)),
+                o if o < NOTHING => "saves nothing".into(),
+                o => format!("saves {}", percent(o)),
+            };
+            text.push_str(&format!(", {what} at the other end of the memory that is assumed"));
         }
     }
     if goal == Goal::Time
         && let Some((a, b)) = left.hours.zip(then.hours)
     {
-        text.push_str(&format!("; {b:.2} hours from now, {a:.2} if it is left"));
+        text.push_str(&format!("; {b:.2} hours from now, {a:.2} {kept}"));
     }
     text
 }
@@ -192,7 +200,8 @@ mod tests {
             live: false,
             ended: false,
         };
-        worth(&[e(0, 128), e(at, 256)], Some(at), 0.02, case, &Situation::default())
+        let change = (Some(at), "if it is left");
+        worth(&[e(0, 128), e(at, 256)], change, 0.02, case, &Situation::default())
     }
 
     #[test]
@@ -224,7 +233,42 @@ mod tests {
         let (left, then) = (of(Policy::Leave), of(Policy::WhatIf));
         let share = percent((left - then) / (left - NOW));
         assert!(words.contains(&format!("saves {share} of the tokens still to go, ")), "{words}");
-        assert!(words.contains("at the better end of the memory that is assumed"), "{words}");
+        assert!(words.contains("at the other end of the memory that is assumed"), "{words}");
+    }
+
+    /// A change may help only where noise is forgotten at once, or only where it is remembered long.
+    #[test]
+    fn what_only_one_end_of_an_assumed_memory_saves_is_no_saving() {
+        let group = group_of(&LAW, Memory::SLOW);
+        let mut seen = 0;
+        for (own, to) in [(256, 512), (384, 768), (512, 1024), (768, 384), (1024, 512)] {
+            let data = run_of(&LAW, &MEMORY, &[(own as f64, NOW)], 0.0);
+            let options = options();
+            let case = Case {
+                data: &data,
+                loss_now: loss_of(&data),
+                group: Some(&group),
+                plan: None,
+                options: &options,
+                live: false,
+                ended: false,
+            };
+            for at in [3_100_000, 4_000_000, 5_000_000, 6_500_000, 8_000_000] {
+                let change = (Some(at), "if it is left");
+                let w = worth(&[e(0, own), e(at, to)], change, 0.02, case, &Situation::default());
+                let of = |p: Policy| w.policies.iter().find(|o| o.policy == p).unwrap();
+                let [left, then] = [of(Policy::Leave), of(Policy::WhatIf)];
+                let share = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                    (Some(a), Some(b)) => (a - b) / (a - NOW),
+                    (a, b) => f64::from(i8::from(b.is_some()) - i8::from(a.is_some())),
+                };
+                let slow = share(left.tokens.value, then.tokens.value);
+                let fast = share(left.tokens_at_other_end, then.tokens_at_other_end);
+                assert_eq!(w.nothing.is_none(), slow.min(fast) >= NOTHING, "{slow} {fast} {w:?}");
+                seen += usize::from((slow < NOTHING) != (fast < NOTHING));
+            }
+        }
+        assert!(seen > 0);
     }
 
     #[test]

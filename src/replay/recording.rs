@@ -7,6 +7,7 @@ use crate::metrics::{Record, Source};
 use crate::monitor::{Clock, Monitor, Settings};
 use crate::run::RunData;
 use crate::snapshot::{ReplayView, Snapshot};
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 /// Snapshots of a replay at full speed: one each time so many parts of the record have been told.
@@ -59,7 +60,7 @@ impl Recording {
     ///
     /// # Errors
     /// A PATH that does not exist, or files without a single record.
-    pub fn load(paths: &[String], settings: Settings) -> Result<Recording> {
+    pub fn load(paths: &[impl AsRef<OsStr>], settings: Settings) -> Result<Recording> {
         let settings = Settings { read_only: true, recorded_clock: true, ..settings };
         let options = settings.sources.clone();
         let mut monitor = Monitor::new(paths, settings)?;
@@ -79,7 +80,9 @@ impl Recording {
             feeds[run][stream].keep_passing(*input);
         });
         let Some(first) = timed.iter().position(Option::is_some) else {
-            return Err(Error::Usage(format!("no records to replay in {}", paths.join(" "))));
+            let named = paths.iter().map(|p| p.as_ref().display().to_string());
+            let named: Vec<String> = named.collect();
+            return Err(Error::Usage(format!("no records to replay in {}", named.join(" "))));
         };
         let by_tokens = timed.contains(&Some(false));
         let runs: Vec<Arc<RunData>> = monitor.data().map(|(run, _)| Arc::clone(run)).collect();

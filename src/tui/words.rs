@@ -257,6 +257,20 @@ pub(crate) fn schedule(entries: &[Entry]) -> String {
     parts.join(", ")
 }
 
+/// A schedule whose first change after `now` is due: what follows is told from there on, since it
+/// moves with it. `384, 768 now, 1.54K 6M later`.
+pub(crate) fn due_schedule(entries: &[Entry], now: f64) -> String {
+    let (behind, rest) = entries.split_at(entries.partition_point(|e| e.from_tokens as f64 <= now));
+    let Some(first) = rest.first() else { return schedule(entries) };
+    let size = |e: &Entry| units::count(e.batch_size_tokens as f64);
+    let mut out = format!("{}, {} now", schedule(behind), size(first));
+    for e in &rest[1..] {
+        let later = (e.from_tokens - first.from_tokens) as f64;
+        out.push_str(&format!(", {} {} later", size(e), units::count(later)));
+    }
+    out
+}
+
 /// A schedule as `--what-if` takes it: `0:2097152 250000000000:4194304`.
 pub(crate) fn what_if(entries: &[Entry]) -> String {
     let one = |e: &Entry| format!("{}:{}", e.from_tokens, e.batch_size_tokens);

@@ -7,8 +7,8 @@ mod tests;
 use super::core::Settings;
 use super::counts::{ahead, offset, shifted};
 use super::grounds::{
-    Case, added, disobeyed, evidence, expected, facts, or_own, over, promised, rests_on, slack,
-    soonest, written_words,
+    Case, Does, added, disobeyed, evidence, expected, facts, or_own, over, promised, rests_on,
+    slack, soonest, undoes as undone, written_words,
 };
 use super::worth::{Worth, worth};
 use crate::advice::{self, Entry, GuardAnswer, GuardName, Plan, PlanOptions, Situation};
@@ -256,9 +256,13 @@ impl Desk {
         let moved = case.plan.is_some_and(|p| p.schedule != schedule);
         let Worth { policies, words, nothing } = match change {
             Change::Plan if !moved => Worth::of_plan(case.plan),
-            Change::Undo => Worth::of_plan(case.plan),
-            _ => worth(&schedule, changes, self.lead_seconds, case, &situation),
+            _ => {
+                let kept = if undoes.is_some() { "if the change stays" } else { "if it is left" };
+                worth(&schedule, (changes, kept), self.lead_seconds, case, &situation)
+            }
         };
+        let taken = |r| undone(r, (&situation.in_force, &schedule), changes, case.data.tokens());
+        let does = Does { undoes: undoes.map(taken), brings: words };
         if let Some(why) = nothing.filter(|_| *change == Change::Plan) {
             return Err(why);
         }
@@ -268,7 +272,7 @@ impl Desk {
                 number: self.proposals,
                 from: or_own(shifted(&situation.in_force, self.offset), own),
                 guards: self.guards(&schedule, undoes.is_some(), case, &situation),
-                evidence: rests_on(case, words, self.estimated_at, &self.status, self.offset),
+                evidence: rests_on(case, does, self.estimated_at, &self.status, self.offset),
                 policies,
                 schedule: shifted(&schedule, self.offset),
                 answer: None,
@@ -320,8 +324,11 @@ impl Desk {
                     - case.data.tokens().max(0.0);
                 let facts = Facts { lead_tokens: Some(ahead), ..self.facts.clone() };
                 let schedule = control::undo_schedule(files, &facts);
-                let schedule = schedule.ok_or("there is no revision in force to undo")?;
-                Ok((shifted(&schedule, -self.offset), files.newest()))
+                let schedule = schedule.ok_or_else(|| match control::to_undo(files) {
+                    Some(r) => format!("revision {r} changes nothing that could be undone"),
+                    None => "there is no revision in force to undo".into(),
+                })?;
+                Ok((shifted(&schedule, -self.offset), control::to_undo(files)))
             }
         }
     }

@@ -102,8 +102,10 @@ pub(crate) fn ahead(run: &RunView) -> String {
     let mut parts = Vec::new();
     let planned = run.plan.iter().flat_map(|p| &p.schedule);
     let planned = planned.filter(|e| e.from_tokens as f64 > now).min_by_key(|e| e.from_tokens);
+    let due = run.plan.as_ref().filter(|p| p.first_change_due).and_then(|p| due(p));
     match (&run.control.next, planned) {
         (Some(e), _) => parts.push(format!("next {} at {}", size(e), at(e.from_tokens as f64))),
+        (None, _) if due.is_some() => parts.extend(due.map(|e| format!("planned {} now", size(e)))),
         (None, Some(e)) => {
             parts.push(format!("planned {} at {}", size(e), at(e.from_tokens as f64)));
         }
@@ -131,6 +133,15 @@ pub(crate) fn ahead(run: &RunView) -> String {
         })),
     }
     parts.join(" · ")
+}
+
+/// The change that is due. Its token count only says since when.
+fn due(plan: &Plan) -> Option<&Entry> {
+    let own = plan.now.batch_size_tokens?.round() as u64;
+    let runs = plan.schedule.iter().rposition(|e| {
+        e.batch_size_tokens == own && plan.now.tokens.is_some_and(|t| e.from_tokens as f64 <= t)
+    })?;
+    plan.schedule.get(runs + 1)
 }
 
 /// `, in 1d 02h`: until a token count, at the present speed.
@@ -162,6 +173,20 @@ mod tests {
     use super::*;
     use crate::tui::fixture;
     use std::sync::Arc;
+
+    /// While nobody approves it the run passes the token count at which a change was due.
+    #[test]
+    fn a_change_that_is_due_is_one_for_now() {
+        let mut run = (*fixture::sweep().runs[0]).clone();
+        let mut plan = (**run.plan.as_ref().unwrap()).clone();
+        assert!(ahead(&run).starts_with("planned 768 at 16M, in "), "{}", ahead(&run));
+        plan.first_change_due = true;
+        for passed in [12.4e6, 16.1e6, 17e6] {
+            (run.tokens, plan.now.tokens) = (Some(passed), Some(passed));
+            run.plan = Some(Arc::new(plan.clone()));
+            assert!(ahead(&run).starts_with("planned 768 now · "), "{}", ahead(&run));
+        }
+    }
 
     #[test]
     fn a_decay_that_nobody_gave_is_named_and_not_counted_down_to() {

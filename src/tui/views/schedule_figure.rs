@@ -147,7 +147,10 @@ fn stairs(
     let title = match lens.cursor {
         Some(x) => (size_at(schedule, x), Role::Strong),
         None => {
-            let stairs = words::schedule(schedule);
+            let stairs = match policy.policy {
+                Policy::Planned if plan.first_change_due => words::due_schedule(schedule, now),
+                _ => words::schedule(schedule),
+            };
             (format!("{}: {stairs}", words::policy(policy.policy)), Role::Planned)
         }
     };
