@@ -181,7 +181,7 @@ impl Live<'_> {
                 attempts_alive: 1,
                 last_change_tokens: changed_at,
                 estimate_age_tokens: Some(now - at),
-                committed: self.plan.as_ref().map(|p| p.schedule.clone()),
+                committed: self.plan.as_ref().map(|p| p.committed.clone()),
                 said: self.plan.as_ref().map(|p| p.verdict.kind),
                 can_write: true,
                 decayed: Vec::new(),

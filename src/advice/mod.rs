@@ -269,9 +269,11 @@ pub struct Plan {
     pub policies: Vec<PolicyOutcome>,
     /// Cumulative tokens between which the first change of the plan may lie at next to no cost.
     pub first_change_between: Option<[f64; 2]>,
-    /// The first change of `schedule` is advised for now. It keeps the token count at which it was due
-    /// when it was first shown, which may lie behind the run by now.
+    /// The first change of `schedule` is advised for now.
     pub first_change_due: bool,
+    /// The same schedule with its changes at the token counts at which they were first shown: those of
+    /// one that is due stay, and may lie behind the run, while those of `schedule` lie ahead of it.
+    pub committed: Vec<Entry>,
     /// Final losses of decayed runs, for the comparison after the decay.
     pub decayed: Vec<Decayed>,
     /// Cumulative tokens at which the planned decay must begin; `None` without a budget, or where

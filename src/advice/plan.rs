@@ -78,6 +78,7 @@ pub fn plan(
         policies: Vec::new(),
         first_change_between: None,
         first_change_due: false,
+        committed: situation.in_force.clone(),
         decayed: situation.decayed.clone(),
         decay_from: options.decay_tokens.and_then(|_| options.decay_from()),
         decay_taken: None,
@@ -93,6 +94,7 @@ pub fn plan(
     let mut leave = behind.clone();
     leave.extend(situation.in_force.iter().filter(|e| e.from_tokens > constraints.now));
     plan.schedule = leave.clone();
+    plan.committed = leave.clone();
     // No change is planned before the one before it has shown what it brought.
     let catching = CatchingUp::of(run, group, situation, options);
     let lead = constraints.earliest - constraints.now;
@@ -110,11 +112,11 @@ pub fn plan(
             plan.verdict = advice.verdict;
             plan.policies = advice.policies;
             plan.schedule = advice.schedule;
+            plan.committed = advice.committed;
             plan.first_change_between = advice.first_between;
             plan.decay_taken = advice.decay_from.filter(|_| plan.decay_from.is_none());
-            plan.first_change_due =
-                advice.due && matches!(plan.verdict.kind, VerdictKind::Raise | VerdictKind::Lower);
-            plan.guards = check(&advice.acts, run, loss_now, group, situation, options);
+            plan.first_change_due = advice.due;
+            plan.guards = check(&plan.schedule, run, loss_now, group, situation, options);
             let now = constraints.now;
             let advised = first_change(&leave, &plan.schedule, constraints.own, now).is_some();
             // That an estimate is old says nothing of the run: it is asked before a write.
@@ -124,7 +126,6 @@ pub fn plan(
             let against = plan.guards.iter().find(|g| g.blocks && judges(g.name));
             if let Some(g) = against.filter(|_| advised) {
                 plan.verdict = unless(plan.verdict, &g.text);
-                plan.first_change_due = false;
             }
         }
     }
@@ -136,8 +137,9 @@ pub fn plan(
         plan.verdict = ended(plan.verdict, run.tokens());
         plan.schedule = leave;
         plan.guards = Vec::new();
-        plan.first_change_due = false;
+        plan.committed = plan.schedule.clone();
     }
+    plan.first_change_due &= matches!(plan.verdict.kind, VerdictKind::Raise | VerdictKind::Lower);
     let given = options.schedule.as_deref().unwrap_or_default();
     plan.verdict.reasons.extend(deviations(run, given));
     plan
@@ -172,8 +174,8 @@ struct Advice {
     verdict: Verdict,
     policies: Vec<PolicyOutcome>,
     schedule: Vec<Entry>,
-    /// The same as it would act if it were approved now.
-    acts: Vec<Entry>,
+    /// The same at the tokens at which it was shown.
+    committed: Vec<Entry>,
     /// Its first change is for now.
     due: bool,
     first_between: Option<[f64; 2]>,
@@ -274,7 +276,7 @@ impl Ask<'_> {
         if !assumed.is_empty() {
             verdict.text.push_str("; by a saved law, which is assumed to hold for this run");
         }
-        let [acts, schedule] = [0, decision.late].map(|late| match &decision.recommended {
+        let [schedule, committed] = [0, decision.late].map(|late| match &decision.recommended {
             Some(changes) => {
                 let earlier = changes.iter().map(|c| (c.0 - late, c.1));
                 self.whole(behind, &earlier.collect::<Vec<_>>())
@@ -283,7 +285,7 @@ impl Ask<'_> {
         });
         let decay_from = (aim.goal == Goal::Decayed).then_some(aim.decay_from);
         let first_between = decision.first_between;
-        Ok(Advice { verdict, policies, schedule, acts, due, first_between, decay_from })
+        Ok(Advice { verdict, policies, schedule, committed, due, first_between, decay_from })
     }
 
     /// What the last raise brought: of what was promised before it, where that was kept. By the present

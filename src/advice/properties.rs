@@ -200,13 +200,17 @@ proptest! {
             let run = run_of(&LAW, &memory, &[(own as f64, now)], 0.0);
             let group = group_of(&Law { a: a * LAW.a, ..LAW }, memory);
             let situation = Situation {
-                committed: before.as_ref().map(|p| p.schedule.clone()),
+                committed: before.as_ref().map(|p| p.committed.clone()),
                 said: before.as_ref().map(|p| p.verdict.kind),
                 ..live(false)
             };
             let next = plan(&run, loss_of(&run), Some(&group), &situation, &options);
             prop_assert!(next.schedule.is_sorted_by_key(|e| e.from_tokens));
-            let change = |p: &Plan| p.schedule.get(1).copied();
+            prop_assert!(next.committed.is_sorted_by_key(|e| e.from_tokens));
+            prop_assert!(next.schedule.iter().skip(1).all(|e| e.from_tokens as f64 > now));
+            let sizes = |s: &[Entry]| s.iter().map(|e| e.batch_size_tokens).collect::<Vec<_>>();
+            prop_assert_eq!(sizes(&next.schedule), sizes(&next.committed));
+            let change = |p: &Plan| p.committed.get(1).copied();
             if let (Some(then), Some(here)) = (before.as_ref().and_then(change), change(&next))
                 && (then.batch_size_tokens > own) == (here.batch_size_tokens > own)
             {

@@ -70,7 +70,7 @@ fn a_reduction_that_was_shown_has_the_dead_band_of_a_raise() {
             let options = PlanOptions { target_loss, max_batch: Some(own as u64), ..on_disk() };
             let lowers = |s: Situation| {
                 let p = plan(&run, loss_of(&run), Some(&group), &s, &options);
-                (p.verdict.kind == VerdictKind::Lower).then_some(p.schedule)
+                (p.verdict.kind == VerdictKind::Lower).then_some(p.committed)
             };
             let now = lowers(live(false)).is_some();
             let said = committed.is_some().then_some(VerdictKind::Lower);

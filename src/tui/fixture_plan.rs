@@ -51,6 +51,7 @@ pub(crate) fn main_plan() -> Plan {
         excess_tokens_now: Some(0.062),
         first_change_between: None,
         first_change_due: false,
+        committed: planned.clone(),
         decayed: Vec::new(),
         decay_from: Some(80e6),
         decay_taken: None,

@@ -41,8 +41,10 @@ pub(crate) fn verdict_within(run: &RunView, width: u16) -> String {
         return whole;
     }
     let to = || {
-        let now = run.tokens.unwrap_or(f64::NAN);
-        let coming = run.plan.as_ref()?.schedule.iter().find(|e| e.from_tokens as f64 > now)?;
+        // The run may have passed it since it was planned.
+        let plan = run.plan.as_ref()?;
+        let made = plan.now.tokens?;
+        let coming = plan.schedule.iter().find(|e| e.from_tokens as f64 > made)?;
         Some(format!(" to {}", units::count(coming.batch_size_tokens as f64)))
     };
     match run.verdict.kind {

@@ -184,7 +184,7 @@ impl Desk {
             attempts_alive: self.status.attempts_alive,
             last_change_tokens: self.status.last_applied_tokens.map(|t| t - self.offset as f64),
             estimate_age_tokens: self.estimated_at.and_then(|t| known(data.tokens() - t)),
-            committed: plan.map(|p| p.schedule.clone()),
+            committed: plan.map(|p| p.committed.clone()),
             said: plan.map(|p| p.verdict.kind),
             can_write: can_write && self.paths.is_some(),
             decayed: plan.map(|p| p.decayed.clone()).unwrap_or_default(),
