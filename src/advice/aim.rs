@@ -262,6 +262,17 @@ impl Ask<'_> {
         let left = leave.loss(budget);
         let single = single_loss_at(&futures.course, self.constraints, budget).min(left);
         let now = leave.loss(self.run.tokens());
+        // What was approved is aimed at until it is reached: what leaving the run reaches at the budget
+        // falls with every change that is accepted.
+        let approved = self.situation.promised.as_ref().and_then(|p| p.target_loss);
+        let ahead = |t: &f64| *t < now.min(self.now(now)) && *t >= least;
+        if let Some(t) = approved.filter(ahead).filter(|_| goal != Goal::Decayed) {
+            words.push(format!(
+                "no target was given: {} is taken, that of the accepted revision, until it is reached",
+                loss(t)
+            ));
+            return t;
+        }
         let (target, who) = if self.now(now) <= left {
             // The law lies a little above the run: what it says of the end is no aim from here.
             (

@@ -269,7 +269,7 @@ impl Ask<'_> {
             &aim,
             (self.constraints, due),
             estimate.as_ref().ok(),
-            leave.len() > behind.len(),
+            leave.get(behind.len()),
             self.situation.said,
             reasons,
         );

@@ -66,3 +66,32 @@ fn a_decay_counted_in_steps_is_warned_of_also_after_the_change() {
     let declared = vec![e(0, 128), e(2_000_000, 256)];
     assert_eq!(steps(Some(declared)), None, "whoever set it knew of the ramp");
 }
+
+#[test]
+fn a_change_that_is_ordered_is_not_advised_again_and_its_aim_stays() {
+    let run = [(128.0, 3e6)];
+    let fresh = ask(&run, &live(false), &on_disk());
+    let aim = |p: &Plan| p.policies[0].target_loss.unwrap();
+    assert!(fresh.verdict.text.starts_with("raise to 256 now"), "{}", fresh.verdict.text);
+    let data = run_of(&LAW, &MEMORY, &run, 0.0);
+    let group = group_of(&LAW, MEMORY);
+    let options = PlanOptions { target_loss: Some(aim(&fresh)), ..on_disk() };
+    let promised = super::promise(&fresh.schedule, &data, Some(&group), &live(false), &options);
+    let ordered = Situation { in_force: fresh.schedule.clone(), promised, ..live(false) };
+    let after = ask(&run, &ordered, &on_disk());
+    assert!(after.verdict.text.starts_with("hold"), "{}", after.verdict.text);
+    assert!(
+        after.verdict.text.contains("ordered already") || after.verdict.text.contains("accepted"),
+        "{}",
+        after.verdict.text
+    );
+    assert_eq!(aim(&after), aim(&fresh));
+    // Once it is reached another is taken.
+    let later = ask(&[(128.0, 3e6), (256.0, 9e6)], &ordered, &on_disk());
+    assert!(later.policies.is_empty() || aim(&later) < aim(&fresh) - 1e-6, "{:?}", later.verdict);
+    // The second change of an order that lacks it is told as what it is.
+    let first = Situation { in_force: vec![e(0, 128), e(3_040_000, 256)], ..live(false) };
+    let more = ask(&run, &first, &to(2.15));
+    assert!(!more.verdict.text.starts_with("raise to 256"), "{}", more.verdict.text);
+    assert!(more.verdict.text.contains("256 at 3.04M tokens is ordered"), "{}", more.verdict.text);
+}

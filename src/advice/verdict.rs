@@ -2,8 +2,8 @@
 
 use super::aim::Aim;
 use super::constraints::Constraints;
-use super::decide::Decision;
-use super::{Goal, Verdict, VerdictKind};
+use super::decide::{Decision, staircase};
+use super::{Entry, Goal, Verdict, VerdictKind};
 use crate::curve::{Estimate, Interval, ModelKind, Open};
 use crate::units::{count, exact, loss, percent};
 
@@ -191,7 +191,7 @@ pub fn from_decision(
     aim: &Aim,
     (c, due): (&Constraints, bool),
     estimate: Option<&Estimate>,
-    leave_has_changes: bool,
+    coming: Option<&Entry>,
     said: Option<VerdictKind>,
     reasons: Vec<String>,
 ) -> Verdict {
@@ -199,7 +199,7 @@ pub fn from_decision(
         if let Some(why) = &d.stopped {
             return hold(why, reasons);
         }
-        return hold(hold_text(d, aim, c, estimate, leave_has_changes), reasons);
+        return hold(hold_text(d, aim, c, estimate, coming.is_some()), reasons);
     };
     let Some((at, to)) = changes.first().copied() else {
         let text = "withdraw the accepted changes that are still to come: the raise before them \
@@ -209,6 +209,20 @@ pub fn from_decision(
     let mut worth = worth(d, aim);
     if d.assumed {
         worth.push_str(&assumed(d, aim));
+    }
+    if let Some(next) = coming.filter(|next| {
+        next.batch_size_tokens == to && next.from_tokens <= at.saturating_add(c.dwell)
+    }) {
+        let rest = match d.planned.get(1..).unwrap_or_default() {
+            [] => String::new(),
+            rest => format!(", then {} is planned", staircase(rest)),
+        };
+        let text = format!(
+            "the change to {} at {} tokens is ordered already{rest}: {worth}",
+            exact(to),
+            count(next.from_tokens as f64)
+        );
+        return hold(text, reasons);
     }
     let now = c.now as f64;
     let near = (c.earliest as f64).max(now * (1.0 + SOON)) - now;

@@ -23,6 +23,17 @@ use tokio::sync::Notify;
 /// Refit once a run has grown by this fraction of its tokens.
 const REFIT_GROWTH: f64 = 0.01;
 
+/// What a plan of a run depends on beside its tokens.
+#[derive(Debug, PartialEq)]
+struct Standing {
+    id: String,
+    excluded: bool,
+    over: bool,
+    orders: (Option<u64>, bool),
+    /// Batch sizes so far.
+    changes: usize,
+}
+
 /// What the command line settles once.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -62,7 +73,7 @@ pub struct Monitor {
     pub(super) due: Due,
     fit: Arc<FitView>,
     /// (run, tokens, excluded) of the newest request, to tell when the next is due.
-    fitted: Vec<(String, f64, bool, bool)>,
+    fitted: Vec<(f64, Standing)>,
     /// Runs as they were asked for, in the order of the outcome's plans.
     asked: Vec<String>,
     messages: Vec<String>,
@@ -235,17 +246,23 @@ impl Monitor {
         let now = self.fingerprint();
         now.len() != self.fitted.len()
             || now.iter().zip(&self.fitted).any(|(now, then)| {
-                now.0 != then.0
-                    || (now.2, now.3) != (then.2, then.3)
-                    || (now.1.is_finite()
-                        && !(now.1 - then.1).abs().le(&(REFIT_GROWTH * then.1.abs())))
+                now.1 != then.1
+                    || (now.0.is_finite()
+                        && !(now.0 - then.0).abs().le(&(REFIT_GROWTH * then.0.abs())))
             })
     }
 
-    /// Id, tokens, whether it is left out, whether it is over.
-    fn fingerprint(&self) -> Vec<(String, f64, bool, bool)> {
-        let over = |r: &Tracked| r.said_ended(self.clock);
-        let one = |r: &Tracked| (r.id.clone(), r.data().tokens(), r.excluded, over(r));
+    fn fingerprint(&self) -> Vec<(f64, Standing)> {
+        let one = |r: &Tracked| {
+            let standing = Standing {
+                id: r.id.clone(),
+                excluded: r.excluded,
+                over: r.said_ended(self.clock),
+                orders: r.desk.orders(),
+                changes: r.data().segments.len(),
+            };
+            (r.data().tokens(), standing)
+        };
         self.shown().map(one).collect()
     }
 
@@ -284,7 +301,7 @@ impl Monitor {
         // An estimate is as old as the data that it was made of, however long the fit took.
         let of = self.asked.iter().zip(plans.iter().zip(&self.fitted));
         let plans: HashMap<&String, (&Arc<Plan>, f64)> =
-            of.map(|(id, (plan, then))| (id, (plan, then.1))).collect();
+            of.map(|(id, (plan, then))| (id, (plan, then.0))).collect();
         for run in &mut self.runs {
             if let Some((plan, tokens)) = plans.get(&run.id) {
                 run.desk.estimated(*tokens);

@@ -1,7 +1,7 @@
 //! What a change rests on: for the state of the files, for the trainer, for the audit, in words.
 
 use super::counts::interleaved;
-use crate::advice::{self, Entry, Plan, PlanOptions, Situation};
+use crate::advice::{self, Entry, Goal, Plan, PlanOptions, Situation};
 use crate::command::Change;
 use crate::control::protocol::{Evidence, Paths, entry_at};
 use crate::control::{self, Author, ControlState, Facts, Files, Status, Written};
@@ -167,8 +167,14 @@ pub(super) fn promised(
     schedule: &[Entry],
     case: Case<'_>,
     situation: &Situation,
+    undoes: bool,
 ) -> Evidence {
-    let promise = advice::promise(schedule, case.data, case.group, situation, case.options);
+    // The loss that the plan aims at is part of what is approved; an undo aims at none.
+    let aim = case.plan.filter(|p| p.goal != Goal::Decayed && !undoes);
+    let aim = aim.and_then(|p| p.policies.first()?.target_loss);
+    let target_loss = case.options.target_loss.or(aim);
+    let options = PlanOptions { target_loss, ..case.options.clone() };
+    let promise = advice::promise(schedule, case.data, case.group, situation, &options);
     if let Some(value) = promise.and_then(|p| serde_json::to_value(p).ok()) {
         evidence.unknown.insert(control::FORECAST.into(), value);
     }

@@ -330,6 +330,35 @@ mod tests {
     use std::io::Write;
     use std::path::Path;
 
+    #[test]
+    fn an_order_and_a_change_ask_for_another_plan_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let lines = |from: u64, to: u64, size: u64| -> String {
+            let line = |i| {
+                let tokens = if size == 128 { i * 128 } else { 64_000 + (i - 500) * size };
+                format!(
+                    "{{\"step\":{i},\"tokens\":{tokens},\"batch_size_tokens\":{size},\"loss\":3.0,\"lr\":0.001}}\n"
+                )
+            };
+            (from..to).map(line).collect()
+        };
+        std::fs::write(dir.path().join("a.jsonl"), lines(1, 501, 128)).unwrap();
+        let mut monitor = monitor(dir.path());
+        while monitor.read(1 << 20) {}
+        assert!(monitor.fit_due());
+        monitor.fit_now(0.0);
+        assert!(!monitor.fit_due());
+        let ack = "{\"version\":1,\"status\":\"accepted\",\"run\":\"a\",\"attempt\":\"j.1\",\
+            \"revision\":1,\"step\":500,\"tokens\":64000,\"batch_size_tokens\":128,\
+            \"schedule\":[{\"from_tokens\":0,\"batch_size_tokens\":128},\
+            {\"from_tokens\":90000,\"batch_size_tokens\":256}]}\n";
+        std::fs::write(dir.path().join("a.control.ack.jsonl"), ack).unwrap();
+        monitor.read_control(0.0);
+        assert!(monitor.fit_due(), "what is ordered belongs to the plan");
+        monitor.fit_now(0.0);
+        assert!(!monitor.fit_due());
+    }
+
     fn monitor(folder: &Path) -> Monitor {
         Monitor::new(&[folder.display().to_string()], Settings::default()).unwrap()
     }

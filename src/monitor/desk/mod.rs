@@ -196,9 +196,23 @@ impl Desk {
         situation
     }
 
+    /// What a plan depends on beside the metrics: the revision that was ordered, and whether it stands.
+    pub fn orders(&self) -> (Option<u64>, bool) {
+        (self.ordered_revision(), self.status.state == Some(ControlState::Overdue))
+    }
+
+    fn ordered_revision(&self) -> Option<u64> {
+        match self.status.state {
+            Some(ControlState::Written | ControlState::Accepted | ControlState::Applied) => {
+                self.status.revision
+            }
+            _ => self.status.in_force_revision,
+        }
+    }
+
     /// The forecast of the revision that acts.
     fn promised(&self) -> Option<advice::Promise> {
-        let revision = self.status.in_force_revision?;
+        let revision = self.ordered_revision()?;
         let of = self.forecasts.iter().find(|f| f.revision == revision)?;
         Some(of.promise.clone())
     }
@@ -425,6 +439,7 @@ impl Desk {
                 &shifted(&table.shown.schedule, -self.offset),
                 case,
                 &self.situation(case.data, case.plan, case.live, true),
+                table.undoes.is_some(),
             ),
             undoes: table.undoes,
         }
