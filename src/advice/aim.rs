@@ -15,6 +15,8 @@ use crate::units::{count, duration, exact, loss};
 const REACH: f64 = 0.5;
 /// A run that is left stands still if it gains less than this share of what another size gains.
 const STANDS_STILL: f64 = 0.25;
+/// This share of the way to a floor takes for ever.
+const NEAR_FLOOR: f64 = 0.05;
 /// A change that cannot act before this multiple of the tokens so far is none to plan by default.
 const FAR: f64 = 3.0;
 
@@ -148,13 +150,14 @@ impl Ask<'_> {
         let law = futures.course.law();
         let floor = law.l_inf + law.noise(largest as f64);
         let now = self.now(futures.course.along(&[]).loss(self.run.tokens()));
-        if target > floor || now <= floor {
+        if target > floor + NEAR_FLOOR * (now - floor) || now <= floor {
             return target;
         }
         let nearer = 0.5 * (now + floor);
         words.push(format!(
-            "no batch size that is allowed gets to {}: at {}, the largest, the loss never falls below {}; \
-             planned to {}, half of the way there, and a larger ceiling is needed for the rest",
+            "no batch size that is allowed gets to {} within reason: at {}, the largest, the loss never \
+             falls below {}; planned to {}, half of the way there, and a larger ceiling is needed for the \
+             rest",
             loss(target),
             exact(largest),
             loss(floor),

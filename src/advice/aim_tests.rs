@@ -17,7 +17,7 @@ fn a_target_that_no_allowed_size_reaches_is_no_reason_to_hold() {
     // The floor at 512 is 2.10.
     let floor = LAW.l_inf + LAW.noise(512.0);
     let options = PlanOptions { max_batch: Some(512), ..on_disk() };
-    for below in [0.005, 0.03] {
+    for below in [-0.003, 0.005, 0.03] {
         let options = PlanOptions { target_loss: Some(floor - below), ..options.clone() };
         let plan = ask(&small(), &live(false), &options);
         assert_eq!(plan.verdict.kind, VerdictKind::Raise, "{:?}", plan.verdict);
