@@ -10,6 +10,7 @@
 
 mod aim;
 mod branch;
+mod commitment;
 mod constraints;
 mod dangers;
 mod decayed;
