@@ -126,11 +126,14 @@ fn brings(
     then: &PolicyOutcome,
     [taken, other]: [f64; 2],
 ) -> String {
-    let tokens = |o: &PolicyOutcome| o.tokens.value.map_or("never".into(), count);
+    let tokens = |o: &PolicyOutcome| match o.tokens.value {
+        Some(t) => format!("after {} tokens", count(t)),
+        None => "never".into(),
+    };
     let target = then.target_loss.filter(|l| l.is_finite() && goal != Goal::Decayed);
     let mut text = match (target, left.loss_at_budget.value, then.loss_at_budget.value) {
         (Some(l), ..) if left.tokens.value.or(then.tokens.value).is_some() => {
-            format!("loss {} after {} tokens, {} {kept}", loss(l), tokens(then), tokens(left))
+            format!("loss {} {}, {} {kept}", loss(l), tokens(then), tokens(left))
         }
         (_, Some(a), Some(b)) => {
             format!("loss {} at the end of the budget, {} {kept}", loss(b), loss(a))
@@ -219,6 +222,19 @@ mod tests {
         };
         let later = to_256(6_000_000).words.unwrap();
         assert!(share(&later) < share(&words), "{later} beside {words}");
+    }
+
+    #[test]
+    fn what_is_never_reached_is_not_counted() {
+        let known = to_256(3_100_000).policies;
+        let of = |p: Policy| known.iter().find(|o| o.policy == p).unwrap().clone();
+        let (left, mut then) = (of(Policy::Leave), of(Policy::WhatIf));
+        then.tokens.value = None;
+        let words = brings(Goal::Stable, (&left, "if it is left"), &then, [-1.0, -1.0]);
+        assert!(
+            words.contains(" never, after ") && words.ends_with("tokens if it is left"),
+            "{words}"
+        );
     }
 
     /// The share that is said is that of the two token counts beside it, whatever the memory may be.
