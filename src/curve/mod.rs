@@ -107,7 +107,7 @@
 //! wrong, from the median second difference of what the law leaves 0.3 in ln tokens apart.
 //!
 //! Where too few batch sizes were trained from the start, or most tokens came after batch changes, law
-//! and memory are fitted at once along the changes ([`along`]): every bin with its run's past, wide
+//! and memory are fitted at once along the changes (`along`): every bin with its run's past, wide
 //! priors on the exponents and the memory, the same resampling, and a batch size left out as the
 //! condition to speak.
 //!
