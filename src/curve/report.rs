@@ -230,7 +230,8 @@ pub struct VariantScore {
     pub comparable: bool,
 }
 
-/// A run that switched, under the measured memory and under instant forgetting.
+/// A run that switched, under the measured memory and under instant forgetting (of a law along batch
+/// changes: the law fitted anew under it).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MemoryCheck {
     pub run: String,

@@ -12,8 +12,8 @@ use super::series::ConstantSeries;
 use super::threads;
 
 /// Bins that each batch size must keep after the burn-in, and the factor of tokens they must span.
-const LEAST_BINS: usize = 8;
-const LEAST_SPAN: f64 = 2.5;
+pub(super) const LEAST_BINS: usize = 8;
+pub(super) const LEAST_SPAN: f64 = 2.5;
 const MOST_WINDOWS: usize = 8;
 
 /// A batch size left out of a fit.

@@ -3,8 +3,9 @@
 //!
 //! Where too few sizes were trained from the start for a law of constant runs, every bin counts with
 //! the past of its run, and law and memory are fitted at once ([`model`]). It speaks under three
-//! conditions, each told where it is not met: enough batch sizes; slow forgetting told from fast; and
-//! a batch size left out is predicted from the others, far better than by the law without the change.
+//! conditions, each told where it is not met: enough batch sizes; one end of the memory excluded (all
+//! forgotten at once, nothing at all); and a batch size left out is predicted from the others to half of
+//! what its change did.
 
 mod law;
 mod levels;

@@ -5,7 +5,7 @@ use super::set::AlongSet;
 use crate::curve::model::Refusal;
 use crate::curve::series::{Bin, ConstantSeries, SwitchedSeries};
 use crate::curve::threads;
-use crate::curve::window::not_worse;
+use crate::curve::window::{LEAST_BINS, LEAST_SPAN, not_worse};
 use crate::units::count;
 
 /// Batch sizes that the law is held by.
@@ -18,9 +18,6 @@ const TOLD: f64 = 0.5;
 const SPAN: f64 = 0.5;
 /// Windows tried, the last of powers of two.
 const MOST_WINDOWS: usize = 5;
-/// Bins that a run keeps after a burn-in, and the factor of steps that they span.
-const LEAST_BINS: usize = 8;
-const LEAST_SPAN: f64 = 2.5;
 
 /// A batch size predicted from the others.
 #[derive(Debug, Clone, Copy)]
