@@ -121,8 +121,15 @@ fn extent(steps: &[f64], rows: &Range<usize>) -> f64 {
     }
 }
 
-/// Pieces that are plateaus: long enough, above 0, and not come to from above, unless the batch
-/// size changed there too.
+/// Whether the learning rate steps at a row, rather than going on as it went over the rows before.
+fn steps_at(lr: &[f64], row: usize) -> bool {
+    let moved = |i: usize| (lr[i] - lr[i - 1]).abs();
+    let before = (row.saturating_sub(3).max(1)..row).map(moved).fold(0.0, f64::max);
+    row > 0 && moved(row) > (STABLE * lr[row - 1]).max(3.0 * before)
+}
+
+/// Pieces that are plateaus: long enough, above 0, and not come to from above, unless the learning
+/// rate stepped there together with the batch size.
 fn plateaus(
     steps: &[f64],
     lr: &[f64],
@@ -136,7 +143,8 @@ fn plateaus(
     let mut ceiling = f64::NAN;
     for (k, p) in pieces.iter().enumerate() {
         let value = level(lr, p);
-        let with_batch = batch_changes.iter().any(|c| c.abs_diff(p.start) <= 1);
+        let with_batch =
+            steps_at(lr, p.start) && batch_changes.iter().any(|c| c.abs_diff(p.start) <= 1);
         let from_above = value < ceiling - tolerance(ceiling, unit).max(STABLE * ceiling);
         let long = p.len() >= 3 && extent(steps, p) >= 0.02 * whole;
         // A step together with the batch size is one to a new plateau as soon as it is seen.
@@ -292,6 +300,25 @@ mod tests {
                 // Without a change of the batch it is none until it has lasted.
                 let alone = shape(&phases(&steps, &lr, &[]));
                 assert_eq!(alone == [Phase::Stable, Phase::Stable], after == 40 && factor > 1.0);
+            }
+        }
+    }
+
+    /// Of a slow decay or warmup three rows lie within the tolerance of a plateau.
+    #[test]
+    fn a_batch_change_amid_a_decay_or_a_warmup_begins_no_plateau() {
+        let slow = |u: f64| 1e-3 * (u / 0.4).min(1.0) * ((1.0 - u) / 0.4).min(1.0);
+        for (change, shape_then) in [
+            (600, vec![Phase::Warmup]),
+            (1300, vec![Phase::Warmup, Phase::Stable, Phase::Decay]),
+            (1990, vec![Phase::Warmup, Phase::Stable, Phase::Decay]),
+        ] {
+            for after in [1, 2, 3, 5, 9, 10] {
+                let n = change + after;
+                let steps: Vec<f64> = (1..=n).map(|s| s as f64 * 10.0).collect();
+                let lr: Vec<f64> = (1..=n).map(|s| slow(s as f64 / 2000.0)).collect();
+                let p = phases(&steps, &lr, &[change]);
+                assert_eq!(shape(&p), shape_then, "{change} {after}: {}", p.why);
             }
         }
     }
