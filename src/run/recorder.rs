@@ -260,7 +260,9 @@ mod tests {
         let anew = with(&[train(1.0, 2.0), train(2.0, 1.9)]);
         assert_eq!(anew.train.loss, [2.0, 1.9]);
         assert_eq!(anew.restarts, [Restart { resumed_at: 1.0, discarded_to: 20.0, discarded: 20 }]);
-        // A step below zero is none.
+        // A step below zero is none, nor is one that no run has.
+        let far = with(&[Record { tokens: None, ..train(1e300, 2.0) }, train(21.0, 2.9)]);
+        assert_eq!((far.train.len(), far.restarts.len(), far.step()), (21, 0, 21.0));
         let below = with(&[Record { tokens: None, ..train(-1.0, 2.0) }, train(21.0, 2.9)]);
         assert_eq!((below.train.len(), below.restarts.len()), (21, 0));
     }

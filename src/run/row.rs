@@ -200,7 +200,9 @@ fn size(x: Option<f64>) -> f64 {
     positive(x).unwrap_or(f64::NAN)
 }
 
-/// Sizes and counts of tokens; beyond 1e18 a number is damage, and steps would drown in it.
+/// Steps, sizes and counts of tokens: beyond it a number is damage, and others would drown in it.
+pub(super) const MOST: f64 = 1e18;
+
 pub(super) fn positive(x: Option<f64>) -> Option<f64> {
-    x.filter(|v| *v > 0.0 && *v <= 1e18)
+    x.filter(|v| *v > 0.0 && *v <= MOST)
 }

@@ -100,21 +100,20 @@ pub(super) fn not_spikes(x: &[f64], loss: &[f64], count: &[f64]) -> Vec<bool> {
             from = to;
             continue;
         }
-        // Odd, so that what alternates from row to row is seen from both sides.
-        let every = (b - a).div_ceil(201) | 1;
+        let of = evenly(a..b, records);
+        let pick = |v: &[f64]| of.iter().map(|i| v[*i]).collect::<Vec<f64>>();
         // Against a line through the neighbours' halves, so that a steep start is no spike.
-        let slope = trend(&x[a..b], &loss[a..b]);
+        let slope = trend(&pick(x), &pick(loss));
         let mid = 0.5 * (x[a] + x[b - 1]);
         let flat = |i: usize| loss[i] - slope * (x[i] - mid);
-        let mut v: Vec<f64> = (a..b).step_by(every).map(flat).collect();
-        let centre = median_in_place(&mut v);
-        let mut d: Vec<f64> = v.iter().map(|l| (l - centre).abs()).collect();
+        // Odd, so that what alternates from row to row is seen from both sides.
+        let mut of: Vec<usize> = of.iter().step_by((b - a).div_ceil(201) | 1).copied().collect();
+        let centre = median_in_place(&mut of.iter().map(|i| flat(*i)).collect::<Vec<_>>());
+        let mut d: Vec<f64> = of.iter().map(|i| (flat(*i) - centre).abs()).collect();
+        let typical = median_in_place(&mut of.iter().map(|i| records(*i)).collect::<Vec<_>>());
+        of.dedup();
         // A median of a few deviations is often far too small.
-        let sd = spread(&mut d) * (1.0 + 8.0 / v.len() as f64);
-        let typical = match count.is_empty() {
-            true => 1.0,
-            false => median_in_place(&mut (a..b).step_by(every).map(records).collect::<Vec<_>>()),
-        };
+        let sd = spread(&mut d) * (1.0 + 8.0 / of.len() as f64);
         let sd = sd.max(1e-3 * centre.abs()).max(1e-9);
         for (i, k) in keep.iter_mut().enumerate().take(to).skip(from) {
             let fewer = (typical / records(i)).max(1.0).sqrt();
@@ -123,6 +122,26 @@ pub(super) fn not_spikes(x: &[f64], loss: &[f64], count: &[f64]) -> Vec<bool> {
         from = to;
     }
     keep
+}
+
+/// The rows, or as many places evenly apart in records where some rows are the mean of more than
+/// others: in a window that ends amid the rows of one record each, they are not the most of it.
+fn evenly(rows: Range<usize>, records: impl Fn(usize) -> f64) -> Vec<usize> {
+    if rows.clone().all(|i| records(i) == records(rows.start)) {
+        return rows.collect();
+    }
+    let each = rows.clone().map(&records).sum::<f64>() / rows.len() as f64;
+    let (mut row, mut upto) = (rows.start, records(rows.start));
+    let place = |k: usize| (k as f64 + 0.5) * each;
+    (0..rows.len())
+        .map(|k| {
+            while upto < place(k) && row + 1 < rows.end {
+                row += 1;
+                upto += records(row);
+            }
+            row
+        })
+        .collect()
 }
 
 /// Standard deviation from the absolute deviations: by their median, or by their upper quartile

@@ -186,6 +186,23 @@ fn a_restart_into_the_blocks_cuts_them_where_it_resumed() {
     }
 }
 
+/// Of a long run the last lines are a row each, those before them a row for 14.
+#[test]
+fn an_excursion_amid_the_recent_lines_is_left_out_as_one_in_a_log_of_as_many_lines() {
+    for lines in [60, 120, 185] {
+        let t = Training { lines: 16_077, noise: 0.005, memory: 0.0, ..Training::default() };
+        let (bumps, restarts) =
+            (vec![(0.1331, 0.5)], vec![(0.5096410627526112, 0.23413024181245964)]);
+        let spikes = vec![(0.9340549806457893, lines, 1.05)];
+        let t = Training { bumps, spikes, restarts, evaluate_every: 7, ..t };
+        let end = 2.0 + 30.0 * (t.whole().tokens() + 1e3).powf(-0.3);
+        for r in [t.bounded(), t.whole()] {
+            let now = loss_now(&r).unwrap();
+            assert!((now - end).abs() < 0.002, "{lines}: {now} {end}");
+        }
+    }
+}
+
 /// Rows of a log that no two neighbours of agree in something.
 #[test]
 fn whatever_wanders_from_line_to_line_the_rows_are_few() {

@@ -7,7 +7,7 @@
 //! retire everything is believed once another one follows it: trainers write summaries at step 0.
 
 use super::Restart;
-use super::row::{Row, positive};
+use super::row::{MOST, Row, positive};
 use super::store::Store;
 use crate::metrics::Record;
 
@@ -160,7 +160,7 @@ impl Stream {
 
     /// The step of a record, or what stands for it.
     fn place(&mut self, r: &Record) -> Option<f64> {
-        if let Some(s) = r.step.filter(|s| s.is_finite() && *s >= 0.0) {
+        if let Some(s) = r.step.filter(|s| (0.0..=MOST).contains(s)) {
             if self.by_tokens {
                 // The first steps of a stream that had none: what was read by tokens is unplaced.
                 let train = self.train.rows().iter().filter(|r| r.has_loss).map(|r| r.rows);
@@ -175,7 +175,7 @@ impl Stream {
             }
             return Some(s);
         }
-        let tokens = r.tokens.filter(|t| t.is_finite())?;
+        let tokens = r.tokens.filter(|t| t.is_finite() && *t <= MOST)?;
         if self.is_empty() {
             self.by_tokens = true;
         }
