@@ -5,7 +5,7 @@ pub use crate::advice::{
     Above, Entry, Goal, GuardAnswer, GuardName, Now, Plan, Policy, PolicyOutcome, TrainerLimits,
     Verdict, VerdictKind, megatron, minicpm_mark,
 };
-pub use crate::control::{ControlState, Forecast, LogLine};
+pub use crate::control::{ControlState, Forecast, LogLine, forecast_words};
 pub use crate::curve::{
     CurvePoint, FitReport, GroupFit, Interval, LawFit, LevelFit, LossKind, MemorySource, ModelFit,
     ModelKind, Observed, Open, Refused, RunUse, Variation, WindowScore,

@@ -255,8 +255,8 @@ fn a_forecast_is_held_against_what_then_happened() {
     let acks = dir.path().join("steer.control.ack.jsonl");
     add(0.0, 9.6e6);
     say(&acks, "steer", "ready", json!({}));
-    let args =
-        "--run steer --lead 0 --batch-size 256 --at-tokens 10000000 --yes --override not-live";
+    let args = "--run steer --lead 0 --batch-size 256 --at-tokens 10000000 --target-loss 2.2 --yes \
+         --override not-live";
     let said = boptop(["control", "approve", &folder].into_iter().chain(args.split(' ')));
     assert_eq!(said.code, Some(0), "{said:?}");
     let control = fs::read_to_string(dir.path().join("steer.control.json")).unwrap();
@@ -272,6 +272,14 @@ fn a_forecast_is_held_against_what_then_happened() {
     add(9.6e6, 11e6);
     let before = forecast();
     assert!(before["promise"].is_object() && before["outcome"].is_null(), "{before}");
+    // What it was approved for stays: the loss that it aims at, and the tokens to it.
+    let aim = before["promise"]["target_loss"].as_f64().unwrap();
+    let due = before["promise"]["tokens"]["value"].as_f64().unwrap();
+    assert!(due > 10e6 && before["arrival"].is_null(), "{before}");
+    assert_eq!(control["evidence"]["forecast"]["target_loss"], aim);
+    assert_eq!(control["evidence"]["forecasts"].as_array().unwrap().len(), 1);
+    let shown = boptop(["control", "show", &folder, "--run", "steer"]).out;
+    assert!(aim == 2.2 && shown.contains("forecast of all of it: loss 2.2000 after "), "{shown}");
     add(11e6, 19e6);
     let outcome = forecast()["outcome"].clone();
     let of = |key: &str| outcome[key].as_f64().unwrap();
@@ -293,7 +301,11 @@ fn a_forecast_is_held_against_what_then_happened() {
     assert!(notes.contains("no restart was told") && !notes.contains("lost it"), "{notes}");
     let audit = fs::read_to_string(dir.path().join("steer.control.log.jsonl")).unwrap();
     let judged: Vec<&str> = audit.lines().filter(|l| l.contains("\"judged\"")).collect();
-    assert!(judged.len() == 1 && judged[0].contains("the forecast held"), "{audit}");
+    let of = |key: &str| judged.iter().filter(|l| l.contains(key)).count();
+    assert_eq!((of("outcome"), of("arrival")), (1, 1), "{audit}");
+    assert!(judged.iter().all(|l| l.contains("the forecast held")), "{audit}");
+    let came = forecast()["arrival"]["tokens"].as_f64().unwrap();
+    assert!((0.7..1.4).contains(&(came / due)), "{came} {due}");
 }
 
 /// Its log holds only what came after the checkpoint: no training from the start at its batch size.

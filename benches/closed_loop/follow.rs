@@ -176,7 +176,7 @@ impl Live<'_> {
                 log_interval_tokens: run::log_interval(data).map(|(_, t)| t),
                 limits: Some(limits),
                 in_force: self.in_force.clone(),
-                promised: None,
+                promised: Vec::new(),
                 disobeyed: None,
                 attempts_alive: 1,
                 last_change_tokens: changed_at,

@@ -267,7 +267,7 @@ impl Ask<'_> {
         let now = leave.loss(self.run.tokens());
         // What was approved is aimed at until it is reached: what leaving the run reaches at the budget
         // falls with every change that is accepted.
-        let approved = self.situation.promised.as_ref().and_then(|p| p.target_loss);
+        let approved = self.situation.promised.iter().rev().find_map(|p| p.target_loss);
         let ahead = |t: &f64| *t < now.min(self.now(now)) && *t >= least;
         if let Some(t) = approved.filter(ahead).filter(|_| goal != Goal::Decayed) {
             words.push(format!(

@@ -21,6 +21,7 @@ mod first_stretch;
 mod forecast;
 mod guard;
 mod import;
+mod judged;
 mod no_law;
 mod on_the_way;
 mod outcome;
@@ -56,10 +57,11 @@ pub use estimate::b_opt_at;
 pub use forecast::{Course, Stair};
 pub use guard::{Answer, Case, GUARDS, Guard, check};
 pub use import::{deviations, parse_schedule};
+pub use judged::{Arrival, Outcome, arrived, judge, spoiled};
 pub use outcome::as_trained;
 pub use own_past::{OwnPast, catch_up_steps, stretches};
 pub use plan::plan;
-pub use promise::{Outcome, Promise, judge, promise, spoiled};
+pub use promise::{Promise, promises};
 pub use schedule::{
     batch_at, csv, first_change, megatron, parse_what_if, unsaid_lr, with_change, with_lr_rule,
 };
@@ -390,8 +392,8 @@ pub struct Situation {
     pub limits: Option<TrainerLimits>,
     /// The accepted schedule, [`as_trained`].
     pub in_force: Vec<Entry>,
-    /// What the newest accepted change was to bring, as it was forecast before it.
-    pub promised: Option<Promise>,
+    /// What the accepted changes were to bring, as it was forecast before them; oldest first.
+    pub promised: Vec<Promise>,
     /// What was accepted and is not obeyed, in words.
     pub disobeyed: Option<String>,
     pub attempts_alive: usize,

@@ -1,7 +1,7 @@
 //! A law against the run that it is to steer: does it explain the run's own past, and did the last
 //! change bring what was predicted?
 
-use super::promise::HALF;
+use super::judged::HALF;
 use crate::curve::{Law, LossKind, Memory, MemorySource, Stretch};
 use crate::run::{Columns, Phase, RunData};
 
@@ -197,6 +197,8 @@ pub struct BumpYield {
     pub predicted: f64,
     pub observed: f64,
     pub batch_size: f64,
+    /// Cumulative tokens at which it began to act.
+    pub from_tokens: f64,
 }
 
 impl BumpYield {
@@ -237,6 +239,7 @@ pub fn last_bump(run: &RunData, on: LossKind, law: &Law, memory: &Memory) -> Opt
         predicted,
         observed: without + anchor - loss_now,
         batch_size: after.batch_size,
+        from_tokens: after.from_tokens,
     })
 }
 

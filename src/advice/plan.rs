@@ -6,17 +6,17 @@ use super::decide::{Choice, Decision, entries, staircase};
 use super::estimate::{estimate_of, other_rate, provenance};
 use super::guard::check;
 use super::import::deviations;
+use super::judged::brought;
 use super::on_the_way;
 use super::outcome::{Futures, present, risk};
 use super::own_past::{BumpYield, OwnPast, last_bump, stretches};
 use super::policy::untested;
-use super::promise::brought;
 use super::reasons::Evidence;
 use super::schedule::{first_change, with_lr_rule};
 use super::verdict::{cannot_tell, ended, estimate_text, from_decision, hold, unless};
 use super::{
     Entry, Goal, GuardName, LrRule, MemoryChoice, Now, Plan, PlanOptions, Policy, PolicyOutcome,
-    Situation, Verdict, VerdictKind,
+    Promise, Situation, Verdict, VerdictKind,
 };
 use crate::curve::{Estimate, GroupFit, Interval, LawFit, MEMORY, Memory, MemorySource};
 use crate::run::{Phase, RunData, Schedule};
@@ -24,6 +24,9 @@ use crate::units::count;
 
 /// Nothing larger than this multiple of the largest tested batch size is planned.
 pub(super) const BEYOND_TESTED: f64 = 2.0;
+
+/// A change that acts so much later than promised, as a share of the tokens, is the promised one.
+const SAME_CHANGE: f64 = 0.02;
 
 /// The memory that a plan rests on: measured or saved, else slow.
 pub fn memory_of(fit: &LawFit, choice: Option<MemoryChoice>) -> Memory {
@@ -288,12 +291,18 @@ impl Ask<'_> {
         Ok(Advice { verdict, policies, schedule, committed, due, first_between, decay_from })
     }
 
-    /// What the last raise brought: of what was promised before it, where that was kept. By the present
-    /// fit, whose memory learns of that very raise, alone where it was not.
+    /// What a raise brought of what was promised before it: the newest that disappoints, else the newest.
+    /// By the present fit, whose memory learns of that very raise, only one that nothing was promised of.
     fn bump(&self, fit: &LawFit, memory: &Memory) -> Option<BumpYield> {
-        let told = self.situation.promised.as_ref().and_then(|p| brought(p, self.run));
+        let told = self.situation.promised.iter().filter_map(|p| brought(p, self.run));
+        let told: Vec<BumpYield> = told.collect();
         let fitted = last_bump(self.run, fit.on, &fit.law, memory);
-        told.filter(BumpYield::disappoints).or(fitted).or(told)
+        let promised = |b: &BumpYield| {
+            let at = |p: &Promise| (p.from_tokens / b.from_tokens - 1.0).abs() <= SAME_CHANGE;
+            self.situation.promised.iter().any(at)
+        };
+        let disappointing = told.iter().rev().find(|b| b.disappoints());
+        disappointing.or(told.last()).copied().or(fitted.filter(|b| !promised(b)))
     }
 
     /// What is behind and the changes, under the learning-rate rule.

@@ -76,7 +76,7 @@ fn a_change_that_is_ordered_is_not_advised_again_and_its_aim_stays() {
     let data = run_of(&LAW, &MEMORY, &run, 0.0);
     let group = group_of(&LAW, MEMORY);
     let options = PlanOptions { target_loss: Some(aim(&fresh)), ..on_disk() };
-    let promised = super::promise(&fresh.schedule, &data, Some(&group), &live(false), &options);
+    let promised = super::promises(&fresh.schedule, &data, Some(&group), &live(false), &options);
     let ordered = Situation { in_force: fresh.schedule.clone(), promised, ..live(false) };
     let after = ask(&run, &ordered, &on_disk());
     assert!(after.verdict.text.starts_with("hold"), "{}", after.verdict.text);

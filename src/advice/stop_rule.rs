@@ -3,7 +3,7 @@
 
 use super::testing::{LAW, MEMORY, e, group_of, live, loss_of, on_disk, run_of};
 use super::{
-    PlanOptions, Policy, Promise, Situation, VerdictKind, catch_up_steps, judge, plan, promise,
+    PlanOptions, Policy, Promise, Situation, VerdictKind, catch_up_steps, judge, plan, promises,
     spoiled,
 };
 use crate::curve::{Memory, MemorySource};
@@ -15,7 +15,36 @@ fn promised(memory: Memory) -> Promise {
     let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.001);
     let group = group_of(&LAW, memory);
     let schedule = [e(0, 128), e(AT as u64, 256)];
-    promise(&schedule, &run, Some(&group), &Situation::default(), &PlanOptions::default()).unwrap()
+    promises(&schedule, &run, Some(&group), &Situation::default(), &PlanOptions::default())
+        .remove(0)
+}
+
+#[test]
+fn the_second_raise_of_a_revision_obeys_the_rule_too() {
+    let second = 2.0 * AT;
+    let schedule = [e(0, 128), e(AT as u64, 256), e(second as u64, 512)];
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.001);
+    let group = group_of(&LAW, MEMORY);
+    let promised =
+        promises(&schedule, &run, Some(&group), &Situation::default(), &PlanOptions::default());
+    let parts = [(128.0, AT), (256.0, second - AT), (512.0, 4e6)];
+    let kept = run_of(&LAW, &MEMORY, &parts, 0.001);
+    let mut vain = kept.clone();
+    let left = run_of(&LAW, &MEMORY, &[(128.0, AT), (256.0, second - AT + 4e6)], 0.001);
+    for (loss, tokens) in vain.train.loss.iter_mut().zip(&vain.train.tokens) {
+        let i = left.train.tokens.partition_point(|t| t < tokens).min(left.train.len() - 1);
+        *loss = left.train.loss[i];
+    }
+    let refitted = Memory { tau_steps: 100_000.0, p: 0.4, source: MemorySource::Measured };
+    let ask = |run: &RunData, promised: &[Promise]| {
+        let situation =
+            Situation { in_force: schedule.to_vec(), promised: promised.to_vec(), ..live(true) };
+        plan(run, loss_of(run), Some(&group_of(&LAW, refitted)), &situation, &on_disk()).verdict
+    };
+    let stopped = ask(&vain, &promised).text;
+    assert!(stopped.contains("the raise to 512 brought"), "{stopped}");
+    assert!(!ask(&vain, &promised[..1]).text.contains("less than half"));
+    assert!(!ask(&kept, &promised).text.contains("less than half"));
 }
 
 /// A run that was raised at [`AT`] and whose loss goes on as if it had not been.
@@ -34,21 +63,21 @@ fn a_memory_that_learned_of_the_raise_does_not_excuse_it() {
     // So slow that by it hardly anything was to come.
     let refitted = Memory { tau_steps: 100_000.0, p: 0.4, source: MemorySource::Measured };
     let run = in_vain(2e6);
-    let ask = |promised: Option<Promise>| {
+    let ask = |promised: Vec<Promise>| {
         let options = PlanOptions { target_loss: Some(2.15), ..on_disk() };
         let situation =
             Situation { in_force: vec![e(0, 128), e(AT as u64, 256)], promised, ..live(true) };
         plan(&run, loss_of(&run), Some(&group_of(&LAW, refitted)), &situation, &options)
     };
-    let without = ask(None).verdict;
+    let without = ask(Vec::new()).verdict;
     assert!(!without.text.contains("less than half"), "{}", without.text);
-    let with = ask(Some(promised(MEMORY)));
+    let with = ask(vec![promised(MEMORY)]);
     assert_eq!(with.verdict.kind, VerdictKind::Hold);
     assert!(with.verdict.text.contains("less than half"), "{}", with.verdict.text);
     assert!(with.schedule.iter().all(|x| x.from_tokens as f64 <= AT), "{:?}", with.schedule);
     // One that kept its promise stops nothing.
     let kept = run_of(&LAW, &MEMORY, &[(128.0, AT), (256.0, 2e6)], 0.001);
-    let situation = Situation { promised: Some(promised(MEMORY)), ..live(true) };
+    let situation = Situation { promised: vec![promised(MEMORY)], ..live(true) };
     let group = group_of(&LAW, MEMORY);
     let good = plan(&kept, loss_of(&kept), Some(&group), &situation, &on_disk());
     assert!(!good.verdict.text.contains("less than half"), "{}", good.verdict.text);

@@ -32,7 +32,7 @@ pub use approval::{Approval, Blocked, Draft, approve};
 pub use audit::{AuditLine, Author, Event, LogLine};
 pub use changes::{to_undo, undo_schedule};
 pub use facts::Facts;
-pub use forecasts::{FORECAST, Forecast, forecasts, record_judged};
+pub use forecasts::{Forecast, forecast_words, forecasts, promise_in, record_judged};
 pub use observe::{record_observed, record_proposed, record_refused};
 pub use offers::Offer;
 pub use paths::{Paths, control_path, default_run};

@@ -161,7 +161,7 @@ pub(super) fn written_words(written: &Written, paths: &Paths) -> String {
     answer
 }
 
-/// The evidence with what the first change is to bring.
+/// The evidence with what the changes are to bring.
 pub(super) fn promised(
     mut evidence: Evidence,
     schedule: &[Entry],
@@ -174,10 +174,8 @@ pub(super) fn promised(
     let aim = aim.and_then(|p| p.policies.first()?.target_loss);
     let target_loss = case.options.target_loss.or(aim);
     let options = PlanOptions { target_loss, ..case.options.clone() };
-    let promise = advice::promise(schedule, case.data, case.group, situation, &options);
-    if let Some(value) = promise.and_then(|p| serde_json::to_value(p).ok()) {
-        evidence.unknown.insert(control::FORECAST.into(), value);
-    }
+    let promises = advice::promises(schedule, case.data, case.group, situation, &options);
+    control::promise_in(&mut evidence, &promises, case.data.tokens());
     evidence
 }
 
@@ -185,7 +183,7 @@ pub(super) fn promised(
 pub(super) fn added(files: &Files, status: &Status, data: &RunData) -> Result<usize> {
     let who = Author::current();
     let observed = control::record_observed(files, status, &who)?.len();
-    Ok(observed + control::record_judged(files, data, &who)?)
+    Ok(observed + control::record_judged(files, status, data, &who)?)
 }
 
 /// What a proposal does, in words, where that is not what the plan says.

@@ -24,11 +24,16 @@ pub fn loss_now(run: &RunData) -> Option<f64> {
 /// Tokens at which the smoothed, falling loss of a run crosses `loss`, along its whole life; `None`
 /// where it never does. For comparing two runs as measured, whatever their schedules.
 pub fn tokens_to(run: &RunData, loss: f64) -> Option<f64> {
-    let s = smoothing::smooth(&run.train, 0..run.train.len(), WINDOW);
+    arrival(&run.train, loss).map(|(tokens, _)| tokens)
+}
+
+/// The same of a series, with the standard error of ln tokens.
+pub fn arrival(columns: &Columns, loss: f64) -> Option<(f64, f64)> {
+    let s = smoothing::smooth(columns, 0..columns.len(), WINDOW);
     let point = |((t, l), se): ((&f64, &f64), &f64)| Point { x: t.ln(), loss: *l, se: *se };
     let points: Vec<Point> = s.tokens.iter().zip(&s.loss).zip(&s.se).map(point).collect();
     match Falling::new(&points).crossing(loss) {
-        Crossing::At { x, .. } => Some(x.exp()),
+        Crossing::At { x, se } => Some((x.exp(), se)),
         Crossing::Before | Crossing::Never => None,
     }
 }

@@ -129,7 +129,7 @@ impl Desk {
                 Err(error) => self.trouble = Some(error.to_string()),
             }
         }
-        let forecasts = control::forecasts(files, data);
+        let forecasts = control::forecasts(files, &status, data);
         let changed = status != self.status || forecasts != self.forecasts;
         self.forecasts = forecasts;
         // "Waiting for the trainer" is over once the trainer has spoken.
@@ -210,11 +210,22 @@ impl Desk {
         }
     }
 
-    /// The forecast of the revision that acts.
-    fn promised(&self) -> Option<advice::Promise> {
-        let revision = self.ordered_revision()?;
-        let of = self.forecasts.iter().find(|f| f.revision == revision)?;
-        Some(of.promise.clone())
+    /// The forecasts of the revision that acts, and of changes before it that nobody could have judged
+    /// when it was approved: those count for what they brought, and no longer for what they aim at.
+    fn promised(&self) -> Vec<advice::Promise> {
+        let Some(revision) = self.ordered_revision() else { return Vec::new() };
+        let of = |f: &&Forecast| f.revision == revision;
+        let made_at = self.forecasts.iter().find(of).and_then(|f| f.made_at_tokens);
+        let unsettled =
+            |f: &Forecast| f.revision < revision && made_at.is_some_and(|t| f.unsettled_at(t));
+        let promise = |f: &Forecast| match f.revision == revision {
+            true => Some(f.promise.clone()),
+            false if unsettled(f) => {
+                Some(advice::Promise { target_loss: None, tokens: None, ..f.promise.clone() })
+            }
+            false => None,
+        };
+        self.forecasts.iter().filter_map(promise).collect()
     }
 
     /// What the trainer obeys, else what it runs by itself, in the count of the metrics.

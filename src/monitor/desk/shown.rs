@@ -1,7 +1,7 @@
 //! What the desk shows.
 
 use super::Desk;
-use crate::control::{self, Forecast};
+use crate::control;
 use crate::snapshot::ControlView;
 
 impl Desk {
@@ -12,7 +12,7 @@ impl Desk {
         };
         let others = self.status.offers.iter().filter(|o| !here(o)).map(control::Offer::words);
         let said = self.trouble.iter().chain(&self.said).cloned();
-        let forecasts = self.forecasts.iter().map(Forecast::words);
+        let forecasts = control::forecast_words(&self.forecasts);
         self.status.notes.iter().cloned().chain(forecasts).chain(others).chain(said).collect()
     }
 

@@ -6,7 +6,7 @@ use crate::advice::testing::{LAW, MEMORY, e, group_of, loss_of, on_disk, run_of}
 
 /// A desk beside one run, with a trainer that said ready, and accepted `accepted` where it is one.
 struct Place {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     desk: Desk,
     data: RunData,
     options: PlanOptions,
@@ -36,7 +36,7 @@ impl Place {
             Settings { lead_seconds: Some(0.02), decide_seconds: Some(0.02), ..settings.clone() };
         let mut desk = Desk::open(&files, &settings);
         desk.read(&data, Some(0.0), false);
-        Place { _dir: dir, desk, data, options }
+        Place { dir, desk, data, options }
     }
 
     fn plan(&self) -> Plan {
@@ -169,4 +169,58 @@ fn an_undo_goes_back_at_once_over_all_steps_that_it_came_by() {
     let by_hand = Change::BatchSize { batch_size_tokens: 128, at_tokens: None };
     let by_hand = place.propose(&by_hand, &plan);
     assert!(blocked(&by_hand).contains(&GuardName::BumpSize), "{:?}", by_hand.guards);
+}
+
+/// A revision that was approved before the change before it could be judged does not settle that.
+#[test]
+fn a_change_that_nobody_could_judge_yet_is_held_to_its_promise_under_the_next_revision() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 2e6)], 0.0);
+    let mut place = Place::of(run, &[], &Settings::default());
+    let write = |place: &mut Place, size: u64, at: u64| {
+        let plan = place.plan();
+        let change = Change::BatchSize { batch_size_tokens: size, at_tokens: Some(at) };
+        let number = place.propose(&change, &plan).number;
+        let (data, options) = (place.data.clone(), place.options.clone());
+        let group = group_of(&LAW, MEMORY);
+        let case = Case {
+            data: &data,
+            loss_now: loss_of(&data),
+            group: Some(&group),
+            plan: Some(&plan),
+            options: &options,
+            live: true,
+            ended: false,
+        };
+        let all: Vec<GuardName> = advice::GUARDS.iter().map(|g| g.name()).collect();
+        place.desk.approve(number, &all, false, case);
+        place.desk.read(&data, Some(0.0), false);
+    };
+    write(&mut place, 256, 2_200_000);
+    let ordered = |place: &Place| {
+        let s = place.desk.situation(&place.data, None, true, true);
+        s.promised.iter().map(|p| (p.from_tokens, p.target_loss.is_some())).collect::<Vec<_>>()
+    };
+    assert_eq!(ordered(&place), [(2.2e6, true)]);
+    let accept = |place: &Place, revision: u64, schedule: &[Entry]| {
+        use std::io::Write;
+        let line = serde_json::json!({"version": 1, "status": "accepted", "run": "live",
+            "attempt": "j.1", "revision": revision, "step": 20_000, "tokens": 2_100_000,
+            "batch_size_tokens": 128, "schedule": schedule});
+        let acks = place.dir.path().join("live.control.ack.jsonl");
+        let mut file = std::fs::File::options().append(true).open(acks).unwrap();
+        writeln!(file, "{line}").unwrap();
+    };
+    accept(&place, 1, &[e(0, 128), e(2_200_000, 256)]);
+    let copy = std::fs::read(place.dir.path().join("live.control.log.jsonl")).unwrap();
+    for (after, kept) in [(1e5, true), (3e6, false)] {
+        std::fs::write(place.dir.path().join("live.control.log.jsonl"), &copy).unwrap();
+        place.data = run_of(&LAW, &MEMORY, &[(128.0, 2.2e6), (256.0, after)], 0.0);
+        let data = place.data.clone();
+        place.desk.read(&data, Some(0.0), false);
+        let at = place.now() + 400_000;
+        write(&mut place, 512, at);
+        let first = kept.then_some((2.2e6, false));
+        let all: Vec<_> = first.into_iter().chain([(at as f64, true)]).collect();
+        assert_eq!(ordered(&place), all, "{:?}", place.desk.view());
+    }
 }

@@ -2,10 +2,10 @@
 
 use super::page::Html;
 use crate::report::text::{interval, maybe};
-use crate::snapshot::{ControlView, Forecast};
+use crate::snapshot::{ControlView, Forecast, forecast_words};
 use crate::units;
 
-/// A row for each revision that carries a forecast, and its outcome in words.
+/// A row for each change that was forecast, and outcomes in words.
 pub fn against_outcome(html: &mut Html, control: &ControlView) {
     html.section("Forecast against outcome");
     if control.forecasts.is_empty() {
@@ -24,7 +24,7 @@ pub fn against_outcome(html: &mut Html, control: &ControlView) {
         ],
         control.forecasts.iter().map(row).collect(),
     );
-    html.list(control.forecasts.iter().map(Forecast::words));
+    html.list(forecast_words(&control.forecasts));
 }
 
 fn row(f: &Forecast) -> [String; 7] {
@@ -41,6 +41,7 @@ fn row(f: &Forecast) -> [String; 7] {
         ),
         format!("{from} to {to}"),
         match &f.outcome {
+            None if f.spoiled_at.is_some() => "cannot be judged".into(),
             None => "open".into(),
             Some(o) if o.kept => "held".into(),
             Some(_) => "did not hold".into(),

@@ -42,7 +42,15 @@ fn forecast() -> Forecast {
         kept: true,
         share: Some(0.8),
     };
-    Forecast { revision: 3, promise, outcome: Some(outcome), spoiled_at: None }
+    Forecast {
+        revision: 3,
+        promise,
+        outcome: Some(outcome),
+        spoiled_at: None,
+        arrival: None,
+        made_at_tokens: Some(900.0),
+        replaced: false,
+    }
 }
 
 fn snapshot(words: &str) -> Snapshot {

@@ -1,0 +1,296 @@
+//! Whether a run kept what an approved change promised: each change by the loss once its catch-up
+//! window is over, the whole schedule by the tokens at which its target was reached.
+
+use super::own_past::BumpYield;
+use super::promise::{Promise, WINDOWS, range};
+use crate::curve::{Interval, LossKind};
+use crate::run::{self, Columns, RunData};
+use crate::units::{count, loss, percent};
+use serde::{Deserialize, Serialize};
+
+/// An observed loss may lie beyond the interval by so many of its standard errors.
+const SLACK: f64 = 2.0;
+/// A logged batch size is the promised one up to this share.
+const SAME: f64 = 0.02;
+/// A change that brings less than this share of what was promised stops the plan.
+pub(super) const HALF: f64 = 0.5;
+/// ... where the promise is this multiple of the standard error.
+const TOLD: f64 = 3.0;
+/// A target counts as reached, or missed, once the run is so far past the tokens in question: before
+/// that a dip may be one of noise.
+const PAST: f64 = 1.02;
+
+/// What came of a promised change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub promise: Promise,
+    /// Mean loss over the stretch, and its standard error.
+    pub loss: f64,
+    pub loss_se: f64,
+    /// Within the interval that was forecast, or beyond it by no more than the noise of the lines.
+    pub kept: bool,
+    /// Share of the promised difference from leaving the run that came; above 1: more.
+    pub share: Option<f64>,
+}
+
+/// When a promised target was reached; counts are cumulative tokens of the metrics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Arrival {
+    pub target_loss: f64,
+    pub promised_tokens: Interval,
+    /// `None`: not reached up to `judged_at_tokens`, which is past the interval.
+    pub tokens: Option<f64>,
+    pub judged_at_tokens: f64,
+    pub kept: bool,
+}
+
+/// Holds a promise against the run; `None` before the stretch is over, where it has no losses, where
+/// the run trained at another batch size, and where another change acted before anything could be told.
+pub fn judge(promise: &Promise, run: &RunData) -> Option<Outcome> {
+    let to = promise.judged_over_tokens[1];
+    let cut = next_change(promise, run).unwrap_or(to).min(to);
+    if !promise.shows_by(cut) {
+        return None;
+    }
+    let promise = if cut < to { promise.until(cut)? } else { promise.clone() };
+    let [from, to] = promise.judged_over_tokens;
+    if !trains_at(promise.batch_size_tokens, run, from) {
+        return None;
+    }
+    let (mean, loss_se) = seen(&promise, run, [from, to])?;
+    let slack = SLACK * loss_se;
+    let above = promise.loss.high.is_none_or(|h| mean <= h + slack);
+    let below = promise.loss.low.is_none_or(|l| mean >= l - slack);
+    let promised = promise.loss.value.map(|l| promise.loss_if_left - l);
+    let share = promised.filter(|d| d.abs() > slack).map(|d| (promise.loss_if_left - mean) / d);
+    let share = share.filter(|s| s.is_finite());
+    // The interval of a memory that is assumed may hold no gain at all.
+    let little = promised.is_some_and(|d| d > TOLD * loss_se) && share.is_some_and(|s| s < HALF);
+    Some(Outcome { promise, loss: mean, loss_se, kept: above && below && !little, share })
+}
+
+/// What the change brought of its promise by now, from the end of its catch-up window on; `None`
+/// before that, where the promise is within the noise, and where the run did not make the change.
+pub fn brought(promise: &Promise, run: &RunData) -> Option<BumpYield> {
+    let (at, window) = (promise.from_tokens, promise.window()?);
+    let last = columns(promise, run).tokens.last().copied()?;
+    let end = next_change(promise, run).unwrap_or(last).min(last).min(at + WINDOWS * window);
+    if !promise.shows_by(end) {
+        return None;
+    }
+    let from = 0.5 * (at + end);
+    if !trains_at(promise.batch_size_tokens, run, from) {
+        return None;
+    }
+    let (mean, se) = seen(promise, run, [from, end])?;
+    let [_, then, left] = promise.at(0.5 * (from + end))?;
+    let predicted = left - then;
+    (predicted > TOLD * se && predicted > 0.0).then_some(BumpYield {
+        predicted,
+        observed: left - mean,
+        batch_size: promise.batch_size_tokens,
+        from_tokens: at,
+    })
+}
+
+/// Where another change acted, or is to act, before the promise could be judged; `None` where it was, or
+/// can be yet.
+pub fn spoiled(promise: &Promise, run: &RunData) -> Option<f64> {
+    let to = promise.judged_over_tokens[1];
+    let cut = next_change(promise, run).unwrap_or(to).min(to);
+    let cannot = cut < to || !promise.shows_by(to);
+    (cannot && run.tokens() >= cut && judge(promise, run).is_none()).then_some(cut)
+}
+
+/// When the promised target was reached. `None` without one, and until the run is a little past where
+/// it was, or past the interval.
+pub fn arrived(promise: &Promise, run: &RunData) -> Option<Arrival> {
+    let (target_loss, promised) = (promise.target_loss?, promise.tokens?);
+    let now = columns(promise, run).tokens.last().copied()?;
+    let at = run::arrival(columns(promise, run), target_loss);
+    let at = at.filter(|(t, _)| now >= PAST * t && *t >= promise.from_tokens);
+    let missed = at.is_none() && promised.high.is_some_and(|h| now > PAST * h);
+    if at.is_none() && !missed {
+        return None;
+    }
+    let kept = at.is_some_and(|(t, se)| {
+        let by = (SLACK * se).exp();
+        promised.low.is_none_or(|l| t * by >= l) && promised.high.is_none_or(|h| t <= h * by)
+    });
+    Some(Arrival {
+        target_loss,
+        promised_tokens: promised,
+        tokens: at.map(|a| a.0),
+        judged_at_tokens: now,
+        kept,
+    })
+}
+
+fn columns<'a>(promise: &Promise, run: &'a RunData) -> &'a Columns {
+    match promise.on {
+        LossKind::Train => &run.train,
+        LossKind::Val => &run.validation,
+    }
+}
+
+fn same(a: f64, b: f64) -> bool {
+    (a / b).ln().abs() <= SAME
+}
+
+fn trains_at(size: f64, run: &RunData, tokens: f64) -> bool {
+    let trained = run.segments.iter().rev().find(|s| s.from_tokens <= tokens);
+    trained.is_some_and(|s| same(s.batch_size, size))
+}
+
+/// Where the run, once it had made the change, left the promised batch size again.
+fn next_change(promise: &Promise, run: &RunData) -> Option<f64> {
+    let size = promise.batch_size_tokens;
+    let to = promise.judged_over_tokens[1];
+    let mut later = run.segments.iter().skip_while(|s| {
+        s.to_tokens <= promise.from_tokens || s.from_tokens < to && !same(s.batch_size, size)
+    });
+    later.find(|s| !same(s.batch_size, size)).map(|s| s.from_tokens)
+}
+
+/// Mean loss over a stretch that is over, and its standard error.
+fn seen(promise: &Promise, run: &RunData, [from, to]: [f64; 2]) -> Option<(f64, f64)> {
+    let columns = columns(promise, run);
+    columns.tokens.last().filter(|t| **t >= to)?;
+    let rows = columns.tokens.partition_point(|t| *t <= from)
+        ..columns.tokens.partition_point(|t| *t <= to);
+    let seen: Vec<f64> =
+        columns.loss.get(rows)?.iter().copied().filter(|l| l.is_finite()).collect();
+    if seen.is_empty() {
+        return None;
+    }
+    let n = seen.len() as f64;
+    let mean = seen.iter().sum::<f64>() / n;
+    let variance = seen.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    Some((mean, (variance / n).sqrt()))
+}
+
+impl Outcome {
+    /// In words, for the audit and the screen.
+    pub fn text(&self) -> String {
+        let brought = self
+            .share
+            .map_or(String::new(), |s| format!(", {} of the promised difference", percent(s)));
+        let p = &self.promise.loss;
+        let within = p.low.is_none_or(|l| self.loss >= l) && p.high.is_none_or(|h| self.loss <= h);
+        let held = match (self.kept, within) {
+            (true, true) => "held".to_string(),
+            (true, false) => format!(
+                "was missed by no more than the noise of these lines ({} nats, two standard errors)",
+                loss(SLACK * self.loss_se)
+            ),
+            _ => "did not hold".to_string(),
+        };
+        format!(
+            "{}; then came {}{brought}: the forecast {held}",
+            self.promise.text(),
+            loss(self.loss)
+        )
+    }
+}
+
+impl Arrival {
+    /// In words, for the audit and the screen.
+    pub fn text(&self) -> String {
+        let p = &self.promised_tokens;
+        let promised = p.value.map_or("never".into(), |t| count(t) + " tokens");
+        let came = match self.tokens {
+            Some(t) => format!("came after {} tokens", count(t)),
+            None => format!("did not come up to {} tokens", count(self.judged_at_tokens)),
+        };
+        format!(
+            "loss {}, forecast after {promised}{}, {came}: the forecast {}",
+            loss(self.target_loss),
+            range(p, count),
+            if self.kept { "held" } else { "did not hold" }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advice::testing::{LAW, MEMORY, e, group_of, run_of};
+    use crate::advice::{PlanOptions, Situation, promises};
+
+    fn promised() -> Promise {
+        let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.001);
+        let options = PlanOptions { target_loss: Some(2.2), ..PlanOptions::default() };
+        let schedule = [e(0, 128), e(3_200_000, 256)];
+        let group = group_of(&LAW, MEMORY);
+        promises(&schedule, &run, Some(&group), &Situation::default(), &options).remove(0)
+    }
+
+    #[test]
+    fn a_run_that_does_what_was_forecast_keeps_the_promise() {
+        let p = promised();
+        assert_eq!((p.from_tokens, p.batch_size_tokens), (3.2e6, 256.0));
+        assert!(p.loss.value.unwrap() < p.loss_if_left && p.loss.low < p.loss.high);
+        assert!(p.tokens.is_some_and(|t| t.value.is_some()));
+        let young = run_of(&LAW, &MEMORY, &[(128.0, 3.2e6), (256.0, 1e5)], 0.001);
+        assert_eq!(judge(&p, &young), None, "not before the catch-up window is over");
+        let run = run_of(&LAW, &MEMORY, &[(128.0, 3.2e6), (256.0, 5e6)], 0.001);
+        let seen = judge(&p, &run).unwrap();
+        assert!(seen.kept && (0.7..1.3).contains(&seen.share.unwrap()), "{seen:?}");
+        let text = serde_json::to_string(&seen).unwrap();
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap().kept, seen.kept);
+    }
+
+    #[test]
+    fn a_loss_beside_the_interval_is_not_said_to_be_in_it() {
+        let run = run_of(&LAW, &MEMORY, &[(128.0, 3.2e6), (256.0, 5e6)], 0.001);
+        let mut seen = judge(&promised(), &run).unwrap();
+        assert!(seen.text().ends_with("the forecast held"), "{}", seen.text());
+        seen.loss = seen.promise.loss.low.unwrap() - 0.001;
+        seen.loss_se = 0.002;
+        assert!(seen.text().contains("missed by no more than the noise"), "{}", seen.text());
+    }
+
+    #[test]
+    fn a_run_that_gained_nothing_did_not_and_one_that_did_not_change_is_not_judged() {
+        let still = run_of(&LAW, &MEMORY, &[(128.0, 8.2e6)], 0.001);
+        assert_eq!(judge(&promised(), &still), None);
+        let mut run = run_of(&LAW, &MEMORY, &[(128.0, 3.2e6), (256.0, 5e6)], 0.001);
+        let lines = run.train.len();
+        run.train.loss = still.train.loss[..].to_vec();
+        run.train.loss.resize(lines, *still.train.loss.last().unwrap());
+        let seen = judge(&promised(), &run).unwrap();
+        assert!(!seen.kept && seen.share.unwrap().abs() < 0.3, "{seen:?}");
+        assert!(seen.text().contains("did not hold"), "{}", seen.text());
+    }
+
+    #[test]
+    fn a_target_is_judged_once_it_is_reached_or_the_interval_is_over() {
+        let told = promised();
+        let due = told.tokens.unwrap().value.unwrap();
+        let [low, high] = [0.9 * due, 1.2 * due];
+        let tokens = Interval { low: Some(low), high: Some(high), ..told.tokens.unwrap() };
+        let p = Promise { tokens: Some(tokens), ..told };
+        let run = |to: f64| run_of(&LAW, &MEMORY, &[(128.0, 3.2e6), (256.0, to - 3.2e6)], 0.0005);
+        assert_eq!(arrived(&p, &run(0.9 * due)), None);
+        let seen = arrived(&p, &run(1.2 * due)).unwrap();
+        assert!(seen.kept && (seen.tokens.unwrap() / due - 1.0).abs() < 0.05, "{seen:?} {due}");
+        assert!(seen.text().ends_with("tokens: the forecast held"), "{}", seen.text());
+        // One that stays where it was never gets there: told when the interval is over, not before.
+        let mut still = run(1.1 * high);
+        let floor = still.train.loss[100];
+        still.train.loss.iter_mut().for_each(|l| *l = l.max(floor));
+        let seen = arrived(&p, &still).unwrap();
+        assert!(!seen.kept && seen.tokens.is_none(), "{seen:?}");
+        assert!(seen.text().contains("did not come up to"), "{}", seen.text());
+        let before = still.train.tokens.partition_point(|t| *t < high);
+        let train = &mut still.train;
+        for column in [&mut train.step, &mut train.tokens, &mut train.loss] {
+            column.truncate(before);
+        }
+        assert_eq!(arrived(&p, &still), None);
+        // Far earlier than promised is no kept promise either.
+        let late = Interval { low: Some(3.0 * low), high: Some(3.0 * high), ..tokens };
+        let seen = arrived(&Promise { tokens: Some(late), ..p }, &run(1.2 * due)).unwrap();
+        assert!(!seen.kept && seen.text().ends_with("did not hold"), "{}", seen.text());
+    }
+}
