@@ -1,8 +1,8 @@
 //! The fit's answer at the loss of a run, or what is missing for one.
 
 use crate::curve::{Estimate, GroupFit, SAVED_GROUP};
-use crate::run::{Phase, RunData};
-use crate::units::{learning_rate, loss as nats};
+use crate::run::{Phase, RunData, lost_since};
+use crate::units::{count, learning_rate, loss as nats};
 
 /// Learning rates count as the same up to this share.
 const SAME_RATE: f64 = 0.011;
@@ -13,6 +13,23 @@ pub fn b_opt_at(group: &GroupFit, loss: f64) -> Result<Estimate, String> {
         return Err("the run has no loss yet".into());
     }
     group.estimate_at(loss).ok_or_else(|| missing(group, loss))
+}
+
+/// Why a run has no loss at present.
+pub(super) fn no_loss(run: &RunData) -> String {
+    let Some(since) = lost_since(run) else { return "the run has no loss yet".into() };
+    let said = format!("its losses are NaN or infinite since {} tokens", count(since));
+    match run.segments.as_slice() {
+        [.., before, last] if (last.from_tokens..1.05 * last.from_tokens).contains(&since) => {
+            format!(
+                "{said}, after the change from {} to {} at {}",
+                count(before.batch_size),
+                count(last.batch_size),
+                count(last.from_tokens)
+            )
+        }
+        _ => said,
+    }
 }
 
 /// The same for a run: a saved law is asked only where it holds at the run's learning rate.

@@ -6,7 +6,7 @@ use super::constraints::Constraints;
 use super::dangers::{
     below_b_min, bump_size, catch_up, law_misses_past, lead_time, models_disagree,
 };
-use super::estimate::estimate_of;
+use super::estimate::{estimate_of, no_loss};
 use super::schedule::first_change;
 use super::{Entry, GuardAnswer, GuardName, PlanOptions, Situation};
 use crate::curve::{Estimate, GroupFit};
@@ -97,7 +97,7 @@ pub fn check(
         estimate: match (group, loss_now) {
             (Some(g), Some(l)) => estimate_of(run, g, l),
             (None, _) => Err("there is no fit for this run".into()),
-            (_, None) => Err("the run has no loss yet".into()),
+            (_, None) => Err(no_loss(run)),
         },
     };
     let say = |g: &&dyn Guard| match g.ask(&case) {

@@ -3,7 +3,7 @@
 use super::constraints::{Constraints, Throughput};
 use super::dangers::{CatchingUp, veto};
 use super::decide::{Choice, Decision, entries, staircase};
-use super::estimate::{estimate_of, other_rate, provenance};
+use super::estimate::{estimate_of, no_loss, other_rate, provenance};
 use super::guard::check;
 use super::import::deviations;
 use super::judged::brought;
@@ -195,7 +195,7 @@ impl Ask<'_> {
     ) -> Result<Advice, Verdict> {
         self.phase()?;
         let group = self.group.ok_or_else(|| self.no_fit("no runs are fitted together with it"))?;
-        let now = self.loss.ok_or_else(|| cannot_tell("the run has no loss yet", Vec::new()))?;
+        let now = self.loss.ok_or_else(|| cannot_tell(no_loss(self.run), Vec::new()))?;
         let estimate = estimate.unwrap_or_else(|| estimate_of(self.run, group, now));
         let Some(fit) = &group.law else { return Err(self.without_law(group, estimate)) };
         if let Some(why) = other_rate(self.run, group) {

@@ -164,6 +164,33 @@ fn an_optimum_outside_the_sizes_is_answered_on_its_side() {
     assert!(high.low.is_some_and(|l| l <= truth));
 }
 
+/// A requeued job that writes its own file, a log whose beginning is lost, a long warmup.
+#[test]
+fn a_log_that_begins_late_takes_the_law_from_no_other_run() {
+    let law = Law { l_inf: 1.8, a: 200.0, alpha: 0.7, c: 4.0, gamma: 0.5, q: 0.0 };
+    let whole = sweep(&AnyLaw::Floor(law), &sizes(5), 1e8, 0.003, 5);
+    let b_opt = |g: &Group| {
+        let fit = fit_group(g, &options(2.3, 5));
+        let level = fit.levels.last().unwrap().clone();
+        level.b_opt.value.unwrap_or_else(|| panic!("{} {:?}", level.why, fit.refused))
+    };
+    let truth = b_opt(&whole);
+    for (size, alone, from) in [(1, false, 40), (1, false, 52), (2, true, 30), (0, true, 45)] {
+        let mut late = whole.constant[size].clone();
+        late.bins.drain(..from);
+        late.stable_from_steps = late.bins[0].steps;
+        late.run = "late".into();
+        let mut group = whole.clone();
+        if alone {
+            group.constant[size] = late;
+        } else {
+            group.constant.push(late);
+        }
+        let b = b_opt(&group);
+        assert!((b / truth).ln().abs() < 0.1, "{size} {alone} {from}: {b} for {truth}");
+    }
+}
+
 #[test]
 fn the_rival_s_truth_yields_no_inner_optimum() {
     for seed in 0..3 {

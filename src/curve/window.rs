@@ -8,12 +8,12 @@
 use super::data::{SeriesSet, Weights};
 use super::model::{AnyLaw, LAWS, LossModel, Minimum, Refusal};
 use super::report::Variation;
-use super::series::ConstantSeries;
+use super::series::{Bin, ConstantSeries};
 use super::threads;
 
 /// Bins that each batch size must keep after the burn-in, and the factor of tokens they must span.
-pub(super) const LEAST_BINS: usize = 8;
-pub(super) const LEAST_SPAN: f64 = 2.5;
+const LEAST_BINS: usize = 8;
+const LEAST_SPAN: f64 = 2.5;
 const MOST_WINDOWS: usize = 8;
 
 /// A batch size left out of a fit.
@@ -210,24 +210,35 @@ fn burn_ins(series: &[&ConstantSeries]) -> Vec<f64> {
         s.bins.iter().map(|b| b.steps).find(|s| *s > 0.0).unwrap_or(f64::INFINITY)
     };
     let earliest = series.iter().map(first).fold(f64::INFINITY, f64::min);
-    let stable = series.iter().map(|s| s.stable_from_steps).filter(|s| s.is_finite());
-    let start = stable.fold(1.0, f64::max).max(if earliest.is_finite() { earliest } else { 1.0 });
-    let sizes = SeriesSet::new(series, start).sizes;
-    let keeps = |burn_in: f64| {
-        sizes.iter().all(|&b| {
-            series.iter().filter(|s| (s.batch_size / b).ln().abs() <= 1e-3).any(|s| {
-                let left = s.bins.iter().filter(|bin| bin.steps >= burn_in);
-                let last = s.bins.last().map_or(0.0, |bin| bin.steps);
-                left.count() >= LEAST_BINS && last >= LEAST_SPAN * burn_in
-            })
-        })
+    let earliest = if earliest.is_finite() { earliest.max(1.0) } else { 1.0 };
+    let keeps = |b: f64, burn_in: f64| {
+        let mut runs = series.iter().filter(|s| (s.batch_size / b).ln().abs() <= 1e-3);
+        runs.any(|s| keeps(&s.bins, burn_in))
     };
-    let mut grid = vec![start];
-    while grid.len() < 40 && keeps(grid[grid.len() - 1] * 2.0) {
+    let all = SeriesSet::new(series, earliest).sizes;
+    let starts = series.iter().map(|s| s.stable_from_steps.max(earliest));
+    let start = start(starts, |from| all.iter().filter(|b| keeps(**b, from)).count());
+    let sizes = SeriesSet::new(series, start.unwrap_or(earliest)).sizes;
+    let mut grid = vec![start.unwrap_or(earliest)];
+    while grid.len() < 40 && sizes.iter().all(|b| keeps(*b, grid[grid.len() - 1] * 2.0)) {
         grid.push(grid[grid.len() - 1] * 2.0);
     }
     grid.drain(..grid.len().saturating_sub(MOST_WINDOWS));
     grid
+}
+
+/// Whether a run that is binned so keeps enough after a burn-in.
+pub(super) fn keeps(bins: &[Bin], burn_in: f64) -> bool {
+    bins.iter().filter(|b| b.steps >= burn_in).count() >= LEAST_BINS
+        && bins.last().is_some_and(|b| b.steps >= LEAST_SPAN * burn_in)
+}
+
+/// The end of the longest warmup: the latest of the steps at which runs become stable after which the
+/// most of them are `kept`. A log that begins late takes nothing from the others.
+pub(super) fn start(stable: impl Iterator<Item = f64>, kept: impl Fn(f64) -> usize) -> Option<f64> {
+    let mut stable: Vec<f64> = stable.filter(|s| s.is_finite()).collect();
+    stable.sort_by(f64::total_cmp);
+    stable.into_iter().max_by_key(|s| kept(*s))
 }
 
 /// A law on the whole set, from where the window before ended if that holds.

@@ -28,7 +28,7 @@ mod timeline;
 mod tokens;
 
 pub use crossing::{Crossing, Falling, Point};
-pub use rates::{arrival, log_interval, loss_now, pace, throughput, tokens_to};
+pub use rates::{arrival, log_interval, loss_now, lost_since, pace, throughput, tokens_to};
 pub use recorder::Recorder;
 pub use series::{Bucket, thin};
 pub use smoothing::{Clean, Lines, Noise, Smoothed, WINDOW, clean, smooth};

@@ -61,17 +61,27 @@ fn absent(n: usize) -> Phases {
     }
 }
 
-/// Unknown values take the last known one, those at the start the first.
+/// Rows after which a learning rate that is what it was before had not left it.
+const GLITCH: usize = 2;
+
+/// Unknown values take the last known one, those at the start the first; so do one or two rows between
+/// equal ones (a line with a learning rate of 0).
 fn filled(lr: &[f64]) -> Vec<f64> {
     let mut last = lr.iter().copied().find(|x| x.is_finite()).unwrap_or(f64::NAN);
-    lr.iter()
-        .map(|x| {
-            if x.is_finite() {
-                last = *x;
-            }
-            last
-        })
-        .collect()
+    let mut out = lr.to_vec();
+    for x in &mut out {
+        if x.is_finite() { last = *x } else { *x = last }
+    }
+    for i in 1..out.len() {
+        let back = |j: &usize| out.get(*j) == Some(&out[i - 1]);
+        if out[i] != out[i - 1]
+            && let Some(j) = (i + 1..=i + GLITCH).find(back)
+        {
+            let before = out[i - 1];
+            out[i..j].fill(before);
+        }
+    }
+    out
 }
 
 /// One unit in the last decimal that the values are printed with; 0 where they are not rounded.
@@ -387,6 +397,14 @@ mod tests {
         assert_eq!(shape(&with), [Phase::Stable, Phase::Stable]);
         assert_eq!(with.spans[1].lr, Some(5e-4));
         assert_eq!(shape(&phases(&steps, &lr, &[])), [Phase::Stable, Phase::Decay]);
+    }
+
+    #[test]
+    fn a_line_with_another_learning_rate_ends_no_plateau() {
+        let once = |u: f64| if u == 0.4 || u == 0.6 { 0.0 } else { wsd(u) };
+        let p = seen(once, 0.7);
+        assert_eq!(shape(&p), [Phase::Warmup, Phase::Stable], "{}", p.why);
+        assert_eq!(shape(&seen(once, 1.0)), [Phase::Warmup, Phase::Stable, Phase::Decay]);
     }
 
     #[test]

@@ -10,10 +10,30 @@ const RECENT: usize = 200;
 /// Time per token over its median from which an interval is a pause.
 const PAUSE: f64 = 20.0;
 
+/// Losses in a row that are NaN or infinite before a run has none any more.
+const LOST: usize = 3;
+
+/// Train losses, else those of the validation.
+fn losses(run: &RunData) -> &Columns {
+    if run.train.loss.iter().any(|l| l.is_finite()) { &run.train } else { &run.validation }
+}
+
+/// Tokens since which every loss of the run is NaN or infinite; `None` where the last ones are not.
+pub fn lost_since(run: &RunData) -> Option<f64> {
+    let c = match losses(run) {
+        c if c.is_empty() => &run.train,
+        c => c,
+    };
+    let lost = c.loss.iter().rev().take_while(|l| !l.is_finite()).count();
+    (lost >= LOST).then(|| c.tokens[c.len() - lost])
+}
+
 /// The smoothed loss at the present end of the run (train loss, else validation), nats per token.
 pub fn loss_now(run: &RunData) -> Option<f64> {
-    let columns =
-        if run.train.loss.iter().any(|l| l.is_finite()) { &run.train } else { &run.validation };
+    if lost_since(run).is_some() {
+        return None;
+    }
+    let columns = losses(run);
     let from = last_stretch(run, columns);
     let c = smoothing::clean(columns, from..columns.len());
     let x = *c.x.last()?;
@@ -138,6 +158,27 @@ mod tests {
             })
             .collect();
         fixture::made_of(&records, Assumptions::default())
+    }
+
+    #[test]
+    fn a_run_whose_losses_are_nan_has_none() {
+        let lost = |from: f64, to: f64| {
+            let mut record = |i: u32| {
+                let step = f64::from(i);
+                let loss = if (from..to).contains(&step) { f64::NAN } else { 3.0 };
+                let loss = if step == to { f64::INFINITY } else { loss };
+                let (step, loss, batch_tokens) = (Some(step), Some(loss), Some(64.0));
+                Record { step, loss, batch_tokens, ..Record::default() }
+            };
+            let records: Vec<Record> = (1..=100).map(&mut record).collect();
+            let r = fixture::made_of(&records, Assumptions::default());
+            (loss_now(&r).is_some(), lost_since(&r))
+        };
+        assert_eq!(lost(40.0, 60.0), (true, None));
+        // One or two may be skipped steps.
+        assert_eq!(lost(99.0, 100.0), (true, None));
+        assert_eq!(lost(98.0, 100.0), (false, Some(98.0 * 64.0)));
+        assert_eq!(lost(1.0, 100.0), (false, Some(64.0)));
     }
 
     #[test]

@@ -103,11 +103,11 @@ fn counter(
     let (raw, source) = if logged.iter().any(|t| *t > 0.0) {
         (logged, TokensSource::Logged)
     } else if rows.iter().any(|r| r.samples > 0.0) {
-        let Some(seq_len) = seq_len(rows, given) else {
+        if seq_len(rows, given).is_none() {
             notes.push("samples are logged, but not the sequence length: give it (--seq-len) to count tokens".into());
             return None;
-        };
-        (rows.iter().map(|r| r.samples * seq_len).collect(), TokensSource::Samples)
+        }
+        (of_samples(rows, given), TokensSource::Samples)
     } else {
         return None;
     };
@@ -117,6 +117,25 @@ fn counter(
         return Some(Counter { count: raw, source, recomputed });
     }
     Some(Counter { count: growing(raw, notes), source, recomputed })
+}
+
+/// Tokens of all samples so far, those between two rows as long as the later row says.
+fn of_samples(rows: &[Row], given: &Assumptions) -> Vec<f64> {
+    let length = match rows.iter().any(|r| !r.seq_len.is_nan()) {
+        true => carry(rows.iter().map(|r| r.seq_len).collect()),
+        false => vec![given.seq_len.unwrap_or(f64::NAN); rows.len()],
+    };
+    let (mut sum, mut before) = (0.0, 0.0);
+    rows.iter()
+        .zip(length)
+        .map(|(r, length)| {
+            if !r.samples.is_nan() {
+                sum += (r.samples - before) * length;
+                before = r.samples;
+            }
+            if r.samples.is_nan() { f64::NAN } else { sum }
+        })
+        .collect()
 }
 
 /// A counter that went back (it began anew at a restart) goes on from where it was.
@@ -268,6 +287,25 @@ mod tests {
         check(&run(|_, _| (), given(None, Some(64.0))), Given, BatchTimesStep, 64.0);
         let per_step = run(|_, r| r.tokens_per_step = Some(64.0), none);
         check(&per_step, LoggedTokens, Summed, 64.0);
+    }
+
+    #[test]
+    fn samples_are_as_long_as_they_were() {
+        for sequences in [None, Some(4.0)] {
+            let r = run(
+                |s, r| {
+                    r.seq_len = Some(if s <= 200.0 { 16.0 } else { 32.0 });
+                    (r.samples, r.batch_sequences) = (Some(s * 4.0), sequences);
+                },
+                given(None, None),
+            );
+            assert_eq!(r.tokens_source, TokensSource::Samples, "{:?}", r.notes);
+            assert_eq!(r.tokens(), 200.0 * 64.0 + 200.0 * 128.0);
+            let sizes: Vec<f64> = r.segments.iter().map(|s| s.batch_size).collect();
+            assert_eq!(sizes, [64.0, 128.0], "{:?}", r.segments);
+            assert_eq!(r.segments[1].from_tokens, 200.0 * 64.0);
+            assert!(!r.notes.iter().any(|n| n.contains("disagrees")), "{:?}", r.notes);
+        }
     }
 
     /// The batch size of one rank of 16 beside a counter of all tokens.

@@ -5,7 +5,7 @@ use super::set::AlongSet;
 use crate::curve::model::Refusal;
 use crate::curve::series::{Bin, ConstantSeries, SwitchedSeries};
 use crate::curve::threads;
-use crate::curve::window::{LEAST_BINS, LEAST_SPAN, not_worse};
+use crate::curve::window::{keeps, not_worse, start};
 use crate::units::count;
 
 /// Batch sizes that the law is held by.
@@ -175,19 +175,14 @@ fn unchanged(found: &Found, set: &AlongSet, i: usize) -> f64 {
 /// Powers of two from the end of the longest warmup on, as far as every run that was trained from the
 /// start keeps enough.
 fn burn_ins(constant: &[&ConstantSeries], changed: &[&SwitchedSeries]) -> Vec<f64> {
-    let stable = constant.iter().map(|s| s.stable_from_steps).filter(|s| s.is_finite());
-    let firsts = changed.iter().filter(|s| !s.shared).filter_map(|s| s.bins.first());
-    let start = stable.chain(firsts.map(|b| b.steps)).fold(1.0, f64::max);
-    let own = changed.iter().filter(|s| !s.shared).map(|s| s.bins.as_slice());
-    let whole: Vec<&[Bin]> = constant.iter().map(|s| s.bins.as_slice()).chain(own).collect();
-    let keeps = |burn_in: f64| {
-        whole.iter().all(|bins| {
-            bins.iter().filter(|b| b.steps >= burn_in).count() >= LEAST_BINS
-                && bins.last().is_some_and(|b| b.steps >= LEAST_SPAN * burn_in)
-        })
-    };
-    let mut grid = vec![start];
-    while grid.len() < 40 && keeps(grid[grid.len() - 1] * 2.0) {
+    let own = || changed.iter().filter(|s| !s.shared).map(|s| s.bins.as_slice());
+    let whole: Vec<&[Bin]> = constant.iter().map(|s| s.bins.as_slice()).chain(own()).collect();
+    let firsts = own().filter_map(|bins| Some(bins.first()?.steps));
+    let stable = constant.iter().map(|s| s.stable_from_steps).chain(firsts);
+    let kept = |burn_in: f64| whole.iter().filter(|bins| keeps(bins, burn_in)).count();
+    let mut grid = vec![start(stable.map(|s| s.max(1.0)), kept).unwrap_or(1.0)];
+    let held = kept(grid[0]);
+    while grid.len() < 40 && kept(grid[grid.len() - 1] * 2.0) == held {
         grid.push(grid[grid.len() - 1] * 2.0);
     }
     grid.drain(..grid.len().saturating_sub(MOST_WINDOWS));
