@@ -14,6 +14,8 @@ pub const B_MIN_MARGIN: f64 = 1.1;
 const MOST_RUNGS: usize = 10;
 /// Share of its catch-up that the first change of a plan of before is kept for.
 const NEARLY: f64 = 0.75;
+/// Share of the least time between two changes in which somebody can see what the first one brought.
+const SEEN: f64 = 0.5;
 
 /// Constraints on the future of one run, in tokens.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,10 +36,20 @@ pub struct Constraints {
     pub latest: Option<u64>,
     /// Tokens between two changes, at least.
     pub dwell: u64,
-    /// The memory and the steps so far, where what a change brought is looked at before the next.
-    pub looks: Option<(Memory, f64)>,
+    /// What a change brought is looked at before the next.
+    pub looks: Option<Looks>,
     /// Measured or logged throughput.
     pub tokens_per_second: Option<f64>,
+}
+
+/// How long it takes until a change has shown what it brought, and can be undone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Looks {
+    pub memory: Memory,
+    /// Steps so far.
+    pub steps: f64,
+    /// Tokens until a change that is written now is read.
+    pub lead: f64,
 }
 
 impl Constraints {
@@ -87,12 +99,13 @@ impl Constraints {
     }
 
     /// Tokens that the change number `i` to come, to `size` at `at` tokens, is kept at least. The first
-    /// one must have shown what it brought before the second acts, or nothing could stop that.
+    /// one must have shown what it brought, and an undo been read, before the second acts.
     pub fn kept_for(&self, i: usize, at: f64, size: u64) -> f64 {
         let dwell = self.dwell as f64;
-        let Some((memory, steps)) = self.looks.filter(|_| i == 0) else { return dwell };
-        let before = steps + (at - self.now as f64).max(0.0) / self.own.max(1) as f64;
-        dwell.max(size as f64 * catch_up_steps(&memory, before))
+        let Some(looks) = self.looks.filter(|_| i == 0) else { return dwell };
+        let before = looks.steps + (at - self.now as f64).max(0.0) / self.own.max(1) as f64;
+        let shows = size as f64 * catch_up_steps(&looks.memory, before);
+        dwell.max(shows + looks.lead.max(SEEN * dwell))
     }
 
     /// The largest allowed raise from `from` by at most `factor`.

@@ -4,18 +4,21 @@
 use super::own_past::BumpYield;
 use super::promise::{Promise, WINDOWS, range};
 use crate::curve::{Interval, LossKind};
-use crate::run::{self, Columns, RunData};
+use crate::run::{self, Columns, Phase, RunData};
 use crate::units::{count, loss, percent};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// An observed loss may lie beyond the interval by so many of its standard errors.
-const SLACK: f64 = 2.0;
+pub(super) const SLACK: f64 = 2.0;
 /// A logged batch size is the promised one up to this share.
 const SAME: f64 = 0.02;
 /// A change that brings less than this share of what was promised stops the plan.
 pub(super) const HALF: f64 = 0.5;
 /// ... where the promise is this multiple of the standard error.
 const TOLD: f64 = 3.0;
+/// The noise of the lines is taken from so much before the stretch on.
+pub(super) const AROUND: f64 = 0.75;
 /// A target counts as reached, or missed, once the run is so far past the tokens in question: before
 /// that a dip may be one of noise.
 const PAST: f64 = 1.02;
@@ -65,7 +68,8 @@ pub fn judge(promise: &Promise, run: &RunData) -> Option<Outcome> {
     let share = promised.filter(|d| d.abs() > slack).map(|d| (promise.loss_if_left - mean) / d);
     let share = share.filter(|s| s.is_finite());
     // The interval of a memory that is assumed may hold no gain at all.
-    let little = promised.is_some_and(|d| d > TOLD * loss_se) && share.is_some_and(|s| s < HALF);
+    let short = |d: f64| promise.loss_if_left - mean + slack < HALF * d;
+    let little = promised.is_some_and(|d| d > TOLD * loss_se && short(d));
     Some(Outcome { promise, loss: mean, loss_se, kept: above && below && !little, share })
 }
 
@@ -88,6 +92,7 @@ pub fn brought(promise: &Promise, run: &RunData) -> Option<BumpYield> {
     (predicted > TOLD * se && predicted > 0.0).then_some(BumpYield {
         predicted,
         observed: left - mean,
+        se,
         batch_size: promise.batch_size_tokens,
         from_tokens: at,
     })
@@ -142,31 +147,48 @@ fn trains_at(size: f64, run: &RunData, tokens: f64) -> bool {
     trained.is_some_and(|s| same(s.batch_size, size))
 }
 
-/// Where the run, once it had made the change, left the promised batch size again.
+/// Where the run, once it had made the change, left the promised batch size or its plateau of the
+/// learning rate again.
 fn next_change(promise: &Promise, run: &RunData) -> Option<f64> {
     let size = promise.batch_size_tokens;
     let to = promise.judged_over_tokens[1];
     let mut later = run.segments.iter().skip_while(|s| {
         s.to_tokens <= promise.from_tokens || s.from_tokens < to && !same(s.batch_size, size)
     });
-    later.find(|s| !same(s.batch_size, size)).map(|s| s.from_tokens)
+    let resized = later.find(|s| !same(s.batch_size, size)).map(|s| s.from_tokens);
+    let ends = |rows: &Range<usize>| run.train.tokens.get(rows.end.saturating_sub(1)).copied();
+    let off = run.phases.spans.iter().filter(|s| s.phase != Phase::Stable).find_map(|s| {
+        ends(&s.range).filter(|end| *end > promise.from_tokens)?;
+        // The last line on the plateau.
+        let last = s.range.start.checked_sub(1).and_then(|i| run.train.tokens.get(i));
+        Some(last.copied().unwrap_or(0.0).max(promise.from_tokens))
+    });
+    resized.into_iter().chain(off).min_by(f64::total_cmp)
 }
 
-/// Mean loss over a stretch that is over, and its standard error.
+/// Mean loss over a stretch that is over, spikes left out, and its standard error: that of its own
+/// lines, or by the noise of the lines of a longer stretch where that says more.
 fn seen(promise: &Promise, run: &RunData, [from, to]: [f64; 2]) -> Option<(f64, f64)> {
     let columns = columns(promise, run);
     columns.tokens.last().filter(|t| **t >= to)?;
-    let rows = columns.tokens.partition_point(|t| *t <= from)
-        ..columns.tokens.partition_point(|t| *t <= to);
-    let seen: Vec<f64> =
-        columns.loss.get(rows)?.iter().copied().filter(|l| l.is_finite()).collect();
-    if seen.is_empty() {
+    let row = |t: f64| columns.tokens.partition_point(|x| *x <= t);
+    let clean = run::clean(columns, row(AROUND * from)..row(to));
+    let noise = clean.noise(&clean.lines(run::WINDOW));
+    let first = clean.x.partition_point(|x| *x <= from.ln());
+    let (loss, count) = (&clean.loss[first..], &clean.count[first..]);
+    let n: f64 = count.iter().sum();
+    if loss.is_empty() {
         return None;
     }
-    let n = seen.len() as f64;
-    let mean = seen.iter().sum::<f64>() / n;
-    let variance = seen.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    Some((mean, (variance / n).sqrt()))
+    let sum = |f: &dyn Fn(f64) -> f64| -> f64 {
+        loss.iter().zip(count).map(|(l, w)| w * f(*l)).sum::<f64>()
+    };
+    let mean = sum(&|l| l) / n;
+    // Of one record, by rows that are the means of several.
+    let variance = sum(&|l| (l - mean).powi(2)) / (loss.len() as f64 - 1.0);
+    let known = [variance, noise.sd.powi(2)].into_iter().filter(|v| v.is_finite());
+    let variance = known.reduce(f64::max)?;
+    Some((mean, (variance * noise.inflation / n).sqrt()))
 }
 
 impl Outcome {
@@ -216,6 +238,8 @@ mod tests {
     use super::*;
     use crate::advice::testing::{LAW, MEMORY, e, group_of, run_of};
     use crate::advice::{PlanOptions, Situation, promises};
+    use crate::run::PhaseSpan;
+    use rand::{RngExt, SeedableRng};
 
     fn promised() -> Promise {
         let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.001);
@@ -261,6 +285,61 @@ mod tests {
         let seen = judge(&promised(), &run).unwrap();
         assert!(!seen.kept && seen.share.unwrap().abs() < 0.3, "{seen:?}");
         assert!(seen.text().contains("did not hold"), "{}", seen.text());
+    }
+
+    /// What a decay brings is not what the raise brought.
+    #[test]
+    fn a_stretch_ends_where_the_learning_rate_leaves_its_plateau() {
+        let p = promised();
+        let run = run_of(&LAW, &MEMORY, &[(128.0, 3.2e6), (256.0, 5e6)], 0.0003);
+        let decay_at = |tokens: f64| {
+            let mut run = run.clone();
+            let rows = run.train.tokens.partition_point(|t| *t < tokens)..run.train.len();
+            for i in rows.clone() {
+                run.train.loss[i] -= 0.3;
+            }
+            run.phases.spans[0].range.end = rows.start;
+            run.phases.spans.push(PhaseSpan { phase: Phase::Decay, range: rows, lr: None });
+            run
+        };
+        let [from, to] = p.judged_over_tokens;
+        let late = decay_at(0.1 * from + 0.9 * to);
+        let (seen, whole) = (judge(&p, &late).unwrap(), judge(&p, &run).unwrap());
+        assert!((seen.share.unwrap() / whole.share.unwrap() - 1.0).abs() < 0.3, "{seen:?}");
+        let early = decay_at(0.5 * (p.from_tokens + from));
+        assert_eq!(judge(&p, &early), None);
+        assert!(spoiled(&p, &early).is_some());
+        assert_eq!(brought(&p, &early), None);
+    }
+
+    /// Of 40 runs that obey the law exactly no raise is told to have disappointed, one in vain is.
+    #[test]
+    fn noise_stops_no_plan() {
+        let p = promised();
+        let parts = [(128.0, 3.2e6), (256.0, p.judged_over_tokens[1] - 3.2e6)];
+        let [obeyed, vain] = [&parts[..], &[(128.0, p.judged_over_tokens[1])]]
+            .map(|parts| run_of(&LAW, &MEMORY, parts, 0.0));
+        let promised = p.loss_if_left - p.loss.value.unwrap();
+        let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(3);
+        // Two lines in the stretch, and ten.
+        for (every, sd) in [(10, 0.12 * promised), (1, 0.25 * promised)] {
+            let mut alarms = [0, 0];
+            for _ in 0..40 {
+                for (of, alarms) in [&obeyed, &vain].into_iter().zip(&mut alarms) {
+                    let mut run = obeyed.clone();
+                    let mut at = 0;
+                    for i in 0..run.train.len() {
+                        at = of.train.tokens.partition_point(|t| *t < run.train.tokens[i]);
+                        let z = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+                        let loss = of.train.loss[at.min(of.train.len() - 1)];
+                        run.train.loss[i] = if i % every == 0 { loss + sd * z } else { f64::NAN };
+                    }
+                    assert!(at > 0);
+                    *alarms += usize::from(brought(&p, &run).is_some_and(|b| b.disappoints()));
+                }
+            }
+            assert!(alarms[0] <= 1 && alarms[1] >= 20, "{every}: {alarms:?}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! A law against the run that it is to steer: does it explain the run's own past, and did the last
 //! change bring what was predicted?
 
-use super::judged::HALF;
+use super::judged::{AROUND, HALF, SLACK};
 use crate::curve::{Law, LossKind, Memory, MemorySource, Stretch};
-use crate::run::{Columns, Phase, RunData};
+use crate::run::{Columns, Phase, RunData, WINDOW, clean};
 
 /// A law that misses by more than this share of L - L_inf gives no advice: wrong by a factor of
 /// three it cost up to 1.65 times what leaving the run costs, and then misses by 30 to 90 %.
@@ -196,15 +196,18 @@ pub fn catch_up_steps(memory: &Memory, steps_before: f64) -> f64 {
 pub struct BumpYield {
     pub predicted: f64,
     pub observed: f64,
+    /// Standard error of the observed loss, nats.
+    pub se: f64,
     pub batch_size: f64,
     /// Cumulative tokens at which it began to act.
     pub from_tokens: f64,
 }
 
 impl BumpYield {
-    /// Less than half of the promise: no further bump before a person has looked.
+    /// Less than half of the promise, by more than the noise: no further bump before a person has
+    /// looked.
     pub fn disappoints(&self) -> bool {
-        self.observed < HALF * self.predicted
+        self.observed + SLACK * self.se < HALF * self.predicted
     }
 }
 
@@ -234,10 +237,14 @@ pub fn last_bump(run: &RunData, on: LossKind, law: &Law, memory: &Memory) -> Opt
     let anchor = loss_before - law.loss_along(&stretches_until(run, step_before), memory);
     let without = law.loss_along(&unchanged, memory);
     let predicted = without - law.loss_along(&past_now, memory);
-    let se = se_before.hypot(se_now);
+    let clean =
+        clean(columns, columns.step.partition_point(|s| *s <= AROUND * from)..columns.len());
+    let noise = clean.noise(&clean.lines(WINDOW));
+    let se = se_before.hypot(se_now) * noise.inflation.sqrt();
     (predicted > 3.0 * se && predicted > 0.0).then_some(BumpYield {
         predicted,
         observed: without + anchor - loss_now,
+        se,
         batch_size: after.batch_size,
         from_tokens: after.from_tokens,
     })

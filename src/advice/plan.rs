@@ -1,6 +1,6 @@
 //! A run's plan: what is known, what must be refused, the policies side by side, the verdict.
 
-use super::constraints::{Constraints, Throughput};
+use super::constraints::{Constraints, Looks, Throughput};
 use super::dangers::{CatchingUp, veto};
 use super::decide::{Choice, Decision, entries, staircase};
 use super::estimate::{estimate_of, no_loss, other_rate, provenance};
@@ -217,7 +217,7 @@ impl Ask<'_> {
         futures.decay = (aim.goal == Goal::Decayed).then_some([aim.decay_from, aim.budget]);
         let tested = fit.batch_sizes[1];
         let constraints = &Constraints {
-            looks: Some((memory, self.run.step())),
+            looks: Some(Looks { memory, steps: self.run.step(), lead: self.lead as f64 }),
             up_only: self.constraints.up_only || aim.goal == Goal::Decayed,
             ..self.constraints.within(BEYOND_TESTED * tested)
         };

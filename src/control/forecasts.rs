@@ -45,7 +45,10 @@ impl Forecast {
         let text = self.outcome.as_ref().map_or_else(|| self.promise.text(), Outcome::text);
         match self.spoiled_at.map(crate::units::count) {
             Some(at) => {
-                format!("{text}; another change acted at {at}, before that could be judged")
+                format!(
+                    "{text}; the batch size or the learning rate changed at {at}, before that could be \
+                     judged"
+                )
             }
             None => text,
         }
