@@ -58,6 +58,19 @@ pub fn other_rate(run: &RunData, group: &GroupFit) -> Option<String> {
     })
 }
 
+/// A run whose learning rate moved off the one that its siblings were fitted at.
+pub(super) fn moved_rate(run: &RunData, group: &GroupFit) -> Option<String> {
+    let (own, law) = (plateau(run)?, group.lr.filter(|_| group.id != SAVED_GROUP)?);
+    ((own / law).ln().abs() > SAME_RATE).then(|| {
+        format!(
+            "the law and B_opt are of learning rate {} and this run trains at {} now: what that moves \
+             is in no number here",
+            learning_rate(law),
+            learning_rate(own)
+        )
+    })
+}
+
 /// What an answer of a saved law rests on, in words; empty for a fit of the run's own siblings.
 pub fn provenance(run: &RunData, group: &GroupFit) -> Vec<String> {
     if group.id != SAVED_GROUP {

@@ -3,7 +3,7 @@
 use super::constraints::{Constraints, Looks, Throughput};
 use super::dangers::{CatchingUp, veto};
 use super::decide::{Choice, Decision, entries, staircase};
-use super::estimate::{estimate_of, no_loss, other_rate, provenance};
+use super::estimate::{estimate_of, moved_rate, no_loss, other_rate, provenance};
 use super::guard::check;
 use super::import::deviations;
 use super::judged::brought;
@@ -266,7 +266,7 @@ impl Ask<'_> {
         .reasons(self.constraints, self.options, self.situation);
         let assumed = provenance(self.run, group);
         let at = reasons.len().min(1);
-        reasons.splice(at..at, assumed.iter().cloned());
+        reasons.splice(at..at, assumed.iter().cloned().chain(moved_rate(self.run, group)));
         let mut verdict = from_decision(
             &decision,
             &aim,

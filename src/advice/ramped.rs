@@ -68,6 +68,43 @@ fn a_decay_counted_in_steps_is_warned_of_also_after_the_change() {
 }
 
 #[test]
+fn a_learning_rate_that_was_moved_is_named() {
+    let mut run = run_of(&LAW, &MEMORY, &RAMP, 0.0);
+    let mut group = group_of(&LAW, MEMORY);
+    group.lr = Some(2e-3);
+    let said = |run: &_, group: &_| {
+        let plan = plan(run, loss_of(run), Some(group), &live(false), &to(2.15));
+        plan.verdict.reasons.into_iter().find(|r| r.contains("is in no number here"))
+    };
+    assert_eq!(said(&run, &group), None);
+    run.phases.spans[0].lr = Some(2.83e-3);
+    assert!(said(&run, &group).unwrap().contains("2e-3"), "{:?}", said(&run, &group));
+}
+
+/// After a raise that brought nothing the planned policy is shown and not advised.
+#[test]
+fn whoever_is_told_to_hold_is_told_the_step_of_holding() {
+    let mut run = run_of(&LAW, &MEMORY, &[(128.0, 3e6), (256.0, 2e6)], 0.001);
+    let flat = run_of(&LAW, &MEMORY, &[(128.0, 5e6)], 0.001);
+    run.train.loss = flat.train.loss.clone();
+    run.train.loss.resize(run.train.step.len(), *flat.train.loss.last().unwrap());
+    let in_force = vec![e(0, 128), e(3_000_000, 256)];
+    let situation = Situation { in_force, ..live(true) };
+    let options = PlanOptions {
+        budget_tokens: Some(2e7),
+        decay_tokens: Some(4e6),
+        goal: Some(super::Goal::Stable),
+        ..on_disk()
+    };
+    let plan = plan(&run, loss_of(&run), Some(&group_of(&LAW, MEMORY)), &situation, &options);
+    assert!(plan.verdict.text.contains("less than half"), "{}", plan.verdict.text);
+    assert_ne!(plan.policies[0].schedule, plan.policies[1].schedule, "a plan stands beside it");
+    let said = plan.verdict.reasons.iter().find(|r| r.contains("counts steps")).unwrap();
+    // 3M tokens at 128 a step, 13M at 256.
+    assert!(said.contains("move it to step 74,21"), "{said}");
+}
+
+#[test]
 fn a_change_that_is_ordered_is_not_advised_again_and_its_aim_stays() {
     let run = [(128.0, 3e6)];
     let fresh = ask(&run, &live(false), &on_disk());

@@ -225,7 +225,9 @@ fn steps_text(e: &Evidence<'_>, options: &PlanOptions) -> Option<String> {
         let stairs = stairs_of(&p.schedule);
         futures.course.along(&stairs).steps(begins)
     };
-    let (leave, planned) = (steps(e.policies.first()?), steps(e.policies.get(1)?));
+    // What the verdict says is done: a plan that is not recommended moves no decay.
+    let advised = usize::from(e.decision.recommended.is_some());
+    let (leave, planned) = (steps(e.policies.first()?), steps(e.policies.get(advised)?));
     let to_come = begins > futures.course.tokens();
     let shifts = to_come && (leave / planned - 1.0).abs() > 0.01;
     let step = |x: f64| exact(x.round().max(0.0) as u64);
