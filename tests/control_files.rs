@@ -701,6 +701,36 @@ fn an_undo_before_the_change_only_lacks_it() {
     assert_eq!(status.history[0].state, ControlState::Undone);
 }
 
+/// The first of two changes acts, the second would before the undo is seen.
+#[test]
+fn an_undo_never_orders_the_raise_that_it_takes_back() {
+    for late in [false, true] {
+        let l = Loop::new();
+        let mut trainer = Trainer::start(l.set.clone(), 0, 0);
+        l.train(&mut trainer, 500);
+        l.approve(&[entry(0, 100), entry(1000, 200), entry(2000, 400)], 100, None).unwrap();
+        l.train(&mut trainer, 1800);
+        let now = Facts { lead_tokens: Some(1200.0), ..facts(&l.set.metrics) };
+        let back = control::undo_schedule(&Files::read(&l.paths), &now).unwrap();
+        assert_eq!(back, [entry(0, 100), entry(1000, 200), entry(3000, 100)]);
+        if late {
+            l.train(&mut trainer, 2200);
+        }
+        let change = Draft { undoes: Some(1), ..draft(&back, None) };
+        write(&l.paths, change, "ann", Some(1), Options::default()).unwrap();
+        trainer.train_step();
+        // Whoever looks late leaves it at once.
+        assert_eq!(trainer.batch(), 200);
+        l.train(&mut trainer, 4000);
+        assert_eq!(trainer.batch(), 100);
+        let metrics = std::fs::read_to_string(&l.set.metrics).unwrap();
+        assert_eq!(metrics.contains("\"batch_size_tokens\":400"), late, "{metrics}");
+        let status = l.status();
+        assert_eq!(status.state, Some(ControlState::Applied));
+        assert_eq!(status.history[0].state, ControlState::Undone);
+    }
+}
+
 /// The newest revision was rejected: what acts is the one before, and that is what an undo is of.
 #[test]
 fn an_undo_after_a_rejected_revision_takes_back_the_one_in_force() {

@@ -109,7 +109,7 @@ pub fn plan(
         Err(verdict) => {
             plan.verdict = verdict;
             plan.verdict.reasons.extend(group.map(|g| provenance(run, g)).unwrap_or_default());
-            plan.verdict.reasons.extend(unbacked(&plan.verdict, &leave[behind.len()..]));
+            unbacked(&mut plan.verdict, &leave[behind.len()..]);
         }
         Ok(advice) => {
             plan.verdict = advice.verdict;
@@ -149,17 +149,21 @@ pub fn plan(
 }
 
 /// Nothing is written that nobody approved, nor taken back: where advice is refused, what was accepted
-/// before comes all the same.
-fn unbacked(verdict: &Verdict, to_come: &[Entry]) -> Option<String> {
+/// before comes all the same. A hold, which says that nothing changes, says so itself.
+fn unbacked(verdict: &mut Verdict, to_come: &[Entry]) {
     let changes: Vec<(u64, u64)> =
         to_come.iter().map(|e| (e.from_tokens, e.batch_size_tokens)).collect();
-    (verdict.kind == VerdictKind::CannotTell && !changes.is_empty()).then(|| {
-        format!(
-            "what was accepted for later still comes ({}), and nothing here speaks for it any more: \
-             an undo withdraws it",
-            staircase(&changes)
-        )
-    })
+    if changes.is_empty() {
+        return;
+    }
+    let comes = format!("what was accepted for later still comes ({})", staircase(&changes));
+    if verdict.kind == VerdictKind::Hold {
+        verdict.text += &format!(", but {comes}: an undo withdraws it");
+    } else {
+        verdict.reasons.push(format!(
+            "{comes}, and nothing here speaks for it any more: an undo withdraws it"
+        ));
+    }
 }
 
 pub(super) struct Ask<'a> {

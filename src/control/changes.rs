@@ -64,8 +64,10 @@ pub fn to_undo(files: &Files) -> Option<u64> {
     if rejected { files.acks.in_force().map(|(revision, _)| revision) } else { Some(newest) }
 }
 
-/// The schedule that takes [`to_undo`] back: without its change where that is still to come; back to
-/// the former batch size from a later count where it already acts. `None` where there is nothing to
+/// The schedule that takes [`to_undo`] back: without what it orders that does not act yet, and back to
+/// the former batch size from a later count where something already acts. What may begin before the
+/// undo is seen is left out too: a trainer that looks in time never does it, and one that looks later
+/// did it by the former revision and leaves it as soon as it looks. `None` where there is nothing to
 /// take back.
 pub fn undo_schedule(files: &Files, facts: &Facts) -> Option<Vec<Entry>> {
     let revision = to_undo(files)?;
@@ -88,22 +90,36 @@ pub fn undo_schedule(files: &Files, facts: &Facts) -> Option<Vec<Entry>> {
     let trainer = files.acks.lines.iter().rev().find_map(|a| a.tokens).map(|t| t as f64);
     let tokens = facts.tokens.into_iter().chain(trainer).fold(0.0, f64::max);
     let lead = facts.lead_tokens.unwrap_or(2.0 * facts.log_interval_tokens.unwrap_or(0.0));
-    let from = (tokens + lead).ceil() as u64;
     // What the trainer never followed has nothing to go back from.
     let late = tokens > first.from_tokens as f64 + slack(facts);
     let runs_at = |s: &[Entry]| {
         let ordered = entry_at(s, tokens as u64);
         facts.batch_size.zip(ordered).is_some_and(|(b, e)| same(b, e.batch_size_tokens))
     };
-    if first.from_tokens > from || (late && runs_at(&former) && !runs_at(&newest)) {
-        return Some(former);
+    let acts =
+        first.from_tokens as f64 <= tokens && !(late && runs_at(&former) && !runs_at(&newest));
+    Some(back_to(&former, &newest, acts, tokens as u64, (tokens + lead).ceil() as u64))
+}
+
+/// `former` from the count `from` on, or sooner where `taken`, which is taken back, says the same; up
+/// to `now` what was in force: `taken` where it acts.
+fn back_to(former: &[Entry], taken: &[Entry], acts: bool, now: u64, from: u64) -> Vec<Entry> {
+    let says = |s: &[Entry], t: u64| {
+        entry_at(s, t).map(|e| (e.batch_size_tokens, e.lr_scale.unwrap_or(1.0)))
+    };
+    let (begun, other) = if acts { (taken, former) } else { (former, taken) };
+    let stays = |e: &&Entry| {
+        let t = e.from_tokens;
+        t <= now || t < from && says(other, t) == says(begun, t)
+    };
+    let mut out: Vec<Entry> = begun.iter().filter(stays).copied().collect();
+    if let Some(back) = entry_at(former, from)
+        && says(&out, from) != says(former, from)
+    {
+        out.push(Entry { from_tokens: from, ..back });
     }
-    // It acts, or may before the undo is seen: the past stays as it is written.
-    let mut out: Vec<Entry> = newest.iter().filter(|e| e.from_tokens < from).copied().collect();
-    let back = entry_at(&former, from)?;
-    out.push(Entry { from_tokens: from, ..back });
     out.extend(former.iter().filter(|e| e.from_tokens > from));
-    Some(out)
+    out
 }
 
 #[cfg(test)]
@@ -144,6 +160,33 @@ mod tests {
         assert_eq!(
             found(&[(0, 2), (250, 4), (270, 2)], &[(0, 2), (250, 4)], None, None),
             [(270, 2)]
+        );
+    }
+
+    #[test]
+    fn what_is_taken_back_never_begins_and_what_acts_ends_a_lead_time_on() {
+        let back = |former: &[(u64, u64)], taken: &[(u64, u64)], acts, now, from| {
+            let back = back_to(&s(former), &s(taken), acts, now, from);
+            back.iter().map(|e| (e.from_tokens, e.batch_size_tokens)).collect::<Vec<_>>()
+        };
+        // The first change acts, the second would before the undo is seen.
+        let raised = [(0, 1), (50, 2), (100, 4), (200, 8)];
+        assert_eq!(back(&[(0, 1)], &raised, true, 95, 105), [(0, 1), (50, 2), (105, 1)]);
+        // Nothing acts yet.
+        assert_eq!(back(&[(0, 1)], &raised, false, 45, 55), [(0, 1)]);
+        // The revision withdrew a raise that would come too soon now: it comes a lead time on.
+        assert_eq!(back(&[(0, 1), (100, 2)], &[(0, 1)], false, 95, 105), [(0, 1), (105, 2)]);
+        // Both say the same up to 100.
+        let longer = [(0, 1), (100, 2), (102, 4)];
+        assert_eq!(back(&[(0, 1), (100, 2)], &longer, false, 95, 105), [(0, 1), (100, 2)]);
+        // What goes back by itself before the undo would.
+        let for_a_while = [(0, 1), (50, 2), (100, 1)];
+        assert_eq!(back(&[(0, 1)], &for_a_while, true, 95, 105), for_a_while);
+        // Of the former one only what is still to come.
+        let former = [(0, 1), (100, 2), (300, 4)];
+        assert_eq!(
+            back(&former, &raised, true, 110, 120),
+            [(0, 1), (50, 2), (100, 4), (120, 2), (300, 4)]
         );
     }
 }

@@ -69,8 +69,30 @@ fn states_batch(data: &RunData) -> bool {
     !matches!(data.batch_source, run::BatchSource::Derived | run::BatchSource::Unknown)
 }
 
+/// The last count at which a revision is in time whose `schedule` departs from what is in force at `at`:
+/// a while behind the first change that it orders, but at most half way to the second, or a trainer that
+/// looks late would do both at once.
+pub(super) fn not_after(
+    schedule: &[Entry],
+    at: u64,
+    data: &RunData,
+    now: u64,
+    lead_seconds: f64,
+) -> u64 {
+    let size = |t: u64| entry_at(schedule, t).map(|e| e.batch_size_tokens);
+    let own = data.batch_size().map(|b| b.round() as u64);
+    let before = if at > now { size(at - 1) } else { own };
+    let changes = |e: &&Entry| e.from_tokens > at && size(e.from_tokens - 1) != size(e.from_tokens);
+    let later = schedule.iter().filter(changes).map(|e| e.from_tokens);
+    // What is only withdrawn at `at` is no change that it orders.
+    let mut steps = Some(at).filter(|_| size(at) != before).into_iter().chain(later);
+    let first = steps.next().unwrap_or(at);
+    let until = first + slack(data, lead_seconds, first);
+    steps.next().map_or(until, |second| until.min(first + (second - first) / 2))
+}
+
 /// Tokens after its change `at` up to which a revision is still in time.
-pub(super) fn slack(data: &RunData, lead_seconds: f64, at: u64) -> u64 {
+fn slack(data: &RunData, lead_seconds: f64, at: u64) -> u64 {
     let seconds = (LATE_LEADS * lead_seconds).max(LATE_SECONDS);
     let by_time = run::throughput(data).unwrap_or(0.0) * seconds;
     by_time.max(at as f64 * LATE_SHARE) as u64
@@ -91,20 +113,23 @@ pub(super) fn soonest(
 }
 
 /// The batch size that the trainer's next step should have (`now` and `not_after` in its count);
-/// `None` where the log does not state it exactly, or where the schedule in force changes it
-/// before the revision may be seen: then any one size could be the wrong one.
+/// `None` where the log does not state it exactly, or where one of the schedules that the trainer
+/// follows, or will once it looks, changes it before the revision may be seen: then any one size could
+/// be the wrong one.
 pub(super) fn expected(
     data: &RunData,
-    in_force: &[Entry],
+    followed: [&[Entry]; 2],
     now: u64,
     not_after: Option<u64>,
 ) -> Option<u64> {
     let logged = data.batch_size().filter(|_| states_batch(data))?.round() as u64;
     let until = not_after.unwrap_or(now);
-    let changes = in_force.iter().any(|e| e.from_tokens > now && e.from_tokens <= until);
-    // A change that the next log line will show acts already.
-    let differs = entry_at(in_force, now).is_some_and(|e| e.batch_size_tokens != logged);
-    (!changes && !differs).then_some(logged)
+    let unsure = |s: &[Entry]| {
+        // A change that the next log line will show acts already.
+        s.iter().any(|e| e.from_tokens > now && e.from_tokens <= until)
+            || entry_at(s, now).is_some_and(|e| e.batch_size_tokens != logged)
+    };
+    (!followed.into_iter().any(unsure)).then_some(logged)
 }
 
 /// Why nothing can be proposed for a run at all. An undo is for whoever starts it again.
@@ -220,29 +245,6 @@ fn evidence_words(
         out.push(format!("the estimate is {age} tokens of this run old"));
     }
     out
-}
-
-/// What an undo takes back: `then` instead of `in_force` from `at` on, all in the count of the metrics.
-pub(super) fn undoes(
-    revision: u64,
-    (in_force, then): (&[Entry], &[Entry]),
-    at: Option<u64>,
-    now: f64,
-) -> String {
-    let taken = at.and_then(|at| entry_at(in_force, at));
-    let (Some(taken), Some(at)) = (taken, at) else {
-        return format!("revision {revision} is taken back; it changes no batch size any more");
-    };
-    let (size, from) = (units::exact(taken.batch_size_tokens), units::exact(taken.from_tokens));
-    let taken = if taken.from_tokens as f64 > now {
-        format!("{size} from {from} tokens on, which is still to come")
-    } else {
-        format!("{size}, in force since {from} tokens")
-    };
-    let back = entry_at(then, at).map_or("the trainer's own".into(), |e| {
-        format!("{} from {} tokens on", units::exact(e.batch_size_tokens), units::exact(at))
-    });
-    format!("revision {revision} is taken back: {taken}; back to {back}")
 }
 
 /// What a proposal rests on, and what a person should know of it.

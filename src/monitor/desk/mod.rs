@@ -1,5 +1,8 @@
 //! The control desk of one run: what its files say, the proposal on the table, approvals.
 
+mod back;
+#[cfg(test)]
+mod back_tests;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -7,8 +10,8 @@ mod tests;
 use super::core::Settings;
 use super::counts::{ahead, offset, shifted};
 use super::grounds::{
-    Case, Does, added, disobeyed, evidence, expected, facts, or_own, over, promised, rests_on,
-    slack, soonest, undoes as undone, written_words,
+    Case, Does, added, disobeyed, evidence, expected, facts, not_after, or_own, over, promised,
+    rests_on, soonest, written_words,
 };
 use super::worth::{Worth, worth};
 use crate::advice::{self, Entry, GuardAnswer, GuardName, Plan, PlanOptions, Situation};
@@ -286,7 +289,9 @@ impl Desk {
                 worth(&schedule, (changes, kept), self.lead_seconds, case, &situation)
             }
         };
-        let taken = |r| undone(r, (&situation.in_force, &schedule), changes, case.data.tokens());
+        let seen = soonest(case, &situation, self.lead_seconds, self.decided_in());
+        let both = (situation.in_force.as_slice(), schedule.as_slice());
+        let taken = |r| back::undoes(r, both, own as u64, (now, seen));
         let does = Does { undoes: undoes.map(taken), brings: words };
         if let Some(why) = nothing.filter(|_| *change == Change::Plan) {
             return Err(why);
@@ -366,16 +371,10 @@ impl Desk {
         situation: &Situation,
     ) -> Vec<GuardAnswer> {
         let options = PlanOptions { lead_seconds: self.lead_seconds, ..case.options.clone() };
-        // What is not obeyed can be taken back.
-        let disobeyed = situation.disobeyed.clone().filter(|_| !undoes);
-        let situation = &Situation { disobeyed, ..situation.clone() };
-        let mut answers =
-            advice::check(schedule, case.data, case.loss_now, case.group, situation, &options);
-        // The way back is the way that the run came, and waits for nothing.
-        for answer in answers.iter_mut().filter(|a| undoes && a.name.judges()) {
-            answer.blocks = false;
+        if undoes {
+            return self.guards_of_undo(schedule, case, situation, &options);
         }
-        answers
+        advice::check(schedule, case.data, case.loss_now, case.group, situation, &options)
     }
 
     /// Writes the proposal `number` if it is still the one on the table, the guards of this very
@@ -439,11 +438,13 @@ impl Desk {
         let now = (case.data.tokens().max(0.0) as u64).saturating_add_signed(self.offset);
         let own = case.data.batch_size().unwrap_or(0.0) as u64;
         let change = advice::first_change(&table.shown.from, &table.shown.schedule, own, now);
-        let not_after = change.map(|t| t + slack(case.data, self.lead_seconds, t));
+        let schedule = table.shown.schedule.clone();
+        let until = |t| not_after(&schedule, t, case.data, now, self.lead_seconds);
+        let not_after = change.map(until);
         Draft {
             run: self.run_id().unwrap_or(&case.data.id).to_string(),
-            schedule: table.shown.schedule.clone(),
-            expect: expected(case.data, &self.status.in_force, now, not_after),
+            expect: expected(case.data, [&self.status.in_force, &self.ordered()], now, not_after),
+            schedule,
             not_after,
             evidence: promised(
                 evidence(case),

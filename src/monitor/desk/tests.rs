@@ -5,15 +5,15 @@ use crate::advice::VerdictKind;
 use crate::advice::testing::{LAW, MEMORY, e, group_of, loss_of, on_disk, run_of};
 
 /// A desk beside one run, with a trainer that said ready, and accepted `accepted` where it is one.
-struct Place {
+pub(super) struct Place {
     dir: tempfile::TempDir,
-    desk: Desk,
-    data: RunData,
+    pub desk: Desk,
+    pub data: RunData,
     options: PlanOptions,
 }
 
 impl Place {
-    fn of(data: RunData, accepted: &[Entry], settings: &Settings) -> Place {
+    pub fn of(data: RunData, accepted: &[Entry], settings: &Settings) -> Place {
         let dir = tempfile::tempdir().unwrap();
         let main = dir.path().join("live.jsonl");
         let files = RunFiles { name: "live".into(), main: main.clone(), parts: vec![main] };
@@ -39,39 +39,60 @@ impl Place {
         Place { dir, desk, data, options }
     }
 
-    fn plan(&self) -> Plan {
+    pub fn plan(&self) -> Plan {
         let situation = self.desk.situation(&self.data, None, true, true);
         let group = group_of(&LAW, MEMORY);
         advice::plan(&self.data, loss_of(&self.data), Some(&group), &situation, &self.options)
     }
 
-    fn propose(&mut self, change: &Change, plan: &Plan) -> Proposal {
+    /// Does something at the desk, with all that is known of the run now.
+    fn at_desk<T>(&mut self, plan: Option<&Plan>, act: impl FnOnce(&mut Desk, Case<'_>) -> T) -> T {
         let group = group_of(&LAW, MEMORY);
         let case = Case {
             data: &self.data,
             loss_now: loss_of(&self.data),
             group: Some(&group),
-            plan: Some(plan),
+            plan,
             options: &self.options,
             live: true,
             ended: false,
         };
-        self.desk.propose(change, case);
+        act(&mut self.desk, case)
+    }
+
+    pub fn propose(&mut self, change: &Change, plan: &Plan) -> Proposal {
+        self.at_desk(Some(plan), |desk, case| desk.propose(change, case));
         let view = self.desk.view();
         view.proposal.unwrap_or_else(|| panic!("{:?}", view.said))
     }
 
-    fn now(&self) -> u64 {
+    /// What would be written of the proposal on the table.
+    pub fn draft(&mut self) -> Draft {
+        self.at_desk(None, |desk, case| desk.draft(desk.table.as_ref().unwrap(), case))
+    }
+
+    /// The answer to an approval of the proposal on the table with every guard overridden, and whether
+    /// it was written.
+    pub fn approve(&mut self, plan: &Plan) -> (String, bool) {
+        let shown = self.desk.view().proposal.unwrap();
+        let overrides: Vec<GuardName> = shown.guards.iter().map(|g| g.name).collect();
+        self.at_desk(Some(plan), |desk, case| desk.approve(shown.number, &overrides, false, case));
+        let view = self.desk.view();
+        let answer = view.proposal.as_ref().and_then(|p| p.answer.clone()).or(view.said);
+        (answer.unwrap(), view.proposal.is_none())
+    }
+
+    pub fn now(&self) -> u64 {
         self.data.tokens() as u64
     }
 }
 
-fn blocked(p: &Proposal) -> Vec<GuardName> {
+pub(super) fn blocked(p: &Proposal) -> Vec<GuardName> {
     p.guards.iter().filter(|g| g.blocks).map(|g| g.name).collect()
 }
 
 /// The batch sizes from now on, the present one first.
-fn to_come(p: &Proposal, now: u64) -> Vec<u64> {
+pub(super) fn to_come(p: &Proposal, now: u64) -> Vec<u64> {
     let mut sizes = vec![advice::batch_at(&p.schedule, now as f64).unwrap()];
     let later = p.schedule.iter().filter(|e| e.from_tokens > now);
     sizes.extend(later.map(|e| e.batch_size_tokens));
