@@ -41,6 +41,9 @@ pub enum Change {
     Plan,
     /// One batch size from a token count on (`None`: the earliest that the lead time allows).
     BatchSize { batch_size_tokens: u64, at_tokens: Option<u64> },
+    /// The proposal on the table: its first change so many tokens later (or earlier), and what follows
+    /// with it.
+    Move { by_tokens: i64 },
     /// Back to what was in force before the newest revision.
     Undo,
 }

@@ -20,7 +20,15 @@ const LATE: f64 = 3.0;
 pub fn parse_schedule(text: &str, seq_len: Option<f64>) -> Result<Vec<Entry>, String> {
     let expected = "expected 0:768 250B:1536 (from tokens : sequences, as Megatron-LM takes it) or \
                     lines from_tokens,batch_size_tokens";
+    let first = text.split_whitespace().next();
+    let Some(first) = first else { return Err(format!("found nothing, {expected}")) };
+    if first.starts_with(['{', '[']) {
+        return Err(format!("found JSON, {expected}"));
+    }
     let csv = text.contains(',');
+    if !csv && !first.contains(':') {
+        return Err(format!("found {first:?}, {expected}"));
+    }
     let scale = if csv {
         1.0
     } else {
@@ -111,6 +119,16 @@ mod tests {
         let text = "from_tokens,batch_size_tokens\n0,3145728\n 250B, 6291456\n";
         assert_eq!(parse_schedule(text, None).unwrap(), want);
         assert!(parse_schedule("0:768", None).unwrap_err().contains("--seq-len"));
+        for (bad, word) in [
+            ("", "found nothing"),
+            (" \n", "found nothing"),
+            ("{\"schedule\": [1, 2]}", "found JSON"),
+            ("[[0, 128]]", "found JSON"),
+            ("no-such.csv", "found \"no-such.csv\""),
+        ] {
+            let why = parse_schedule(bad, None).unwrap_err();
+            assert!(why.starts_with(word) && why.contains("expected 0:768"), "{why}");
+        }
         for bad in ["", "0:768 x:3", "0:768 0:3", "0:0", "5,1\n5,2", "0,1\nx,2"] {
             assert!(parse_schedule(bad, Some(4096.0)).is_err(), "{bad}");
         }

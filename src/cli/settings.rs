@@ -89,7 +89,7 @@ fn plan(args: &Planning, seq_len: Option<f64>) -> Result<PlanOptions> {
 /// A file where there is one of that name, else the words themselves.
 fn schedule(given: &str, seq_len: Option<f64>) -> Result<Vec<Entry>> {
     let path = Path::new(given);
-    if !path.is_file() {
+    if !path.exists() {
         return advice::parse_schedule(given, seq_len)
             .map_err(|e| Error::Usage(format!("--schedule: {e} (and no file has that name)")));
     }

@@ -13,26 +13,28 @@ const ZIGZAGS: usize = 4;
 /// The trainer's count less that of the metrics at the same step; 0 where they agree or where no
 /// step is known to both.
 pub(super) fn offset(files: &Files, data: &RunData) -> i64 {
-    let columns = &data.train;
     let slack = run::log_interval(data).map_or(0.0, |(_, tokens)| 3.0 * tokens);
-    let at_step = |step: f64| {
-        let i = columns.step.partition_point(|s| *s < step);
-        let (after, tokens) = (columns.step.get(i)?, columns.tokens.get(i)?);
-        if *after == step {
-            return Some(*tokens);
-        }
-        let before = i.checked_sub(1)?;
-        let (s, t) = (columns.step.get(before)?, columns.tokens.get(before)?);
-        Some(t + (tokens - t) * (step - s) / (after - s))
-    };
     let told = files.acks.lines.iter().rev().find_map(|a| {
         let (step, tokens) = (a.step.filter(|s| *s > 0)? as f64, a.tokens? as f64);
-        at_step(step).filter(|t| t.is_finite()).map(|t| (tokens, tokens - t))
+        tokens_at(data, step).filter(|t| t.is_finite()).map(|t| (tokens, tokens - t))
     });
     match told {
         Some((tokens, apart)) if apart.abs() > TOLERANCE * tokens + slack => apart.round() as i64,
         _ => 0,
     }
+}
+
+/// Cumulative tokens of the metrics after a step, `None` outside of the log.
+pub(super) fn tokens_at(data: &RunData, step: f64) -> Option<f64> {
+    let columns = &data.train;
+    let i = columns.step.partition_point(|s| *s < step);
+    let (after, tokens) = (columns.step.get(i)?, columns.tokens.get(i)?);
+    if *after == step {
+        return Some(*tokens);
+    }
+    let before = i.checked_sub(1)?;
+    let (s, t) = (columns.step.get(before)?, columns.tokens.get(before)?);
+    Some(t + (tokens - t) * (step - s) / (after - s))
 }
 
 /// The schedule in a count that lies `by` tokens higher. What would begin below zero begins at

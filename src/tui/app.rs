@@ -208,7 +208,19 @@ pub struct App {
     pub(crate) size: (u16, u16),
 }
 
+/// Columns and rows of the smallest screen on which anything is drawn.
+pub(crate) const LEAST: (u16, u16) = (40, 12);
+
+pub(crate) fn too_small(size: (u16, u16)) -> bool {
+    size.0 < LEAST.0 || size.1 < LEAST.1
+}
+
 impl App {
+    /// Nothing can be read on the screen, so nothing may be decided on it.
+    pub(crate) fn is_blind(&self) -> bool {
+        too_small(self.size)
+    }
+
     /// A screen that shows `view`, with `run` selected.
     pub fn showing(view: View, run: Option<&str>) -> Self {
         App { view, selected: run.map(str::to_string), size: (80, 24), ..App::default() }
@@ -241,7 +253,7 @@ impl App {
     pub(crate) fn starting(settings: &Settings) -> Self {
         let pinned = settings.pinned.clone();
         let overview = OverviewState { pinned, ..OverviewState::default() };
-        App { overview, theme: settings.theme, ..App::default() }
+        App { overview, theme: settings.theme, size: (80, 24), ..App::default() }
     }
 
     /// Says what went wrong beside the monitor; the problems screen keeps the last few.

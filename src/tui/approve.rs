@@ -79,23 +79,15 @@ fn propose_batch(app: &mut App, run: &RunView, to: impl Fn(u64, u64) -> u64) -> 
     })
 }
 
-/// The proposed change at another token count, by 5 % of the tokens so far; never before them.
+/// The proposal by 5 % of the tokens so far later or earlier.
 fn move_change(app: &mut App, run: &RunView, by: f64) -> Option<Command> {
-    let now = run.tokens.filter(|t| t.is_finite() && *t >= 0.0);
-    let last = run.control.proposal.as_ref().and_then(|p| p.schedule.last());
-    let (Some(now), Some(last)) = (now, last.filter(|e| e.from_tokens > 0)) else {
+    let now = run.tokens.filter(|t| (0.0..1e18).contains(t));
+    let (Some(now), Some(_)) = (now, &run.control.proposal) else {
         app.said = Some("no change is proposed: p the plan, + or - a batch size".into());
         return None;
     };
-    let step = (now * 0.05).max(1.0);
-    let at = (last.from_tokens as f64 + by * step).max(now);
-    Some(Command::Propose {
-        run: run.id.clone(),
-        change: Change::BatchSize {
-            batch_size_tokens: last.batch_size_tokens,
-            at_tokens: Some(at.round() as u64),
-        },
-    })
+    let by_tokens = (by * (now * 0.05).max(1.0)).round() as i64;
+    Some(Command::Propose { run: run.id.clone(), change: Change::Move { by_tokens } })
 }
 
 fn review(app: &mut App, run: &RunView) {

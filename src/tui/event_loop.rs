@@ -267,6 +267,11 @@ fn handle(event: Event, app: &mut App, snapshot: &Snapshot, commands: &Unbounded
         Event::Paste(text) if app.overview.typing => {
             text.chars().filter(|c| !c.is_control()).map(Action::Type).collect()
         }
+        // What is pressed after it is pressed on the new screen.
+        Event::Resize(width, height) => {
+            app.size = (width, height);
+            Vec::new()
+        }
         _ => Vec::new(),
     };
     for action in actions {

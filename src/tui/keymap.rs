@@ -347,6 +347,14 @@ pub(crate) fn contexts(app: &App, snapshot: &Snapshot) -> Vec<Context> {
 
 /// What a key means now.
 pub(crate) fn action(key: Key, app: &App, snapshot: &Snapshot) -> Option<Action> {
+    if app.is_blind() {
+        let acts = |b: &&Binding| {
+            b.context == C::Everywhere
+                && matches!(b.action, A::Quit | A::Suspend)
+                && b.keys.contains(&key)
+        };
+        return KEYS.iter().find(acts).map(|b| b.action);
+    }
     let contexts = contexts(app, snapshot);
     for context in &contexts {
         let found = KEYS.iter().find(|b| b.context == *context && b.keys.contains(&key));

@@ -9,6 +9,10 @@ use crate::snapshot::{Entry, RunView, Snapshot, megatron};
 /// Does what an action asks: changes what is looked at, or returns what the monitor is to do.
 pub(crate) fn update(app: &mut App, action: Action, snapshot: &Snapshot) -> Option<Command> {
     app.said = None;
+    // Keys, the mouse and what is pasted alike.
+    if app.is_blind() && !matches!(action, Action::Quit | Action::Suspend) {
+        return None;
+    }
     match action {
         Action::Quit => app.quit = true,
         Action::Suspend => app.suspend = true,

@@ -237,23 +237,15 @@ fn leaving_a_run_out_and_taking_it_in_again() {
 }
 
 #[test]
-fn a_proposed_change_moves_along_the_tokens_and_never_into_the_past() {
+fn a_proposal_moves_along_the_tokens_by_a_share_of_those_so_far() {
     let s = fixture::proposed();
     let mut app = App::showing(View::Schedule, Some("main-7b"));
-    let run = s.runs.iter().find(|r| r.id == "main-7b").unwrap();
-    let last = *run.control.proposal.as_ref().unwrap().schedule.last().unwrap();
-    let now = run.tokens.unwrap();
-    let moved = |key: &str, app: &mut App| match &keys(app, &s, key)[..] {
-        [Command::Propose { change: Change::BatchSize { batch_size_tokens, at_tokens }, .. }] => {
-            assert_eq!(*batch_size_tokens, last.batch_size_tokens);
-            at_tokens.unwrap() as f64
-        }
-        other => panic!("{other:?}"),
-    };
-    let later = moved("}", &mut app);
-    assert!((later - (last.from_tokens as f64 + 0.05 * now)).abs() <= 1.0);
-    let earlier = moved("{", &mut app);
-    assert!(earlier < last.from_tokens as f64 && earlier >= now.floor());
+    let now = s.runs.iter().find(|r| r.id == "main-7b").unwrap().tokens.unwrap();
+    let by_tokens = (0.05 * now).round() as i64;
+    for (key, by_tokens) in [("}", by_tokens), ("{", -by_tokens)] {
+        let change = Change::Move { by_tokens };
+        assert_eq!(keys(&mut app, &s, key), [Command::Propose { run: "main-7b".into(), change }]);
+    }
     let none = fixture::sweep();
     let mut app = App::showing(View::Schedule, None);
     assert!(keys(&mut app, &none, "}").is_empty() && app.said.is_some());
@@ -429,4 +421,24 @@ fn colours_change_by_a_key_and_troubles_are_kept_on_the_problems_screen() {
     keys(&mut app, &s, "6");
     let text = super::super::draw_to_text(&s, &app, 80, 24);
     assert!(text.contains("notify x: failed 19") && !text.contains("failed 3"), "{text}");
+}
+
+#[test]
+fn on_a_screen_that_is_too_small_only_quit_and_suspend_act() {
+    let s = fixture::proposed();
+    for size in [(39, 24), (80, 11)] {
+        let mut app = App::showing(View::Schedule, Some("main-7b"));
+        keys(&mut app, &s, "a");
+        assert!(matches!(app.popup, Some(Popup::Approval(_))));
+        app.size = size;
+        let before = app.clone();
+        let clicks = [Action::Write, Action::Review, Action::ProposePlan, Action::Back];
+        for action in clicks {
+            assert_eq!(update(&mut app, action, &s), None);
+        }
+        assert!(keys(&mut app, &s, "1 Y Esc n p + } u a x 2").is_empty());
+        assert_eq!(app, before);
+        keys(&mut app, &s, "q");
+        assert!(app.quit);
+    }
 }

@@ -85,3 +85,50 @@ fn a_revision_is_in_time_up_to_half_way_to_its_second_change_and_none_is_done_at
     assert_eq!(two.schedule.len(), 3, "{two:?}");
     assert_eq!(place.draft().not_after, Some(3_300_000));
 }
+
+#[test]
+fn a_proposal_that_is_moved_keeps_all_its_changes_and_the_guards_look_again() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.0);
+    let mut place = Place::of(run, &[], &Settings::default());
+    let mut plan = place.plan();
+    plan.schedule = vec![e(0, 128), e(3_200_000, 256), e(3_400_000, 512)];
+    place.propose(&Change::Plan, &plan);
+    let later = place.propose(&Change::Move { by_tokens: 150_000 }, &plan);
+    assert_eq!(later.schedule, [e(0, 128), e(3_350_000, 256), e(3_550_000, 512)]);
+    assert_eq!(later.number, 2);
+    let said = &later.evidence[0];
+    assert!(said.contains("256 from 3,350,000 tokens on"), "{said}");
+    let phase = &mut place.data.phases.spans[0].phase;
+    *phase = Phase::Decay;
+    let earlier = place.propose(&Change::Move { by_tokens: -150_000 }, &plan);
+    assert_eq!(earlier.schedule, plan.schedule);
+    assert!(blocked(&earlier).contains(&GuardName::Decay), "{:?}", earlier.guards);
+    // What cannot be moved stays on the table.
+    let by_hand = Change::BatchSize { batch_size_tokens: 256, at_tokens: None };
+    place.data.phases.spans[0].phase = Phase::Stable;
+    let moved = place.propose(&by_hand, &plan).schedule;
+    let moved = [moved, place.propose(&Change::Move { by_tokens: -1 }, &plan).schedule];
+    assert_eq!(moved[0], moved[1], "no earlier than it can be seen");
+}
+
+#[test]
+fn what_was_proposed_for_another_run_or_is_done_already_is_not_written() {
+    let run = |parts: &[(f64, f64)]| run_of(&LAW, &MEMORY, parts, 0.0);
+    let to_256 = Change::BatchSize { batch_size_tokens: 256, at_tokens: None };
+    let same = run(&[(128.0, 3e6)]);
+    let raised = run(&[(128.0, 3e6), (256.0, 2e5)]);
+    let another = run(&[(512.0, 9e6)]);
+    for (then, why) in [
+        (same.clone(), None),
+        (raised, Some("already")),
+        (another, Some("another run writes them")),
+    ] {
+        let mut place = Place::of(same.clone(), &[], &Settings::default());
+        let plan = place.plan();
+        place.propose(&to_256, &plan);
+        place.data = then;
+        let (answer, written) = place.approve(&plan);
+        assert_eq!(written, why.is_none(), "{answer}");
+        assert!(answer.contains(why.unwrap_or("revision 1 written")), "{answer}");
+    }
+}

@@ -3,6 +3,7 @@
 mod back;
 #[cfg(test)]
 mod back_tests;
+mod moved;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,7 @@ struct OnTable {
     shown: Proposal,
     based_on: Option<u64>,
     undoes: Option<u64>,
+    drawn_up: moved::Mark,
 }
 
 impl Desk {
@@ -258,7 +260,10 @@ impl Desk {
                 self.log(&line);
             }
             Err(why) => {
-                self.table = None;
+                // What cannot be moved stays where it is.
+                if !matches!(change, Change::Move { .. }) {
+                    self.table = None;
+                }
                 self.said = Some(why);
             }
         }
@@ -312,6 +317,7 @@ impl Desk {
                 None => self.status.revision,
             },
             undoes,
+            drawn_up: moved::Mark::of(case.data),
         })
     }
 
@@ -346,6 +352,16 @@ impl Desk {
                     soonest(case, situation, self.lead_seconds, self.decided_in()),
                 );
                 Ok((schedule, None))
+            }
+            Change::Move { by_tokens } => {
+                let table = self.table.as_ref().ok_or("no change is proposed")?;
+                let proposed = shifted(&table.shown.schedule, -self.offset);
+                let now = case.data.tokens().max(0.0) as u64;
+                let soonest = soonest(case, situation, self.lead_seconds, self.decided_in());
+                let own = case.data.batch_size().unwrap_or(0.0) as u64;
+                let in_force = &situation.in_force;
+                let moved = moved::moved(&proposed, in_force, own, (now, soonest), *by_tokens);
+                Ok((moved.ok_or("the proposal has no change to move")?, table.undoes))
             }
             Change::Undo => {
                 let files = self.files.as_ref().ok_or("nothing was read yet")?;
@@ -419,6 +435,12 @@ impl Desk {
         if read_only {
             return Err(Error::Refused("read-only: nothing is written".into()));
         }
+        if let Some(why) = self.outlived(table, case) {
+            let mut line = self.line(Event::Refused, table, case);
+            line.reason = Some(why.clone());
+            self.log(&line);
+            return Err(Error::Refused(why));
+        }
         let who = Author::current();
         let draft = self.draft(table, case);
         let approval =
@@ -431,6 +453,21 @@ impl Desk {
             control::Options { trust_target: self.trust_target, ..control::Options::default() };
         let written = control::write(&paths, &approval, table.based_on, options)?;
         Ok(written_words(&written, &paths))
+    }
+
+    /// Why the change that was proposed is none any more.
+    fn outlived(&self, table: &OnTable, case: Case<'_>) -> Option<String> {
+        let words = |why| format!("the change that was proposed is none any more: {why}");
+        if let Some(why) = table.drawn_up.gone(case.data) {
+            return Some(words(why));
+        }
+        let in_force = self.situation(case.data, case.plan, case.live, true).in_force;
+        let judged = shifted(&table.shown.schedule, -self.offset);
+        let own = case.data.batch_size().unwrap_or(0.0) as u64;
+        let now = case.data.tokens().max(0.0) as u64;
+        let changes = advice::first_change(&in_force, &judged, own, now).is_some();
+        (!changes && table.undoes.is_none())
+            .then(|| words("that is what the run does, or was told, already".into()))
     }
 
     /// What is approved, in the trainer's count.

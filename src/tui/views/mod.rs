@@ -15,7 +15,7 @@ mod run_figure;
 mod schedule;
 mod schedule_figure;
 
-use super::app::{App, PlotKind, Popup, View};
+use super::app::{App, PlotKind, Popup, View, too_small};
 use super::plot::{Figure, Lens};
 use super::rows;
 use super::text::{Pen, put};
@@ -27,9 +27,6 @@ use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
 
 pub(crate) use status::{scrub_bar, tabs};
-
-/// Below this nothing useful can be shown.
-const LEAST: (u16, u16) = (40, 12);
 
 /// Where the parts of the screen lie.
 #[derive(Debug, Clone, Copy)]
@@ -63,8 +60,10 @@ pub(crate) fn areas(screen: Rect, app: &App, snapshot: &Snapshot) -> Areas {
 /// Draws the whole screen.
 pub(crate) fn draw(scene: Scene<'_>, screen: Rect, buf: &mut Buffer) {
     let Scene { snapshot, app, theme } = scene;
-    if screen.width < LEAST.0 || screen.height < LEAST.1 {
-        let words = format!("{}x{} is too small: boptop needs 40x12", screen.width, screen.height);
+    if too_small((screen.width, screen.height)) {
+        let [width, height] = [screen.width, screen.height];
+        let words =
+            format!("{width}x{height} is too small: boptop needs 40x12; only q and Ctrl-Z act");
         Pen::new(buf, theme, screen).wrapped("", &words, Role::Text);
         return;
     }
