@@ -1,7 +1,7 @@
 //! The guards that take more than a line to answer.
 
 use super::constraints::{B_MIN_MARGIN, MIN_BUMP};
-use super::estimate::other_rate;
+use super::estimate::not_for;
 use super::first_stretch::{FirstStretch, STEEP, STRANGE};
 use super::guard::{Answer, Case};
 use super::own_past::{OwnPast, VETO, catch_up_steps};
@@ -161,7 +161,7 @@ pub(super) fn law_misses_past(c: &Case<'_>) -> Answer {
             "no law speaks that could be held against this run's past".into(),
         );
     };
-    if let Some(why) = c.group.and_then(|g| other_rate(c.run, g)) {
+    if let Some(why) = c.group.and_then(|g| not_for(c.run, g, c.loss)) {
         return Answer::Block(why);
     }
     let memory = memory_of(fit, c.options.memory);

@@ -1,8 +1,9 @@
 //! The fit's answer at the loss of a run, or what is missing for one.
 
+use super::own_past::VETO;
 use crate::curve::{Estimate, GroupFit, SAVED_GROUP};
 use crate::run::{Phase, RunData, lost_since};
-use crate::units::{count, learning_rate, loss as nats};
+use crate::units::{count, learning_rate, loss as nats, percent};
 
 /// Learning rates count as the same up to this share.
 const SAME_RATE: f64 = 0.011;
@@ -32,9 +33,31 @@ pub(super) fn no_loss(run: &RunData) -> String {
     }
 }
 
-/// The same for a run: a saved law is asked only where it holds at the run's learning rate.
+/// The same for a run: a saved law is asked only where it may be.
 pub fn estimate_of(run: &RunData, group: &GroupFit, loss: f64) -> Result<Estimate, String> {
-    other_rate(run, group).map_or_else(|| b_opt_at(group, loss), Err)
+    not_for(run, group, Some(loss)).map_or_else(|| b_opt_at(group, loss), Err)
+}
+
+/// Why a saved law is not for a run at `loss`, nats; `None` where it may be asked.
+pub fn not_for(run: &RunData, group: &GroupFit, loss: Option<f64>) -> Option<String> {
+    other_rate(run, group).or_else(|| vague(group, loss?))
+}
+
+/// A law that missed the batch sizes left out of its own sweep by more of L - L_inf than a run's own past
+/// may be missed by: it says less of another run yet.
+fn vague(group: &GroupFit, loss: f64) -> Option<String> {
+    let fit = group.law.as_ref().filter(|f| f.saved)?;
+    let off = fit.held_out_nats?;
+    let share = off / (loss - fit.law.l_inf);
+    (share > VETO).then(|| {
+        format!(
+            "the saved law missed the batch sizes left out of its own sweep by {off:.3} nats, {} of \
+             L - L_inf at this run's loss ({} is the most for advice): save a law of more batch \
+             sizes, or of longer runs",
+            percent(share),
+            percent(VETO)
+        )
+    })
 }
 
 /// Learning rate of the stable phase that the run is in, or was in last.
@@ -44,8 +67,8 @@ fn plateau(run: &RunData) -> Option<f64> {
     last.or(run.phases.plateau_lr).filter(|lr| lr.is_finite() && *lr > 0.0)
 }
 
-/// Why a saved law is not for this run; `None` where the learning rates agree or one is unknown.
-pub fn other_rate(run: &RunData, group: &GroupFit) -> Option<String> {
+/// `None` where the learning rates agree or one is unknown.
+fn other_rate(run: &RunData, group: &GroupFit) -> Option<String> {
     let (own, law) = (plateau(run)?, group.lr.filter(|_| group.id == SAVED_GROUP)?);
     ((own / law).ln().abs() > SAME_RATE).then(|| {
         format!(

@@ -3,7 +3,7 @@
 use super::constraints::{Constraints, Looks, Throughput};
 use super::dangers::{CatchingUp, veto};
 use super::decide::{Choice, Decision, entries, staircase};
-use super::estimate::{estimate_of, moved_rate, no_loss, other_rate, provenance};
+use super::estimate::{estimate_of, moved_rate, no_loss, not_for, provenance};
 use super::guard::check;
 use super::import::deviations;
 use super::judged::brought;
@@ -202,7 +202,7 @@ impl Ask<'_> {
         let now = self.loss.ok_or_else(|| cannot_tell(no_loss(self.run), Vec::new()))?;
         let estimate = estimate.unwrap_or_else(|| estimate_of(self.run, group, now));
         let Some(fit) = &group.law else { return Err(self.without_law(group, estimate)) };
-        if let Some(why) = other_rate(self.run, group) {
+        if let Some(why) = not_for(self.run, group, self.loss) {
             return Err(cannot_tell(why, Vec::new()));
         }
         let memory = memory_of(fit, self.options.memory);

@@ -132,6 +132,34 @@ fn a_saved_law_says_where_it_comes_from_and_needs_the_same_learning_rate() {
     assert_eq!((other.b_opt, other.policies.len()), (crate::curve::Interval::UNKNOWN, 0));
 }
 
+/// A law that misses the sizes left out of its own sweep by much of what there is to gain tells no other
+/// run anything.
+#[test]
+fn a_saved_law_that_missed_its_own_left_out_sizes_gives_no_advice() {
+    let law = SavedLaw::from_group(&fitted(&fixture::sweep("mlp_sweep")), "").unwrap();
+    let run = until("b0128_lr2e-3_s1", 20e6);
+    let now = run::loss_now(&run).unwrap();
+    let ask = |share: f64| {
+        let held_out_nats = Some(share * (now - law.law.l_inf));
+        let group = SavedLaw { held_out_nats, ..law.clone() }.group();
+        plan(&run, Some(now), Some(&group), &steered(), &near())
+    };
+    let vague = ask(0.16);
+    assert_eq!(vague.verdict.kind, VerdictKind::CannotTell, "{:?}", vague.verdict);
+    let text = &vague.verdict.text;
+    assert!(text.contains("16 % of L - L_inf") && text.contains("left out"), "{text}");
+    assert_eq!((vague.b_opt, vague.policies.len()), (crate::curve::Interval::UNKNOWN, 0));
+    let schedule = [
+        Entry { from_tokens: 0, batch_size_tokens: 128, lr_scale: None },
+        Entry { from_tokens: 21_000_000, batch_size_tokens: 256, lr_scale: None },
+    ];
+    let group =
+        SavedLaw { held_out_nats: Some(0.16 * (now - law.law.l_inf)), ..law.clone() }.group();
+    let guards = check(&schedule, &run, Some(now), Some(&group), &steered(), &near());
+    assert!(guards.iter().any(|g| g.blocks && g.name == GuardName::LawMissesPast), "{guards:?}");
+    assert!(!ask(0.14).policies.is_empty());
+}
+
 /// Two layers, another data set: the law of the first sweep is no law of this one, and the run's
 /// own past says so.
 #[test]
