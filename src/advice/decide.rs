@@ -11,7 +11,8 @@ use super::planner::{Found, Objective, Search, stairs};
 use super::policy::{best_single, by_interval, tracking};
 use super::schedule::first_change;
 use super::stakes::{Stakes, score_on};
-use super::{Entry, Goal};
+use super::verdict::due_until;
+use super::{Entry, Goal, VerdictKind};
 use crate::curve::MemorySource;
 use crate::units::{count, exact, percent};
 
@@ -70,6 +71,10 @@ pub struct Choice<'a> {
     pub bump: Option<BumpYield>,
     /// The run has raised its batch size before.
     pub has_raised: bool,
+    /// The verdict before this one.
+    pub said: Option<VerdictKind>,
+    /// Tokens that a change must lie ahead to be seen in time.
+    pub lead: u64,
 }
 
 impl Choice<'_> {
@@ -117,6 +122,21 @@ impl Choice<'_> {
             (false, true) => -1.0,
             (false, false) => 0.0,
         }
+    }
+
+    fn of_all(&self) -> &'static str {
+        match self.aim.goal {
+            Goal::Decayed => "L - L_inf after the decay",
+            Goal::Time if self.futures.throughput.known() => "the time to the target",
+            _ => "all tokens",
+        }
+    }
+
+    /// Whether a change at `at` that was shown stays shown for less than it takes to show it: not at
+    /// the look at which it comes due, since what was only planned so far binds nobody.
+    fn kept(&self, at: u64) -> bool {
+        let advised = matches!(self.said, Some(VerdictKind::Raise | VerdictKind::Lower));
+        advised || at > due_until(self.constraints.now, self.lead)
     }
 
     fn of_what(&self) -> &'static str {
@@ -289,8 +309,8 @@ impl Choice<'_> {
             return (None, 0.0);
         }
         let stakes = self.stakes(&planned.changes, search);
-        if !stakes.worth(shown) {
-            words.push(stakes.text(self.futures.other.is_some()));
+        if !stakes.worth(shown && self.kept(planned.changes[0].0)) {
+            words.push(stakes.text(self.futures.other.is_some(), self.of_all()));
             return (None, 0.0);
         }
         let changes = self.due(search, planned, single, left_alone, words);

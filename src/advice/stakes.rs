@@ -8,6 +8,9 @@ use crate::units::percent;
 /// A token that a change may cost counts as so many that it may save: leaving a run alone is what
 /// everybody can do without advice.
 const LOSS_WEIGHS: f64 = 2.0;
+/// A change must save so much on average, in ln of the score: less is not worth a person's hand, and
+/// where this little is to be had the draws of the law do not tell well whether it saves or costs.
+const PRICE: f64 = 0.01;
 
 /// Mean of what may be saved and of what may be lost against leaving the run, in ln of the score.
 #[derive(Debug, Clone, Copy)]
@@ -46,18 +49,19 @@ impl Stakes {
         Stakes { won: mean(|x| x.max(0.0)), lost: mean(|x| (-x).max(0.0)) }
     }
 
-    /// What was shown before needs less, so that it does not come and go.
-    pub fn worth(&self, shown: bool) -> bool {
-        self.won >= self.lost * if shown { 1.0 } else { LOSS_WEIGHS }
+    /// What is `kept` needs less, so that it does not come and go.
+    pub fn worth(&self, kept: bool) -> bool {
+        if kept { self.won >= self.lost } else { self.won - LOSS_WEIGHS * self.lost >= PRICE }
     }
 
-    pub fn text(&self, assumed: bool) -> String {
+    pub fn text(&self, assumed: bool, of_what: &str) -> String {
         format!(
-            "not recommended: over {} the plan saves {} of all tokens on average and costs {}, and \
-             what it may cost counts {LOSS_WEIGHS:.0} times",
+            "not recommended: over {} the plan saves {} of {of_what} on average and costs {}; what it \
+             may cost counts {LOSS_WEIGHS:.0} times, and less than {} is not worth a change",
             if assumed { "how fast noise may be forgotten" } else { "all that the law may be" },
             percent(1.0 - (-self.won).exp()),
-            percent(self.lost.exp() - 1.0)
+            percent(self.lost.exp() - 1.0),
+            percent(PRICE)
         )
     }
 }
@@ -76,20 +80,25 @@ pub fn score_on(objective: &Objective<'_>, course: &Course, stairs: &[Stair]) ->
 #[cfg(test)]
 mod tests {
     use super::super::testing::{LAW, MEMORY, group_of, live, loss_of, on_disk, run_of};
-    use super::super::{Plan, PlanOptions, plan};
+    use super::super::{Entry, Plan, PlanOptions, Situation, VerdictKind, plan};
     use super::*;
-    use crate::curve::Memory;
+    use crate::curve::{GroupFit, Memory};
 
-    /// The plan by a law of which so many draws of forty forget nothing.
-    fn with_slow_draws(slow: usize) -> Plan {
-        let run = run_of(&LAW, &MEMORY, &[(384.0, 2e6)], 0.0);
-        let options = PlanOptions { target_loss: Some(2.2), ..on_disk() };
+    /// A fit of which so many draws of forty forget nothing.
+    fn slow_draws(slow: usize) -> GroupFit {
         let mut group = group_of(&LAW, MEMORY);
         if let Some(fit) = &mut group.law {
             let draws = fit.with_memory.iter_mut().take(slow);
             draws.for_each(|d| d.1 = Memory { tau_steps: 1e18, ..MEMORY });
         }
-        plan(&run, loss_of(&run), Some(&group), &live(true), &options)
+        group
+    }
+
+    /// The plan by it.
+    fn with_slow_draws(slow: usize) -> Plan {
+        let run = run_of(&LAW, &MEMORY, &[(384.0, 2e6)], 0.0);
+        let options = PlanOptions { target_loss: Some(2.2), ..on_disk() };
+        plan(&run, loss_of(&run), Some(&slow_draws(slow)), &live(true), &options)
     }
 
     fn raises(plan: &Plan) -> bool {
@@ -111,6 +120,38 @@ mod tests {
         let stakes = |lost: f64| Stakes { won: 0.1, lost };
         assert!(stakes(0.04).worth(false) && !stakes(0.06).worth(false));
         assert!(stakes(0.06).worth(true) && !stakes(0.11).worth(true));
+        let sure = |won: f64| Stakes { won, lost: 0.0 };
+        assert!(sure(0.011).worth(false) && !sure(0.009).worth(false) && sure(0.001).worth(true));
+    }
+
+    /// A plan that may cost about as much as it may save is not advised because it was shown for later;
+    /// one that was advised is not taken back for that.
+    #[test]
+    fn what_was_only_planned_is_weighed_anew_when_it_comes_due() {
+        let asked = |(batch, so_far, target): (u64, f64, f64), slow, at: u64, said| {
+            let run = run_of(&LAW, &MEMORY, &[(batch as f64, so_far)], 0.0);
+            let options = PlanOptions { target_loss: Some(target), ..on_disk() };
+            let entry = |from_tokens, batch_size_tokens| Entry {
+                from_tokens,
+                batch_size_tokens,
+                lr_scale: None,
+            };
+            let committed = Some(vec![entry(0, batch), entry(so_far as u64 + at, 2 * batch)]);
+            let situation = Situation { committed, said: Some(said), ..live(true) };
+            let plan = plan(&run, loss_of(&run), Some(&slow_draws(slow)), &situation, &options);
+            plan.schedule.iter().any(|e| e.batch_size_tokens > batch)
+        };
+        let mut withheld = 0;
+        for state in [(384, 2e6, 2.2), (256, 2e6, 2.25), (256, 4e6, 2.2), (384, 8e6, 2.15)] {
+            let later = state.1 as u64 / 4;
+            for (slow, at) in (0..40).step_by(4).flat_map(|n| [(n, 1), (n, later)]) {
+                let [advised, planned] = [VerdictKind::Raise, VerdictKind::Hold]
+                    .map(|said| asked(state, slow, at, said));
+                assert!(advised || !planned, "{state:?} {slow} {at}");
+                withheld += usize::from(advised && !planned);
+            }
+        }
+        assert!(withheld > 0);
     }
 
     #[test]

@@ -181,8 +181,13 @@ impl Decision {
     /// far ahead, so that a throughput that wavers makes no difference.
     pub fn due(&self, now: u64, lead: u64) -> bool {
         let first = self.recommended.as_ref().and_then(|c| c.first());
-        first.is_some_and(|(at, _)| *at <= now.saturating_add(lead.saturating_mul(2)))
+        first.is_some_and(|(at, _)| *at <= due_until(now, lead))
     }
+}
+
+/// Cumulative tokens up to which a change is for now.
+pub(super) fn due_until(now: u64, lead: u64) -> u64 {
+    now.saturating_add(lead.saturating_mul(2))
 }
 
 /// From the decision; `due`: its first change is for now.
