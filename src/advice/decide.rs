@@ -11,7 +11,7 @@ use super::planner::{Found, Objective, Search, stairs};
 use super::policy::{best_single, by_interval, tracking};
 use super::schedule::first_change;
 use super::stakes::{Stakes, score_on};
-use super::verdict::due_until;
+use super::verdict::soon_until;
 use super::{Entry, Goal, VerdictKind};
 use crate::curve::MemorySource;
 use crate::units::{count, exact, percent};
@@ -73,8 +73,6 @@ pub struct Choice<'a> {
     pub has_raised: bool,
     /// The verdict before this one.
     pub said: Option<VerdictKind>,
-    /// Tokens that a change must lie ahead to be seen in time.
-    pub lead: u64,
 }
 
 impl Choice<'_> {
@@ -133,10 +131,10 @@ impl Choice<'_> {
     }
 
     /// Whether a change at `at` that was shown stays shown for less than it takes to show it: not at
-    /// the look at which it comes due, since what was only planned so far binds nobody.
+    /// the look at which it is first advised, since what was only planned so far binds nobody.
     fn kept(&self, at: u64) -> bool {
         let advised = matches!(self.said, Some(VerdictKind::Raise | VerdictKind::Lower));
-        advised || at > due_until(self.constraints.now, self.lead)
+        advised || at as f64 > soon_until(self.constraints)
     }
 
     fn of_what(&self) -> &'static str {

@@ -237,7 +237,6 @@ impl Ask<'_> {
             bump: self.bump(fit, &memory),
             has_raised: self.run.segments.windows(2).any(|w| w[1].batch_size > w[0].batch_size),
             said: self.situation.said,
-            lead: self.lead,
         };
         let mut decision = choice.decide();
         if decision.planned.iter().any(|c| c.1 as f64 > 1.05 * tested) {

@@ -6,7 +6,7 @@ use super::decide::{Decision, staircase};
 use super::outcome::{Futures, stairs_of};
 use super::verdict::estimate_text;
 use super::{DECAY, Goal, LrRule, PlanOptions, Policy, PolicyOutcome, Situation};
-use crate::curve::{Estimate, Interval, LawFit, LossKind, MemorySource};
+use crate::curve::{Estimate, Interval, LawFit, LossKind, Memory, MemorySource};
 use crate::units::{count, duration, exact, loss, percent};
 
 /// Up to this multiple of the law's error on left-out batch sizes its rival cannot be told from it.
@@ -14,6 +14,11 @@ const RIVAL: f64 = 1.25;
 
 /// ... unless it predicts the later half of the runs worse than the law by this factor.
 const MISFIT: f64 = 1.5;
+
+/// Draws that tell an interval.
+const LEAST_DRAWS: usize = 10;
+/// ... whose ends, so far apart, say next to nothing.
+const LOOSE: f64 = 100.0;
 
 /// A run of which a day's tokens would be this many is not priced by the day.
 const SHORT: f64 = 24.0;
@@ -208,12 +213,38 @@ fn memory_text(fit: &LawFit, futures: &Futures, refused: Option<&str>) -> String
             fit.held_out_nats.map_or("?".into(), |h| format!("{h:.4}")),
         ),
         (source, _) => format!(
-            "noise is forgotten with tau {} steps, p {:.2}, {}",
+            "noise is forgotten with tau {} steps, p {:.2}, {}{}",
             count(m.tau_steps),
             m.p,
-            if source == MemorySource::Saved { "from the saved law" } else { "measured" }
+            if source == MemorySource::Saved { "from the saved law" } else { "measured" },
+            half_text(fit)
         ),
     }
+}
+
+/// Over how many steps half of the old noise is forgotten, by the draws of the memory; empty where
+/// they are too few to tell.
+fn half_text(fit: &LawFit) -> String {
+    let half = |m: &Memory| m.tau_steps * (2f64.powf(1.0 / m.p) - 1.0);
+    let mut all: Vec<f64> = fit.with_memory.iter().map(|(_, m)| half(m)).collect();
+    all.retain(|h| h.is_finite());
+    all.sort_by(f64::total_cmp);
+    let n = all.len();
+    if n < LEAST_DRAWS {
+        return String::new();
+    }
+    let [low, high] = [n / 20, n - 1 - n / 20].map(|i| all[i].max(1.0));
+    let loose = high > LOOSE * low;
+    format!(
+        "; half of it within {} to {} steps (90 %){}",
+        count(low),
+        count(high),
+        if loose {
+            ", which is hardly known, and the plan is weighed over all of that"
+        } else {
+            ""
+        }
+    )
 }
 
 /// A learning-rate schedule that counts steps shifts with the batch size: where its decay must begin.

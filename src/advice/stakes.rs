@@ -127,7 +127,7 @@ mod tests {
     /// A plan that may cost about as much as it may save is not advised because it was shown for later;
     /// one that was advised is not taken back for that.
     #[test]
-    fn what_was_only_planned_is_weighed_anew_when_it_comes_due() {
+    fn what_was_only_planned_is_weighed_anew_before_it_is_advised() {
         let asked = |(batch, so_far, target): (u64, f64, f64), slow, at: u64, said| {
             let run = run_of(&LAW, &MEMORY, &[(batch as f64, so_far)], 0.0);
             let options = PlanOptions { target_loss: Some(target), ..on_disk() };

@@ -139,3 +139,26 @@ fn what_a_level_said_stays_for_a_while_beyond_the_lowest_one() {
     }
     assert!(tried > 0 && left_behind > 0, "{tried} {left_behind}");
 }
+
+/// A memory whose draws say anything is called measured with what that is worth.
+#[test]
+fn how_well_a_memory_is_known_is_said() {
+    let run = run_of(&LAW, &MEMORY, &[(384.0, 2e6)], 0.0);
+    let said = |group: &curve::GroupFit| {
+        let plan = plan(&run, loss_of(&run), Some(group), &live(true), &on_disk());
+        plan.verdict.reasons.into_iter().find(|r| r.contains("forgotten with tau")).unwrap()
+    };
+    let mut group = group_of(&LAW, MEMORY);
+    let half = MEMORY.tau_steps * (2f64.powf(1.0 / MEMORY.p) - 1.0);
+    let sure = said(&group);
+    assert!(
+        sure.contains(&format!("half of it within {0} to {0} steps", crate::units::count(half)))
+    );
+    assert!(!sure.contains("hardly"), "{sure}");
+    let fit = group.law.as_mut().unwrap();
+    for (i, (_, memory)) in fit.with_memory.iter_mut().enumerate() {
+        memory.tau_steps = 10f64.powi(i as i32 % 5 + 1);
+    }
+    let loose = said(&group);
+    assert!(loose.contains("hardly known"), "{loose}");
+}

@@ -181,13 +181,13 @@ impl Decision {
     /// far ahead, so that a throughput that wavers makes no difference.
     pub fn due(&self, now: u64, lead: u64) -> bool {
         let first = self.recommended.as_ref().and_then(|c| c.first());
-        first.is_some_and(|(at, _)| *at <= due_until(now, lead))
+        first.is_some_and(|(at, _)| *at <= now.saturating_add(lead.saturating_mul(2)))
     }
 }
 
-/// Cumulative tokens up to which a change is for now.
-pub(super) fn due_until(now: u64, lead: u64) -> u64 {
-    now.saturating_add(lead.saturating_mul(2))
+/// Cumulative tokens up to which a change is advised, not only planned for later.
+pub(super) fn soon_until(c: &Constraints) -> f64 {
+    (c.earliest as f64).max(c.now as f64 * (1.0 + SOON))
 }
 
 /// From the decision; `due`: its first change is for now.
@@ -230,7 +230,7 @@ pub fn from_decision(
         return hold(text, reasons);
     }
     let now = c.now as f64;
-    let near = (c.earliest as f64).max(now * (1.0 + SOON)) - now;
+    let near = soon_until(c) - now;
     let (kind, word) =
         if to > c.own { (VerdictKind::Raise, "raise") } else { (VerdictKind::Lower, "lower") };
     let was = said == Some(kind);
