@@ -56,7 +56,12 @@ pub fn percent(fraction: f64) -> String {
         return "-".into();
     }
     let p = fraction * 100.0;
-    if p.abs() >= 9.95 { format!("{p:.0} %") } else { format!("{p:.1} %") }
+    match p.abs() {
+        // Not all of it.
+        a if (99.5..100.0).contains(&a) => format!("{:.1} %", p.clamp(-99.9, 99.9)),
+        a if a >= 9.95 => format!("{p:.0} %"),
+        _ => format!("{p:.1} %"),
+    }
 }
 
 /// A learning rate: `0.0003` -> `3e-4`.
@@ -149,5 +154,9 @@ mod tests {
         assert_eq!(learning_rate(3e-4), "3e-4");
         assert_eq!(learning_rate(2.5e-4), "2.5e-4");
         assert_eq!(percent(0.034), "3.4 %");
+        assert_eq!(
+            [0.994, 0.996, 0.99999, 1.0, -0.9999].map(percent),
+            ["99 %", "99.6 %", "99.9 %", "100 %", "-99.9 %"]
+        );
     }
 }

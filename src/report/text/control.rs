@@ -73,7 +73,8 @@ pub fn schedule(entries: &[Entry]) -> String {
 }
 
 pub fn entry(e: &Entry) -> String {
-    let scale = e.lr_scale.map_or_else(String::new, |x| format!(", learning rate x {x}"));
+    let scale = e.lr_scale.map(|x| format!(", learning rate x {}", (x * 1e4).round() / 1e4));
+    let scale = scale.unwrap_or_default();
     format!(
         "from {} tokens: {} tokens a step{scale}",
         units::exact(e.from_tokens),
