@@ -4,7 +4,7 @@
 use super::own_past::BumpYield;
 use super::promise::{Promise, WINDOWS, range};
 use crate::curve::{Interval, LossKind};
-use crate::run::{self, Columns, Phase, RunData};
+use crate::run::{self, Columns, Phase, RunData, Segment};
 use crate::units::{count, loss, percent};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -17,6 +17,8 @@ const SAME: f64 = 0.02;
 pub(super) const HALF: f64 = 0.5;
 /// ... where the promise is this multiple of the standard error.
 const TOLD: f64 = 3.0;
+/// Lines by which a loss before a change is told.
+const FEWEST: usize = 8;
 /// The noise of the lines is taken from so much before the stretch on.
 pub(super) const AROUND: f64 = 0.75;
 /// A target counts as reached, or missed, once the run is so far past the tokens in question: before
@@ -34,6 +36,10 @@ pub struct Outcome {
     pub kept: bool,
     /// Share of the promised difference from leaving the run that came; above 1: more.
     pub share: Option<f64>,
+    /// How far above the forecast the run was when the change acted, nats: no part of the share. 0
+    /// where the lines do not tell it from nothing.
+    #[serde(default)]
+    pub began_above: f64,
 }
 
 /// When a promised target was reached; counts are cumulative tokens of the metrics.
@@ -65,12 +71,13 @@ pub fn judge(promise: &Promise, run: &RunData) -> Option<Outcome> {
     let above = promise.loss.high.is_none_or(|h| mean <= h + slack);
     let below = promise.loss.low.is_none_or(|l| mean >= l - slack);
     let promised = promise.loss.value.map(|l| promise.loss_if_left - l);
-    let share = promised.filter(|d| d.abs() > slack).map(|d| (promise.loss_if_left - mean) / d);
-    let share = share.filter(|s| s.is_finite());
+    let began_above = began_above(&promise, run);
+    let came = promise.loss_if_left + began_above - mean;
+    let share = promised.filter(|d| d.abs() > slack).map(|d| came / d).filter(|s| s.is_finite());
     // The interval of a memory that is assumed may hold no gain at all.
-    let short = |d: f64| promise.loss_if_left - mean + slack < HALF * d;
-    let little = promised.is_some_and(|d| d > TOLD * loss_se && short(d));
-    Some(Outcome { promise, loss: mean, loss_se, kept: above && below && !little, share })
+    let little = promised.is_some_and(|d| d > TOLD * loss_se && came + slack < HALF * d);
+    let kept = above && below && !little;
+    Some(Outcome { promise, loss: mean, loss_se, kept, share, began_above })
 }
 
 /// What the change brought of its promise by now, from the end of its catch-up window on; `None`
@@ -91,7 +98,7 @@ pub fn brought(promise: &Promise, run: &RunData) -> Option<BumpYield> {
     let predicted = left - then;
     (predicted > TOLD * se && predicted > 0.0).then_some(BumpYield {
         predicted,
-        observed: left - mean,
+        observed: left + began_above(promise, run) - mean,
         se,
         batch_size: promise.batch_size_tokens,
         from_tokens: at,
@@ -166,6 +173,25 @@ fn next_change(promise: &Promise, run: &RunData) -> Option<f64> {
     resized.into_iter().chain(off).min_by(f64::total_cmp)
 }
 
+/// How far above the forecast the run was when the promised change acted, as far as its lines tell: what
+/// a change before it did not bring is not this one's.
+fn began_above(promise: &Promise, run: &RunData) -> f64 {
+    let (at, columns) = (promise.from_tokens, columns(promise, run));
+    let other = |s: &&Segment| s.from_tokens < at && !same(s.batch_size, promise.batch_size_tokens);
+    let Some(before) = run.segments.iter().rev().find(other) else { return 0.0 };
+    let row = |t: f64| columns.tokens.partition_point(|x| *x <= t);
+    let clean =
+        run::clean(columns, row(before.from_tokens.max(AROUND * at))..row(before.to_tokens));
+    if clean.x.len() < FEWEST {
+        return 0.0;
+    }
+    let lines = clean.lines(run::WINDOW);
+    let (noise, (value, variance)) = (clean.noise(&lines), lines.at(at.ln()));
+    let se = noise.sd * (noise.inflation * variance).min(1.0).sqrt();
+    let above = promise.way.first().map(|[_, _, left]| value - left);
+    above.filter(|x| x.abs() > SLACK * se).unwrap_or(0.0)
+}
+
 /// Mean loss over a stretch that is over, spikes left out, and its standard error: that of its own
 /// lines, or by the noise of the lines of a longer stretch where that says more.
 fn seen(promise: &Promise, run: &RunData, [from, to]: [f64; 2]) -> Option<(f64, f64)> {
@@ -197,6 +223,14 @@ impl Outcome {
         let brought = self
             .share
             .map_or(String::new(), |s| format!(", {} of the promised difference", percent(s)));
+        let began = match self.began_above {
+            0.0 => String::new(),
+            x => format!(
+                " (it was {} nats {} the forecast when the change acted)",
+                loss(x.abs()),
+                if x > 0.0 { "above" } else { "below" }
+            ),
+        };
         let p = &self.promise.loss;
         let within = p.low.is_none_or(|l| self.loss >= l) && p.high.is_none_or(|h| self.loss <= h);
         let held = match (self.kept, within) {
@@ -208,7 +242,7 @@ impl Outcome {
             _ => "did not hold".to_string(),
         };
         format!(
-            "{}; then came {}{brought}: the forecast {held}",
+            "{}; then came {}{brought}{began}: the forecast {held}",
             self.promise.text(),
             loss(self.loss)
         )
@@ -310,6 +344,26 @@ mod tests {
         assert_eq!(judge(&p, &early), None);
         assert!(spoiled(&p, &early).is_some());
         assert_eq!(brought(&p, &early), None);
+    }
+
+    #[test]
+    fn what_the_first_change_did_not_bring_is_not_the_seconds_fault() {
+        let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.001);
+        let schedule = [e(0, 128), e(3_200_000, 256), e(8_000_000, 512)];
+        let (s, o) = (Situation::default(), PlanOptions::default());
+        let all = promises(&schedule, &run, Some(&group_of(&LAW, MEMORY)), &s, &o);
+        let parts = [(128.0, 3.2e6), (256.0, 4.8e6), (512.0, 1.5e7)];
+        let mut run = run_of(&LAW, &MEMORY, &parts, 0.0005);
+        let kept = judge(&all[1], &run).unwrap();
+        assert_eq!(kept.began_above, 0.0, "{kept:?}");
+        for i in 0..run.train.len() {
+            run.train.loss[i] += if run.train.tokens[i] > 3.3e6 { 0.05 } else { 0.0 };
+        }
+        let seen = judge(&all[1], &run).unwrap();
+        assert!((0.8..1.2).contains(&seen.share.unwrap()), "{seen:?}");
+        assert!((seen.began_above - 0.05).abs() < 2e-3, "{seen:?}");
+        assert!(seen.text().contains("nats above the forecast when"), "{}", seen.text());
+        assert!(brought(&all[1], &run).is_some_and(|b| !b.disappoints()));
     }
 
     /// Of 40 runs that obey the law exactly no raise is told to have disappointed, one in vain is.

@@ -40,6 +40,7 @@ fn forecast() -> Forecast {
         loss: 2.05,
         loss_se: 0.01,
         kept: true,
+        began_above: 0.0,
         share: Some(0.8),
     };
     Forecast {
