@@ -59,6 +59,7 @@ impl Evidence<'_> {
             Ok(e) => with_daily_loss(e, c),
             Err(why) => format!("B_opt is not known: {why}"),
         });
+        out.extend(self.fit.q_text());
         out.push(memory_text(self.fit, self.futures, self.memory_refused));
         out.push(format!(
             "the law misses this run's own past by {} of L - L_inf",

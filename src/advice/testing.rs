@@ -101,6 +101,7 @@ pub fn group_of(law: &Law, memory: Memory) -> GroupFit {
             windows: Vec::new(),
             variants: Vec::new(),
             along_changes: false,
+            q_believed: false,
             saved: false,
             memory_checks: Vec::new(),
             decay: None,

@@ -4,6 +4,7 @@ use super::along::{self, Along, Shown};
 use super::data::usable;
 use super::decay;
 use super::future::{self, PAST, PastLaw, PastLevel};
+use super::joint::TOLD_FROM;
 use super::lacking;
 use super::level::Points;
 use super::level_choice::{choose, scores};
@@ -338,6 +339,7 @@ fn law_fit(
         memory_checks,
         decay,
         along_changes: false,
+        q_believed: window.set.sizes.len() < TOLD_FROM,
         saved: false,
         draws,
         with_memory,

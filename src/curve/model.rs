@@ -5,7 +5,7 @@
 
 use super::classical::{Classical, ClassicalModel};
 use super::data::SeriesSet;
-use super::joint::JointModel;
+use super::joint::{JointModel, Q};
 use super::law::Law;
 use super::level::Points;
 use super::no_floor::{NoFloor, NoFloorModel};
@@ -199,6 +199,15 @@ impl AnyLaw {
     }
 }
 
+/// A resampled fit, as far as it is not in the losses.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw {
+    /// Standard deviations by which what is believed beside the data is moved.
+    pub belief: f64,
+    /// What the law that is resampled misses the runs by, nats.
+    pub misses: f64,
+}
+
 /// A model of the loss over all levels and runs at once.
 pub trait LossModel: Sync + std::fmt::Debug {
     fn kind(&self) -> ModelKind;
@@ -208,9 +217,19 @@ pub trait LossModel: Sync + std::fmt::Debug {
     /// Batch sizes that must be in the set.
     fn sizes_needed(&self) -> usize;
 
+    /// Whether it is asked where so many batch sizes were trained.
+    fn is_asked(&self, sizes: usize) -> bool {
+        sizes >= self.sizes_needed()
+    }
+
     /// The least Huber cost over the set, and why its parameters are not to be read where they are
     /// not held; `None` where there is no finite one.
     fn minimum(&self, set: &SeriesSet, warm: Option<&AnyLaw>) -> Option<Minimum<AnyLaw>>;
+
+    /// The same for other losses, for a draw of `law`.
+    fn again(&self, set: &SeriesSet, law: &AnyLaw, _: Draw) -> Option<Minimum<AnyLaw>> {
+        self.minimum(set, Some(law))
+    }
 
     fn fit(&self, set: &SeriesSet, warm: Option<&AnyLaw>) -> Result<AnyLaw, Refusal> {
         self.minimum(set, warm).map_or_else(|| Err(Refusal::not_finite()), Minimum::held)
@@ -220,6 +239,11 @@ pub trait LossModel: Sync + std::fmt::Debug {
 /// The one-level models, from few assumptions to many.
 pub const MODELS: [&dyn CurveModel; 3] = [&ClassicalModel, &SmoothModel, &ThreeStageModel];
 
-/// The laws over all levels: the joint law plain and with q, and its rival.
-pub const LAWS: [&dyn LossModel; 3] =
-    [&JointModel { with_q: false }, &JointModel { with_q: true }, &NoFloorModel];
+/// The laws over all levels: the joint law plain and with q, its rival, and the joint law where there
+/// are too few batch sizes to score q.
+pub const LAWS: [&dyn LossModel; 4] = [
+    &JointModel { q: Q::Zero },
+    &JointModel { q: Q::Fitted },
+    &NoFloorModel,
+    &JointModel { q: Q::Believed },
+];

@@ -113,7 +113,7 @@ fn every_model_recovers_its_own_truth() {
         }
     }
     let truths = [AnyLaw::Floor(Law { q: 0.0, ..LAW }), AnyLaw::Floor(LAW), AnyLaw::NoFloor(RIVAL)];
-    for (model, truth) in LAWS.iter().zip(truths) {
+    for (model, truth) in LAWS.iter().take(3).zip(truths) {
         let set = set_of(&truth, &sizes(8, 30.0));
         let found = model.fit(&set, None).unwrap();
         for p in &set.points {

@@ -102,7 +102,7 @@ proptest! {
             schema: "boptop.law/1".into(), law, tau_steps: tau, p, memory_measured: true,
             lr: None, on: LossKind::Val, batch_sizes: [1.0, 2.0], losses: [1.0, 2.0],
             burn_in_steps: 0.0, rms_nats: 0.01, held_out_nats: None, runs: vec![],
-            note: String::new(), draws: vec![], memory_draws: vec![], noise_nats: 0.0, excess_nats: None,
+            note: String::new(), draws: vec![], memory_draws: vec![], q_believed: false, noise_nats: 0.0, excess_nats: None,
         };
         prop_assert_eq!(SavedLaw::from_json(&saved.to_json()), Ok(saved));
     }

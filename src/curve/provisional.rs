@@ -1,21 +1,22 @@
 //! A law of three batch sizes, for one purpose: to measure how fast noise is forgotten.
 //!
-//! Three sizes hold the five parameters of the plain law but leave nothing to score them with, so
-//! no optimum is claimed from it (the law speaks from four sizes on). What a ramp between the tested
-//! sizes shows of the memory needs less: only that the law comes close to the constant runs before
-//! and after each switch, and what it misses them by is corrected there (see [`super::memory`]). So
-//! tau and p are measured under the law of every fit window, and the window counts under which the
-//! switched runs predict one another best: a score on data that neither the law nor tau and p were
-//! fitted to.
+//! Three sizes hold the parameters of the law, q with what is believed of it, but leave nothing to
+//! score them with, so no optimum is claimed from it (the law speaks from four sizes on). What a
+//! ramp between the tested sizes shows of the memory needs less: only that the law comes close to
+//! the constant runs before and after each switch, and what it misses them by is corrected there
+//! (see [`super::memory`]). So tau and p are measured under the law of every fit window, and the
+//! window counts under which the switched runs predict one another best: a score on data that
+//! neither the law nor tau and p were fitted to.
 
+use super::joint::{JointModel, Q};
 use super::memory::{Measured, measure};
-use super::model::{AnyLaw, LAWS};
+use super::model::{AnyLaw, LossModel};
 use super::report::Provisional;
 use super::series::{ConstantSeries, SwitchedSeries};
 use super::window::{Windows, rms};
 use crate::units::count;
 
-/// Batch sizes that hold the plain law.
+/// Batch sizes that hold the law.
 const SIZES: usize = 3;
 
 /// `None` where there are fewer sizes, no switch that predicts another, or a law with a parameter at
@@ -29,7 +30,7 @@ pub(super) fn fit(
         if window.set.sizes.len() < SIZES {
             return None;
         }
-        let found = LAWS[0].fit(&window.set, None).ok()?;
+        let found = JointModel { q: Q::Believed }.fit(&window.set, None).ok()?;
         let AnyLaw::Floor(law) = found else { return None };
         let Measured { memory, checks, predicted_nats } = measure(&law, series, switched).ok()?;
         let provisional = Provisional {

@@ -1,5 +1,6 @@
 //! What a fit says: plain data, serialized as `boptop.fit/1`.
 
+use super::joint::TOLD_FROM;
 use super::{Curve, Law, Memory};
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +153,8 @@ pub struct LawFit {
     /// Fitted along the batch changes of runs (branches, ramps), since too few sizes were trained from
     /// the start; its memory with it.
     pub along_changes: bool,
+    /// Too few batch sizes to score q: it rests on what is believed of it too.
+    pub q_believed: bool,
     /// It is of other runs, saved and read.
     #[serde(skip)]
     pub saved: bool,
@@ -169,6 +172,20 @@ pub struct LawFit {
     /// two in tokens.
     #[serde(skip)]
     pub excess_nats: Option<f64>,
+}
+
+impl LawFit {
+    /// What is to be said of q; `None` where the batch sizes tell it.
+    pub fn q_text(&self) -> Option<String> {
+        self.q_believed.then(|| {
+            format!(
+                "q {:.2} is fitted together with what is usual for it, since fewer than {TOLD_FROM} \
+                 batch sizes do not tell it alone; the intervals of tokens and losses hold what it \
+                 may be",
+                self.law.q
+            )
+        })
+    }
 }
 
 /// The learning-rate decay in intrinsic time: the noise of a step weighs `(lr/lr_plateau)^delta`.

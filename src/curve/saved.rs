@@ -40,6 +40,8 @@ pub struct SavedLaw {
     #[serde(default)]
     pub memory_draws: Vec<[f64; 2]>,
     #[serde(default)]
+    pub q_believed: bool,
+    #[serde(default)]
     pub noise_nats: f64,
     #[serde(default)]
     pub excess_nats: Option<f64>,
@@ -72,6 +74,7 @@ impl SavedLaw {
                 .map(|(l, _)| [l.l_inf, l.a, l.alpha, l.c, l.gamma, l.q])
                 .collect(),
             memory_draws: memories.map(|(_, m)| [m.tau_steps, m.p]).collect(),
+            q_believed: fit.q_believed,
             noise_nats: fit.noise_nats,
             excess_nats: fit.excess_nats,
         })
@@ -142,6 +145,7 @@ impl SavedLaw {
                 memory_checks: Vec::new(),
                 decay: None,
                 along_changes: false,
+                q_believed: self.q_believed,
                 saved: true,
                 draws: self.draws().collect(),
                 with_memory: self.with_memory().collect(),
@@ -220,6 +224,7 @@ mod tests {
             note: "a proxy".into(),
             draws: vec![[1.9, 190.0, 0.79, 2.2, 0.41, 0.1]],
             memory_draws: vec![[1200.0, 0.5]],
+            q_believed: true,
             noise_nats: 0.004,
             excess_nats: Some(0.01),
         }

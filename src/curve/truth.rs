@@ -250,3 +250,59 @@ fn garbage_never_panics() {
         }
     }
 }
+
+/// What laws by `n` sizes say of the tokens that a middle size needs to a loss below all that was
+/// seen: said over true, and whether the 90 % interval of the draws holds the truth.
+fn tokens_beyond(n: usize, q: f64, seeds: std::ops::Range<u64>) -> (Vec<f64>, usize) {
+    let law = Law { l_inf: 1.8, a: 200.0, alpha: 0.7, c: 4.0, gamma: 0.5, q };
+    let mut ratios = Vec::new();
+    let mut held = 0;
+    for seed in seeds {
+        let group = sweep(&AnyLaw::Floor(law), &sizes(n), 1e8, 0.005, seed);
+        let fit = fit_group(&group, &options(2.3, seed)).law.unwrap();
+        let (b, loss) = (1600.0, law.loss(3e8 / 1600.0, 1600.0));
+        let truth = law.tokens_to(loss, b).unwrap();
+        let tokens = |l: &Law| l.tokens_to(loss, b).unwrap_or(f64::INFINITY);
+        ratios.push(tokens(&fit.law) / truth);
+        let drawn = fit.draws.iter().map(tokens).collect();
+        let [low, high] = uncertainty::quantiles(drawn).unwrap();
+        held += usize::from(low <= truth && truth <= high);
+    }
+    ratios.sort_by(f64::total_cmp);
+    (ratios, held)
+}
+
+/// Too few sizes to score q: taken as 0 where it is 0.06 or 0.15 it would put this loss at a quarter or
+/// a tenth of its tokens.
+#[test]
+fn few_sizes_promise_no_loss_too_early() {
+    for n in [4, 5] {
+        let mut held = 0;
+        for q in [0.0, 0.06, 0.15] {
+            let (ratios, inside) = tokens_beyond(n, q, 0..8);
+            let middle = median(&ratios);
+            assert!((0.8..1.25).contains(&middle), "{n} sizes, q {q}: {ratios:?}");
+            held += inside;
+        }
+        assert!(held >= 20, "{n} sizes: {held} of 24");
+    }
+}
+
+/// Where the runs say nothing of q, the draws keep what is believed of it.
+#[test]
+fn an_untold_q_stays_as_wide_as_it_is_believed() {
+    let law = Law { l_inf: 1.8, a: 200.0, alpha: 0.7, c: 4.0, gamma: 0.5, q: 0.1 };
+    let near = [300.0, 310.0, 320.0, 330.0];
+    let group = sweep(&AnyLaw::Floor(law), &near, 3e7, 0.02, 5);
+    let set = data::SeriesSet::new(&group.constant.iter().collect::<Vec<_>>(), 300.0);
+    let model = joint::JointModel { q: joint::Q::Believed };
+    let found = model.minimum(&set, None).unwrap().found;
+    let AnyLaw::Floor(centre) = found else { unreachable!() };
+    let (mean, sd) = joint::BELIEF;
+    assert!((centre.q - mean).abs() < 0.5 * sd, "{centre:?}");
+    let draws = uncertainty::law_draws(&model, &found, &set, 100, 1);
+    let share = 1.0 / uncertainty::small_sample_factor(4);
+    let q: Vec<f64> = draws.iter().map(|l| uncertainty::nearer(l, &centre, share).q).collect();
+    let [low, high] = uncertainty::quantiles(q).unwrap();
+    assert!(low < mean - sd * 0.4 && high > mean + 1.2 * sd, "{low} {high}");
+}

@@ -9,8 +9,9 @@ use super::anchor;
 use super::data::SeriesSet;
 use super::law::Law;
 use super::level::Points;
-use super::model::{AnyLaw, Curve, CurveModel, LossModel};
+use super::model::{AnyLaw, Curve, CurveModel, Draw, LossModel};
 use super::report::{Interval, Open};
+use super::window::rms;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
@@ -69,6 +70,9 @@ pub(super) fn nearer(law: &Law, centre: &Law, share: f64) -> Law {
     }
 }
 
+/// What sets the random numbers of beliefs apart from those of the residuals.
+const BELIEFS: u64 = 1 << 40;
+
 /// Resampled joint laws.
 pub(super) fn law_draws(
     model: &dyn LossModel,
@@ -78,6 +82,8 @@ pub(super) fn law_draws(
     seed: u64,
 ) -> Vec<Law> {
     let mut rng = Pcg64::seed_from_u64(seed);
+    let mut beliefs = Pcg64::seed_from_u64(seed.wrapping_add(BELIEFS));
+    let misses = rms(law, set);
     let fitted: Vec<f64> =
         set.points.iter().map(|p| law.loss(p.ln_steps.exp(), p.ln_batch.exp())).collect();
     let factor = small_sample_factor(set.sizes.len());
@@ -96,7 +102,10 @@ pub(super) fn law_draws(
                 resampled.points[i].loss = fitted[i] + sign * residual;
             }
         }
-        if let Some(AnyLaw::Floor(law)) = model.minimum(&resampled, Some(law)).map(|m| m.found) {
+        // By the factor too, so that [`nearer`] leaves what was believed as wide as it was.
+        let z: f64 = StandardNormal.sample(&mut beliefs);
+        let draw = Draw { belief: factor * z, misses };
+        if let Some(AnyLaw::Floor(law)) = model.again(&resampled, law, draw).map(|m| m.found) {
             draws.push(law);
         }
     }

@@ -57,7 +57,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The joint law that speaks: with q only where it predicts left-out sizes better.
+    /// The joint law that speaks: with q only where it predicts left-out sizes better, or where too
+    /// few sizes were trained to ask for that.
     pub fn joint(&self) -> Option<&Fitted> {
         let plain = self.floors().find(|f| f.model.parameters() == 5);
         let with_q = self.floors().find(|f| f.model.parameters() == 6);
@@ -247,7 +248,7 @@ fn minimum(
     set: &SeriesSet,
     before: &[Fitted],
 ) -> Option<Minimum<AnyLaw>> {
-    if set.sizes.len() < model.sizes_needed() {
+    if !model.is_asked(set.sizes.len()) {
         return None;
     }
     let near = before.iter().find(|f| f.model.name() == model.name()).map(|f| &f.law);

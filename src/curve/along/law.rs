@@ -4,6 +4,7 @@ use super::model::{Found, Problem, rms};
 use super::set::AlongSet;
 use super::spread;
 use super::windows::{Tried, Window};
+use crate::curve::joint::TOLD_FROM;
 use crate::curve::law::{Law, Memory};
 use crate::curve::model::Refusal;
 use crate::curve::report::{LawFit, LeftOutSize, MemoryCheck, WindowScore};
@@ -63,6 +64,7 @@ pub(super) fn of(
         memory_checks: checks(changed, set, found, &instant),
         decay: decay::measure(&found.law, &found.memory, constant, &group.decayed).ok(),
         along_changes: true,
+        q_believed: set.sizes.len() < TOLD_FROM,
         saved: false,
         draws: drawn.iter().map(|(l, _)| l.law).collect(),
         with_memory: drawn.iter().map(|(l, centre)| nearer(l, centre, share)).collect(),

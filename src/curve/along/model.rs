@@ -7,11 +7,12 @@
 //! has a wide prior: what is usual for language models, and next to nothing of tau.
 
 use super::set::{AlongSet, LAW_NATS};
+use crate::curve::believed::{self, Believed};
 use crate::curve::data::LawPoint;
 use crate::curve::joint::{EXPONENT, HUBER_NATS};
 use crate::curve::law::{Law, Memory, MemorySource};
 use crate::curve::projection::{Columns, Projected};
-use crate::curve::solve::{COLD, Residuals, Settings, WARM, multistart};
+use crate::curve::solve::{COLD, Settings, WARM, multistart};
 
 /// ln alpha, ln gamma, q, ln tau (over the steps of the set's unit), ln p.
 pub(super) const N: usize = 5;
@@ -20,12 +21,7 @@ pub(super) const N: usize = 5;
 /// many; p as in the memory that is assumed where none was measured.
 pub(super) const PRIOR: [(f64, f64); N] =
     [(-0.69, 0.5), (-0.80, 0.5), (0.0, 0.15), (-3.5, 2.3), (-0.92, 0.7)];
-/// Of the bins of a part so many have a misfit of their own.
-const INDEPENDENT: f64 = 4.0;
 const MOST_Q: f64 = 0.9;
-/// Nats that a standard deviation of a prior is written with: so few that it stays square, whatever
-/// residuals of the data count linearly.
-const SMALL: f64 = 1e-5;
 
 /// A law with its memory, and where the fit ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -121,39 +117,6 @@ impl<const M: usize> Columns<M> for Along<'_> {
     }
 }
 
-/// The residuals of the data and of the priors, in nats.
-struct Believed<'a, const M: usize> {
-    data: Projected<'a, Along<'a>, M>,
-    points: usize,
-    prior: &'a [(f64, f64); N],
-    /// Nats that a standard deviation of a prior weighs.
-    nats: f64,
-}
-
-impl<const M: usize> Residuals<M> for Believed<'_, M> {
-    fn count(&self) -> usize {
-        self.points + M
-    }
-
-    fn weight(&self, i: usize) -> f64 {
-        if i < self.points { self.data.weight(i) } else { (self.nats / SMALL).powi(2) }
-    }
-
-    fn evaluate(&mut self, theta: &[f64; M], r: &mut [f64], j: &mut [[f64; M]]) -> bool {
-        let n = self.points;
-        if !self.data.evaluate(theta, &mut r[..n], &mut j[..n]) {
-            return false;
-        }
-        for k in 0..M {
-            let (mean, sd) = self.prior[k];
-            r[n + k] = SMALL * (theta[k] - mean) / sd;
-            j[n + k] = [0.0; M];
-            j[n + k][k] = SMALL / sd;
-        }
-        true
-    }
-}
-
 /// A set made ready to be fitted.
 pub(super) struct Problem<'a> {
     set: &'a AlongSet,
@@ -201,8 +164,7 @@ impl<'a> Problem<'a> {
     }
 
     fn nats(&self, rms: f64) -> f64 {
-        let independent = INDEPENDENT * self.set.parts.len() as f64;
-        rms * (self.set.points.len() as f64 / independent.max(1.0)).sqrt().max(1.0)
+        believed::weighs(rms, self.set.points.len(), self.set.parts.len())
     }
 
     fn minimum(&self, near: Option<&[f64; N]>, prior: &[(f64, f64); N], rms: f64) -> Option<Found> {
@@ -248,7 +210,8 @@ impl<'a> Problem<'a> {
             tolerance,
         };
         let data = Projected::new(points, columns, HUBER_NATS);
-        let mut problem = Believed { data, points: points.len(), prior, nats };
+        let mut problem =
+            Believed::new(data, points.len(), std::array::from_fn(|k| prior[k]), nats);
         let found = multistart(&mut problem, starts, &settings)?;
         let linear = problem.data.linear_at(&found.p)?;
         Some((found.p, linear, found.cost))

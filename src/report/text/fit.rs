@@ -132,6 +132,7 @@ fn law_text(fit: &LawFit) -> String {
         l.gamma,
         l.q
     );
+    out += &fit.q_text().map_or(String::new(), |text| wrap(&text, "  ", 98));
     out += &format!(
         "  rms {:.4} nats; held-out batch size {} nats; second half of the tokens from the first {} \
          nats\n  fitted after step {}, batch sizes {} to {}, losses {} to {}\n",

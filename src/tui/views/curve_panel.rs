@@ -120,11 +120,12 @@ impl Panel<'_> {
         if pen.area.height > 24 {
             pen.blank();
         }
+        let believed = if law.q_believed { " (believed)" } else { "" };
         let held = law.held_out_nats.map_or(String::new(), |h| format!(", held out {h:.3}"));
         pen.wrapped(
             "",
             &format!(
-                "law: L_inf {:.3}, alpha {:.2}, gamma {:.2}, q {:.2}; rms {:.3} nats{held}",
+                "law: L_inf {:.3}, alpha {:.2}, gamma {:.2}, q {:.2}{believed}; rms {:.3} nats{held}",
                 law.law.l_inf, law.law.alpha, law.law.gamma, law.law.q, law.rms_nats
             ),
             Role::Dim,
