@@ -170,6 +170,8 @@ pub struct ControlView {
     /// warning.
     pub notes: Vec<String>,
     pub proposal: Option<Proposal>,
+    /// Proposals that were made elsewhere and are not decided, in words, newest last.
+    pub offers: Vec<String>,
     /// What became of the last command, where no proposal carries the answer.
     pub said: Option<String>,
     /// What approved changes promised and what came of it, newest last.

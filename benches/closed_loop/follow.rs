@@ -170,6 +170,8 @@ impl Live<'_> {
             data: Arc::clone(data),
             loss_now: run::loss_now(data),
             situation: Situation {
+                ordered: None,
+                taken_back: None,
                 live: true,
                 ended: false,
                 tokens_per_second: run::throughput(data),

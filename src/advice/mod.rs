@@ -37,6 +37,7 @@ mod ramped;
 #[cfg(test)]
 mod real;
 mod reasons;
+mod recall;
 mod schedule;
 mod stakes;
 #[cfg(test)]
@@ -177,6 +178,14 @@ impl GuardName {
                 | GuardName::BelowBMin
         )
     }
+}
+
+/// A revision that a person took back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TakenBack {
+    pub revision: u64,
+    /// What it had ordered.
+    pub schedule: Vec<Entry>,
 }
 
 /// What a guard says of a proposal.
@@ -394,6 +403,10 @@ pub struct Situation {
     pub in_force: Vec<Entry>,
     /// What the accepted changes were to bring, as it was forecast before them; oldest first.
     pub promised: Vec<Promise>,
+    /// The revision that orders it.
+    pub ordered: Option<u64>,
+    /// What that revision took back.
+    pub taken_back: Option<TakenBack>,
     /// What was accepted and is not obeyed, in words.
     pub disobeyed: Option<String>,
     pub attempts_alive: usize,

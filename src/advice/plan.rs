@@ -12,6 +12,7 @@ use super::outcome::{Futures, present, risk};
 use super::own_past::{BumpYield, OwnPast, last_bump, stretches};
 use super::policy::untested;
 use super::reasons::Evidence;
+use super::recall::{recalled, size_at};
 use super::schedule::{first_change, with_lr_rule};
 use super::verdict::{cannot_tell, ended, estimate_text, from_decision, hold, unless};
 use super::{
@@ -121,7 +122,14 @@ pub fn plan(
             plan.first_change_due = advice.due;
             plan.guards = check(&plan.schedule, run, loss_now, group, situation, options);
             let now = constraints.now;
-            let advised = first_change(&leave, &plan.schedule, constraints.own, now).is_some();
+            let departs = first_change(&leave, &plan.schedule, constraints.own, now);
+            let advised = departs.is_some();
+            let to = departs.map(|at| size_at(&plan.schedule, at, constraints.own));
+            let sizes = to.map(|to| (constraints.own, to));
+            let coming = &leave[behind.len()..];
+            if let Some(words) = sizes.and_then(|s| recalled(situation, coming, s)) {
+                plan.verdict.text += &format!("; {words}");
+            }
             // That an estimate is old says nothing of the run: it is asked before a write.
             let judges = |n: GuardName| {
                 n.judges() && !matches!(n, GuardName::BumpSize | GuardName::StaleEstimate)

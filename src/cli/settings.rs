@@ -97,7 +97,7 @@ fn schedule(given: &str, seq_len: Option<f64>) -> Result<Vec<Entry>> {
     advice::parse_schedule(&text, seq_len).map_err(|e| Error::Input {
         path: path.into(),
         line: None,
-        found: e,
+        found: e.strip_prefix("found ").map(str::to_string).unwrap_or(e),
         expected: "a schedule of Megatron-LM or of `boptop plan --format csv`".into(),
         remedy: "mend the line, or write the schedule on the command line".into(),
     })

@@ -54,6 +54,7 @@ pub fn replay(args: &Replay) -> Result<ExitCode> {
         if args.speed.is_infinite() {
             let mut before: Option<Arc<Snapshot>> = None;
             recording.run_through(&options, |now| {
+                tell_unread(before.as_deref(), &now);
                 let now = Arc::new(now);
                 let line = json::watch(before.as_deref(), &now);
                 before = Some(now);
@@ -64,6 +65,16 @@ pub fn replay(args: &Replay) -> Result<ExitCode> {
         return stream_live(player::spawn(recording, options)?);
     }
     screen(player::spawn(recording, options)?, &args.screen)
+}
+
+/// What a replay leaves out of runs that were not there before, said beside the stream.
+fn tell_unread(before: Option<&Snapshot>, now: &Snapshot) {
+    let known = |id: &str| before.is_some_and(|b| b.runs.iter().any(|r| r.id == id));
+    for run in now.runs.iter().filter(|r| !known(&r.id)) {
+        for note in &run.control.notes {
+            output::talk(&format!("boptop: {}: {note}\n", run.id));
+        }
+    }
 }
 
 /// A screen needs a terminal; the error names the commands that do not.
@@ -154,6 +165,9 @@ fn stream_live(handle: Handle) -> Result<ExitCode> {
         let mut before: Option<Arc<Snapshot>> = None;
         loop {
             let now = snapshots.borrow_and_update().clone();
+            if now.replay.is_some() {
+                tell_unread(before.as_deref(), &now);
+            }
             if let Some(line) = json::watch(before.as_deref(), &now)
                 && !output::line(&line)?
             {

@@ -64,6 +64,13 @@ pub fn to_undo(files: &Files) -> Option<u64> {
     if rejected { files.acks.in_force().map(|(revision, _)| revision) } else { Some(newest) }
 }
 
+/// The revision that an accepted `revision` took back, and what that had ordered.
+pub fn taken_back(files: &Files, revision: u64) -> Option<(u64, Vec<Entry>)> {
+    let evidence = files.revision(revision)?.evidence.as_ref()?;
+    let undone = evidence.unknown.get("undoes")?.as_u64()?;
+    Some((undone, files.schedule(undone)))
+}
+
 /// The schedule that takes [`to_undo`] back: without what it orders that does not act yet, and back to
 /// the former batch size from a later count where something already acts. What may begin before the
 /// undo is seen is left out too: a trainer that looks in time never does it, and one that looks later

@@ -30,7 +30,7 @@ pub mod write;
 
 pub use approval::{Approval, Blocked, Draft, approve};
 pub use audit::{AuditLine, Author, Event, LogLine};
-pub use changes::{to_undo, undo_schedule};
+pub use changes::{taken_back, to_undo, undo_schedule};
 pub use facts::Facts;
 pub use forecasts::{Forecast, forecast_words, forecasts, promise_in, record_judged};
 pub use observe::{record_observed, record_proposed, record_refused};

@@ -8,6 +8,9 @@ use crate::units::{count, exact, loss, percent};
 
 /// Less than this share of what is still to go is no saving.
 const NOTHING: f64 = 0.005;
+/// A target that is reached within this share of what is then left of the budget says little of what a
+/// change costs.
+const NEAR: f64 = 0.1;
 
 #[derive(Debug, Default)]
 pub(super) struct Worth {
@@ -45,7 +48,8 @@ pub(super) fn worth(
     };
     let now = case.data.tokens();
     let gains = gains(plan.goal, left, then, now, case.loss_now.unwrap_or(f64::NAN));
-    let brings = brings(plan.goal, (left, kept), then, gains);
+    let ends = at_the_end(at, (left, kept), then, case.options.budget_tokens.unwrap_or(2.0 * now));
+    let brings = brings(plan.goal, (left, kept), then, gains) + &ends.unwrap_or_default();
     let late = too_late(at, plan.goal, left, case.options.budget_tokens);
     let nothing = late
         // No saving is claimed that only one end of an assumed memory has.
@@ -118,6 +122,20 @@ fn gains(
     // Nothing is held against what cannot be told.
     let taken = known.unwrap_or(f64::INFINITY);
     [taken, other.unwrap_or(taken)]
+}
+
+/// What a change brings in the end, where the target is reached before it acts, or soon after.
+fn at_the_end(
+    at: f64,
+    (left, kept): (&PolicyOutcome, &str),
+    then: &PolicyOutcome,
+    budget: f64,
+) -> Option<String> {
+    let reached = left.tokens.value?.min(then.tokens.value?);
+    let [a, b] = [left.loss_at_budget.value?, then.loss_at_budget.value?];
+    let before = if reached <= at { "; the target is reached before it acts" } else { "" };
+    (reached < at + NEAR * (budget - at).max(0.0))
+        .then(|| format!("{before}; loss {} at the end of the budget, {} {kept}", loss(b), loss(a)))
 }
 
 fn brings(
@@ -235,6 +253,35 @@ mod tests {
             words.contains(" never, after ") && words.ends_with("tokens if it is left"),
             "{words}"
         );
+    }
+
+    /// The target is all but reached: what a change costs or brings shows later.
+    #[test]
+    fn what_a_change_brings_after_a_near_target_is_said_with_the_end_of_the_budget() {
+        let under = |target: f64| {
+            let (data, group) = (run(), group_of(&LAW, MEMORY));
+            let options = PlanOptions { target_loss: Some(target), ..options() };
+            let case = Case {
+                data: &data,
+                loss_now: loss_of(&data),
+                group: Some(&group),
+                plan: None,
+                options: &options,
+                live: false,
+                ended: false,
+            };
+            let change = (Some(3_100_000), "if the change stays");
+            let schedule = [e(0, 128), e(3_100_000, 64)];
+            worth(&schedule, change, 0.02, case, &Situation::default()).words.unwrap()
+        };
+        let now = loss_of(&run()).unwrap();
+        let near = under(now - 0.0005);
+        assert!(near.contains("; the target is reached before it acts; loss "), "{near}");
+        assert!(
+            near.ends_with(" if the change stays") && near.contains("end of the budget"),
+            "{near}"
+        );
+        assert!(!under(now - 0.02).contains("end of the budget"));
     }
 
     /// The share that is said is that of the two token counts beside it, whatever the memory may be.

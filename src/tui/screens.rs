@@ -213,6 +213,18 @@ fn filtered() {
 }
 
 #[test]
+fn what_was_proposed_elsewhere_stands_on_the_schedule_screen() {
+    let mut s = fixture::sweep();
+    let offer = "proposed by ann@login1 at 2026-11-29T01:31:08Z, not decided: 2M tokens a step";
+    for run in &mut s.runs {
+        std::sync::Arc::make_mut(run).control.offers = vec!["an older one".into(), offer.into()];
+    }
+    let app = App::showing(crate::tui::View::Schedule, None);
+    let text = draw_to_text(&s, &app, 100, 30);
+    assert!(text.contains(offer) && text.contains("p proposes the plan"), "{text}");
+}
+
+#[test]
 fn too_small_says_so() {
     let text = draw_to_text(&fixture::sweep(), &App::default(), 39, 11);
     assert!(text.contains("too small"), "{text}");

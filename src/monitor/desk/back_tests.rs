@@ -2,6 +2,7 @@
 
 use super::tests::{Place, blocked, to_come};
 use super::*;
+use crate::advice::VerdictKind;
 use crate::advice::testing::{LAW, MEMORY, e, run_of};
 use crate::run::Phase;
 
@@ -131,4 +132,52 @@ fn what_was_proposed_for_another_run_or_is_done_already_is_not_written() {
         assert_eq!(written, why.is_none(), "{answer}");
         assert!(answer.contains(why.unwrap_or("revision 1 written")), "{answer}");
     }
+}
+
+#[test]
+fn a_raise_that_was_taken_back_is_not_advised_again_without_a_word_of_that() {
+    let mut place = raise_to_come(Phase::Stable);
+    let plan = place.plan();
+    place.propose(&Change::Undo, &plan);
+    assert!(place.approve(&plan).1);
+    let acks = place.dir.path().join("live.control.ack.jsonl");
+    let mut lines = std::fs::read_to_string(&acks).unwrap();
+    lines +=
+        &serde_json::json!({"version": 1, "status": "accepted", "run": "live", "attempt": "j.1",
+        "revision": 2, "step": 23_440, "tokens": 3_000_320, "batch_size_tokens": 128,
+        "schedule": [{"from_tokens": 0, "batch_size_tokens": 128}]})
+        .to_string();
+    std::fs::write(&acks, lines + "\n").unwrap();
+    place.desk.stamp = None;
+    let data = place.data.clone();
+    place.desk.read(&data, Some(0.0), false);
+    let verdict = place.plan().verdict;
+    assert_eq!(verdict.kind, VerdictKind::Raise, "{}", verdict.text);
+    let said = "; revision 2 took exactly that back: revision 1 had ordered 256; see why before";
+    assert!(verdict.text.contains(said), "{}", verdict.text);
+}
+
+#[test]
+fn a_raise_now_names_the_revision_that_it_would_replace() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.0);
+    let place = Place::of(run, &[e(0, 128), e(8_000_000, 256)], &Settings::default());
+    let text = place.plan().verdict.text;
+    assert!(text.starts_with("raise to 256"), "{text}");
+    assert!(text.ends_with("; it would replace revision 1 (256 at 8M)"), "{text}");
+}
+
+#[test]
+fn a_replay_says_that_it_knows_no_control_files_where_there_are_any() {
+    let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6)], 0.0);
+    let settings = Settings { recorded_clock: true, ..Settings::default() };
+    let place = Place::of(run, &[], &settings);
+    assert!(place.desk.view().notes.is_empty());
+    std::fs::write(place.dir.path().join("live.control.log.jsonl"), "").unwrap();
+    let main = place.dir.path().join("live.jsonl");
+    let files = RunFiles { name: "live".into(), main: main.clone(), parts: vec![main] };
+    let notes = Desk::open(&files, &settings).view().notes;
+    assert!(
+        notes.len() == 1 && notes[0].starts_with("a replay reads no control files"),
+        "{notes:?}"
+    );
 }

@@ -59,6 +59,8 @@ pub(super) struct Desk {
     estimated_at: Option<f64>,
     /// What became of the last command, where no proposal carries the answer.
     said: Option<String>,
+    /// Control files that are there and not read, in words.
+    unread: Option<String>,
     /// The audit cannot be added to.
     trouble: Option<String>,
     /// Proposals that were made at this desk, by time: the others are somebody else's.
@@ -83,6 +85,15 @@ impl Desk {
             None if stdin => None,
             _ => Some(control::control_path(&files.main, &files.name, given)),
         };
+        let beside = settings.recorded_clock && !stdin;
+        let beside = beside.then(|| control::control_path(&files.main, &files.name, given));
+        let unread = beside.filter(|p| p.control.exists() || p.log.exists()).map(|p| {
+            format!(
+                "a replay reads no control files: what {} ordered, and what it was to bring, is not \
+                 in what is said here",
+                control::protocol::plain(&p.control.display().to_string())
+            )
+        });
         let network = paths.as_ref().is_some_and(|p| metrics::on_network(&p.control));
         let by_disk = if network { LEAD_NETWORK } else { LEAD_LOCAL };
         Desk {
@@ -103,6 +114,7 @@ impl Desk {
             proposals: 0,
             estimated_at: None,
             said: None,
+            unread,
             trouble: None,
             made_here: Vec::new(),
         }
@@ -185,6 +197,8 @@ impl Desk {
             limits: self.status.limits.clone(),
             in_force: Vec::new(),
             promised: self.promised(),
+            ordered: self.ordered_revision(),
+            taken_back: self.taken_back(),
             disobeyed: disobeyed(&self.status, data),
             attempts_alive: self.status.attempts_alive,
             last_change_tokens: self.status.last_applied_tokens.map(|t| t - self.offset as f64),
@@ -213,6 +227,13 @@ impl Desk {
             }
             _ => self.status.in_force_revision,
         }
+    }
+
+    /// What the revision that acts took back, in the count of the metrics.
+    fn taken_back(&self) -> Option<advice::TakenBack> {
+        let (revision, schedule) =
+            control::taken_back(self.files.as_ref()?, self.ordered_revision()?)?;
+        Some(advice::TakenBack { revision, schedule: shifted(&schedule, -self.offset) })
     }
 
     /// The forecasts of the revision that acts, and of changes before it that nobody could have judged

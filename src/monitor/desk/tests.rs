@@ -6,7 +6,7 @@ use crate::advice::testing::{LAW, MEMORY, e, group_of, loss_of, on_disk, run_of}
 
 /// A desk beside one run, with a trainer that said ready, and accepted `accepted` where it is one.
 pub(super) struct Place {
-    dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
     pub desk: Desk,
     pub data: RunData,
     options: PlanOptions,

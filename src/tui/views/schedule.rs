@@ -46,7 +46,7 @@ impl Widget for Schedule<'_> {
         let bottom = match (&run.control.proposal, &run.control.said) {
             (Some(_), _) => 3,
             (None, Some(_)) => 2,
-            (None, None) => 1,
+            (None, None) => 1 + u16::from(!run.control.offers.is_empty()),
         };
         let (body, strip) = above(body, body.height.saturating_sub(bottom));
         self.proposal(run, strip, buf);
@@ -147,10 +147,13 @@ impl Schedule<'_> {
                 "p proposes the plan, + or - a size; nothing is written before you approve"
             };
             let mut pen = Pen::new(buf, theme, at);
-            return match &run.control.said {
-                Some(said) => pen.wrapped("", said, Role::Warn),
-                None => pen.text(hint, Role::Dim),
-            };
+            if let Some(said) = &run.control.said {
+                return pen.wrapped("", said, Role::Warn);
+            }
+            if let Some(offer) = run.control.offers.last() {
+                pen.text(offer, Role::Warn);
+            }
+            return pen.text(hint, Role::Dim);
         };
         text::rule(buf, theme, Rect { height: 1, ..area }, &format!("proposal {}", p.number));
         let mut pen =
