@@ -179,6 +179,7 @@ fn a_log_that_begins_late_takes_the_law_from_no_other_run() {
         let mut late = whole.constant[size].clone();
         late.bins.drain(..from);
         late.stable_from_steps = late.bins[0].steps;
+        late.stable_from_tokens = late.bins[0].tokens;
         late.run = "late".into();
         let mut group = whole.clone();
         if alone {

@@ -15,6 +15,8 @@ use super::threads;
 const LEAST_BINS: usize = 8;
 const LEAST_SPAN: f64 = 2.5;
 const MOST_WINDOWS: usize = 8;
+/// A log begins late where it does so many times later than the middle one.
+const LATE: f64 = 2.0;
 
 /// A batch size left out of a fit.
 #[derive(Debug, Clone)]
@@ -216,11 +218,10 @@ fn burn_ins(series: &[&ConstantSeries]) -> Vec<f64> {
         let mut runs = series.iter().filter(|s| (s.batch_size / b).ln().abs() <= 1e-3);
         runs.any(|s| keeps(&s.bins, burn_in))
     };
-    let all = SeriesSet::new(series, earliest).sizes;
-    let starts = series.iter().map(|s| s.stable_from_steps.max(earliest));
-    let start = start(starts, |from| all.iter().filter(|b| keeps(**b, from)).count());
-    let sizes = SeriesSet::new(series, start.unwrap_or(earliest)).sizes;
-    let mut grid = vec![start.unwrap_or(earliest)];
+    let stable = series.iter().map(|s| (s.stable_from_steps, s.stable_from_tokens));
+    let start = longest_warmup(stable).map_or(earliest, |s| s.max(earliest));
+    let sizes = SeriesSet::new(series, start).sizes;
+    let mut grid = vec![start];
     while grid.len() < 40 && sizes.iter().all(|b| keeps(*b, grid[grid.len() - 1] * 2.0)) {
         grid.push(grid[grid.len() - 1] * 2.0);
     }
@@ -234,12 +235,19 @@ pub(super) fn keeps(bins: &[Bin], burn_in: f64) -> bool {
         && bins.last().is_some_and(|b| b.steps >= LEAST_SPAN * burn_in)
 }
 
-/// The end of the longest warmup: the latest of the steps at which runs become stable after which the
-/// most of them are `kept`. A log that begins late takes nothing from the others.
-pub(super) fn start(stable: impl Iterator<Item = f64>, kept: impl Fn(f64) -> usize) -> Option<f64> {
-    let mut stable: Vec<f64> = stable.filter(|s| s.is_finite()).collect();
-    stable.sort_by(f64::total_cmp);
-    stable.into_iter().max_by_key(|s| kept(*s))
+/// Steps at the end of the longest warmup, of the steps and tokens at which runs become stable. A log
+/// that begins late, in steps and in tokens, by the side of the others, takes nothing from them.
+pub(super) fn longest_warmup(stable: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+    let stable: Vec<(f64, f64)> = stable.filter(|(s, t)| s.is_finite() && t.is_finite()).collect();
+    let middle = |of: fn(&(f64, f64)) -> f64| {
+        let mut sorted: Vec<f64> = stable.iter().map(of).collect();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+    };
+    let (steps, tokens) = (middle(|s| s.0), middle(|s| s.1));
+    let late = |(s, t): &&(f64, f64)| *s > LATE * steps && *t > LATE * tokens;
+    let early = stable.iter().filter(|s| !late(s)).map(|s| s.0);
+    early.max_by(f64::total_cmp)
 }
 
 /// A law on the whole set, from where the window before ended if that holds.

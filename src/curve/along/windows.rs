@@ -5,7 +5,7 @@ use super::set::AlongSet;
 use crate::curve::model::Refusal;
 use crate::curve::series::{Bin, ConstantSeries, SwitchedSeries};
 use crate::curve::threads;
-use crate::curve::window::{keeps, not_worse, start};
+use crate::curve::window::{keeps, longest_warmup, not_worse};
 use crate::units::count;
 
 /// Batch sizes that the law is held by.
@@ -177,10 +177,10 @@ fn unchanged(found: &Found, set: &AlongSet, i: usize) -> f64 {
 fn burn_ins(constant: &[&ConstantSeries], changed: &[&SwitchedSeries]) -> Vec<f64> {
     let own = || changed.iter().filter(|s| !s.shared).map(|s| s.bins.as_slice());
     let whole: Vec<&[Bin]> = constant.iter().map(|s| s.bins.as_slice()).chain(own()).collect();
-    let firsts = own().filter_map(|bins| Some(bins.first()?.steps));
-    let stable = constant.iter().map(|s| s.stable_from_steps).chain(firsts);
+    let firsts = own().filter_map(|bins| bins.first().map(|b| (b.steps, b.tokens)));
+    let stable = constant.iter().map(|s| (s.stable_from_steps, s.stable_from_tokens));
     let kept = |burn_in: f64| whole.iter().filter(|bins| keeps(bins, burn_in)).count();
-    let mut grid = vec![start(stable.map(|s| s.max(1.0)), kept).unwrap_or(1.0)];
+    let mut grid = vec![longest_warmup(stable.chain(firsts)).map_or(1.0, |s| s.max(1.0))];
     let held = kept(grid[0]);
     while grid.len() < 40 && kept(grid[grid.len() - 1] * 2.0) == held {
         grid.push(grid[grid.len() - 1] * 2.0);
