@@ -218,8 +218,11 @@ fn burn_ins(series: &[&ConstantSeries]) -> Vec<f64> {
         let mut runs = series.iter().filter(|s| (s.batch_size / b).ln().abs() <= 1e-3);
         runs.any(|s| keeps(&s.bins, burn_in))
     };
+    let all = SeriesSet::new(series, earliest).sizes;
+    let kept = |from: f64| all.iter().filter(|b| keeps(**b, from)).count();
     let stable = series.iter().map(|s| (s.stable_from_steps, s.stable_from_tokens));
-    let start = longest_warmup(stable).map_or(earliest, |s| s.max(earliest));
+    let start = longest_warmup(stable, |s| kept(s.max(earliest)), LAWS[0].sizes_needed());
+    let start = start.map_or(earliest, |s| s.max(earliest));
     let sizes = SeriesSet::new(series, start).sizes;
     let mut grid = vec![start];
     while grid.len() < 40 && sizes.iter().all(|b| keeps(*b, grid[grid.len() - 1] * 2.0)) {
@@ -235,9 +238,14 @@ pub(super) fn keeps(bins: &[Bin], burn_in: f64) -> bool {
         && bins.last().is_some_and(|b| b.steps >= LEAST_SPAN * burn_in)
 }
 
-/// Steps at the end of the longest warmup, of the steps and tokens at which runs become stable. A log
-/// that begins late, in steps and in tokens, by the side of the others, takes nothing from them.
-pub(super) fn longest_warmup(stable: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+/// Steps at the end of the longest warmup, of the steps and tokens at which runs become stable, but no
+/// later than `needed` of them are `kept`, or the most there are. A log that begins late, in steps and in
+/// tokens, by the side of the others, takes nothing from them.
+pub(super) fn longest_warmup(
+    stable: impl Iterator<Item = (f64, f64)>,
+    kept: impl Fn(f64) -> usize,
+    needed: usize,
+) -> Option<f64> {
     let stable: Vec<(f64, f64)> = stable.filter(|(s, t)| s.is_finite() && t.is_finite()).collect();
     let middle = |of: fn(&(f64, f64)) -> f64| {
         let mut sorted: Vec<f64> = stable.iter().map(of).collect();
@@ -246,8 +254,9 @@ pub(super) fn longest_warmup(stable: impl Iterator<Item = (f64, f64)>) -> Option
     };
     let (steps, tokens) = (middle(|s| s.0), middle(|s| s.1));
     let late = |(s, t): &&(f64, f64)| *s > LATE * steps && *t > LATE * tokens;
-    let early = stable.iter().filter(|s| !late(s)).map(|s| s.0);
-    early.max_by(f64::total_cmp)
+    let mut early: Vec<f64> = stable.iter().filter(|s| !late(s)).map(|s| s.0).collect();
+    early.sort_by(f64::total_cmp);
+    early.into_iter().max_by_key(|s| kept(*s).min(needed))
 }
 
 /// A law on the whole set, from where the window before ended if that holds.

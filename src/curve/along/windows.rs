@@ -180,7 +180,8 @@ fn burn_ins(constant: &[&ConstantSeries], changed: &[&SwitchedSeries]) -> Vec<f6
     let firsts = own().filter_map(|bins| bins.first().map(|b| (b.steps, b.tokens)));
     let stable = constant.iter().map(|s| (s.stable_from_steps, s.stable_from_tokens));
     let kept = |burn_in: f64| whole.iter().filter(|bins| keeps(bins, burn_in)).count();
-    let mut grid = vec![longest_warmup(stable.chain(firsts)).map_or(1.0, |s| s.max(1.0))];
+    let start = longest_warmup(stable.chain(firsts), |s| kept(s.max(1.0)), SIZES);
+    let mut grid = vec![start.map_or(1.0, |s| s.max(1.0))];
     let held = kept(grid[0]);
     while grid.len() < 40 && kept(grid[grid.len() - 1] * 2.0) == held {
         grid.push(grid[grid.len() - 1] * 2.0);
