@@ -28,6 +28,8 @@ pub struct Aim {
     pub target: f64,
     /// Cumulative tokens.
     pub budget: f64,
+    /// The budget was given: nothing comes after it.
+    pub ends: bool,
     /// Cumulative tokens at which the decay begins.
     pub decay_from: f64,
     /// What was assumed.
@@ -94,7 +96,11 @@ impl Ask<'_> {
         let now = way.loss(self.run.tokens());
         if let Some(t) = asked.filter(|t| goal != Goal::Decayed && now.min(self.now(now)) <= *t) {
             return Err(hold(
-                format!("the target {} is already reached", loss(t)),
+                if self.now(now) > t {
+                    format!("the target {} is already reached by the law", loss(t))
+                } else {
+                    format!("the target {} is already reached", loss(t))
+                },
                 vec![if self.now(now) > t {
                     format!(
                         "by the law, held to the run's past, it is at {}; its smoothed loss is {}",
@@ -133,7 +139,8 @@ impl Ask<'_> {
                 Vec::new(),
             ));
         }
-        Ok(Aim { goal, target, budget, decay_from: self.decay_from(budget), words })
+        let ends = self.options.budget_tokens.is_some_and(f64::is_finite);
+        Ok(Aim { goal, target, budget, ends, decay_from: self.decay_from(budget), words })
     }
 
     /// The target, or half of the way to the lowest loss that an allowed size comes to where even the

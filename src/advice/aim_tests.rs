@@ -1,7 +1,10 @@
 //! What is aimed at where the goal cannot be had as it was asked for.
 
 use crate::advice::testing::{LAW, MEMORY, group_of, live, loss_of, on_disk, run_of, tokens};
-use crate::advice::{Goal, Plan, PlanOptions, Policy, Situation, VerdictKind, plan};
+use crate::advice::{
+    Entry, Goal, MemoryChoice, Plan, PlanOptions, Policy, Situation, VerdictKind, plan,
+};
+use crate::curve::{Interval, Memory};
 use crate::run::RunData;
 
 fn ask(run: &RunData, situation: &Situation, options: &PlanOptions) -> Plan {
@@ -80,4 +83,87 @@ fn no_reduction_is_planned_on_the_loss_after_a_decay() {
             assert!(!plan.verdict.text.contains("fewer tokens than"), "{}", plan.verdict.text);
         }
     }
+}
+
+fn plan_to(own: f64, memory: Memory, options: &PlanOptions) -> Plan {
+    let run = run_of(&LAW, &MEMORY, &[(own, 4e6)], 0.0);
+    plan(&run, loss_of(&run), Some(&group_of(&LAW, memory)), &live(false), options)
+}
+
+/// What would come after the budget, or once the target is reached, is no part of a plan.
+#[test]
+fn a_plan_ends_where_it_is_to_end_and_says_what_does_not_fit() {
+    let mut late = 0;
+    for (target, budget) in
+        [(None, 4.2e6), (None, 5e6), (Some(2.12), 5e6), (Some(2.12), 8e6), (Some(2.2), 6e6)]
+    {
+        let options = PlanOptions { target_loss: target, budget_tokens: Some(budget), ..on_disk() };
+        let plan = plan_to(128.0, MEMORY, &options);
+        let planned = plan.policies.iter().find(|p| p.policy == Policy::Planned).unwrap();
+        let reached = planned.tokens.value.unwrap_or(f64::INFINITY);
+        for e in plan.schedule.iter().chain(&planned.schedule) {
+            assert!(e.from_tokens == 0 || (e.from_tokens as f64) < budget.min(reached), "{plan:?}");
+        }
+        let said = |w: &str| plan.verdict.reasons.iter().any(|r| r.contains(w));
+        assert_eq!(said("ends before loss"), reached > budget, "{target:?} {budget} {reached}");
+        if reached > budget && reached.is_finite() && plan.schedule.len() > 1 {
+            late += 1;
+            assert!(plan.verdict.text.contains("after the budget of"), "{}", plan.verdict.text);
+        }
+    }
+    assert!(late > 0);
+    // Nobody gave this one: it is no end.
+    let plan = plan_to(128.0, MEMORY, &PlanOptions { target_loss: Some(2.12), ..on_disk() });
+    assert!(!plan.verdict.reasons.iter().any(|r| r.contains("ends before loss")));
+}
+
+/// Whoever watches the loss sees that of the true memory, which may be any.
+#[test]
+fn a_bound_on_the_way_holds_at_both_ends_of_an_assumed_memory() {
+    let mut changes = 0;
+    for own in [256.0, 512.0, 4096.0, 8192.0] {
+        let options = PlanOptions { goal: Some(Goal::Interim), ..on_disk() };
+        let run = run_of(&LAW, &Memory::SLOW, &[(own, 8e6)], 0.0);
+        let ask = |memory: MemoryChoice, what_if: Option<Vec<Entry>>| {
+            let options = PlanOptions { what_if, memory: Some(memory), ..options.clone() };
+            let group = group_of(&LAW, Memory::SLOW);
+            plan(&run, loss_of(&run), Some(&group), &live(false), &options)
+        };
+        let planned = ask(MemoryChoice::Slow, None);
+        let Some(p) = planned.policies.iter().find(|p| p.policy == Policy::Planned) else {
+            continue;
+        };
+        changes += usize::from(p.schedule.len() > 1);
+        for memory in [MemoryChoice::Slow, MemoryChoice::Fast] {
+            let there = ask(memory, Some(p.schedule.clone()));
+            let Some(w) = there.policies.iter().find(|p| p.policy == Policy::WhatIf) else {
+                continue;
+            };
+            let above = w.most_above_leave.map_or(0.0, |a| a.nats);
+            assert!(above < 3e-3, "{own} {memory:?} {above} {:?}", p.schedule);
+        }
+    }
+    assert!(changes > 0);
+}
+
+#[test]
+fn a_saving_under_an_assumed_memory_is_told_for_both_its_ends() {
+    let options = PlanOptions { target_loss: Some(2.15), ..on_disk() };
+    let text = plan_to(384.0, Memory::SLOW, &options).verdict.text;
+    assert!(text.contains(" % to ") && !text.contains("at least"), "{text}");
+    assert!(text.contains("if no noise is forgotten"), "{text}");
+}
+
+#[test]
+fn what_a_goal_after_the_decay_is_about_is_a_number_of_every_policy() {
+    let options = PlanOptions { decay_tokens: Some(2e6), budget_tokens: Some(12e6), ..on_disk() };
+    let decayed = plan_to(128.0, MEMORY, &options);
+    assert_eq!(decayed.goal, Goal::Decayed);
+    for p in &decayed.policies {
+        let after = p.loss_after_decay.value.unwrap();
+        assert!(after < p.loss_at_budget.value.unwrap(), "{p:?}");
+        assert!(p.notes.iter().any(|n| n.contains(&crate::units::loss(after))), "{p:?}");
+    }
+    let stable = plan_to(128.0, MEMORY, &on_disk());
+    assert!(stable.policies.iter().all(|p| p.loss_after_decay == Interval::UNKNOWN));
 }

@@ -36,6 +36,8 @@ pub struct Decision {
     pub recommended: Option<Vec<(u64, u64)>>,
     /// Share of what is still to go that the recommendation saves against leaving, at the worse end.
     pub saves: f64,
+    /// ... and at the better end of a memory that was not measured.
+    pub saves_most: f64,
     /// Cumulative tokens to the target: (if left alone, under the whole plan).
     pub reached: (Option<f64>, Option<f64>),
     /// The memory was not measured.
@@ -87,13 +89,17 @@ impl Choice<'_> {
             Goal::Decayed => {
                 Objective::Decayed { from: self.aim.decay_from, budget: self.aim.budget }
             }
-            Goal::Interim => Objective::Bounded { target, bound: self.bound() },
+            Goal::Interim => Objective::Bounded {
+                target,
+                bound: self.bound(&self.futures.course),
+                // A bound holds whatever the memory may be.
+                other: self.futures.other.as_ref().map(|(c, _)| (c, self.bound(c))),
+            },
         }
     }
 
     /// The loss that leaving the run has on the way, a trifle added.
-    fn bound(&self) -> Vec<[f64; 2]> {
-        let course = &self.futures.course;
+    fn bound(&self, course: &Course) -> Vec<[f64; 2]> {
         let way_stairs = stairs_of(self.leave);
         let way = course.along(&way_stairs);
         let from = course.tokens();
@@ -176,12 +182,20 @@ impl Choice<'_> {
         search.latest_first = self.committed_at();
         let mut words = Vec::new();
         let planned = self.planned(&search, &single, left_alone, &mut words);
+        let planned = self.within_the_end(planned, &search, left_alone);
         let (recommended, saves) =
             self.recommend(&search, &planned, &single, left_alone, &mut words);
         let one_end = recommended.is_none() && self.one_end(&planned.changes, &search, left_alone);
+        let ends = self.ends(&planned.changes, &search, left_alone);
+        let saves_most = ends[0].max(ends[1]);
         // What is promised is the whole plan, of which the first part may be due alone.
         let whole = stairs(self.constraints, &planned.changes);
         let then = self.futures.course.along(&whole).reach(self.aim.target);
+        words.extend(self.past_the_end(
+            then.or(leave_way.reach(self.aim.target)),
+            &way_stairs,
+            &whole,
+        ));
         let never = |c: &Course| {
             let reach = |s: &[Stair]| c.along(s).reach(self.aim.target);
             (reach(&way_stairs), reach(&whole))
@@ -198,6 +212,7 @@ impl Choice<'_> {
             single: single.changes,
             recommended,
             saves,
+            saves_most,
             assumed: self.futures.memory.source == MemorySource::Assumed,
             one_end,
             stopped: self.stopped(),
@@ -351,12 +366,18 @@ impl Choice<'_> {
 
     /// Against leaving the run, at the worse end of the memory.
     fn saves(&self, changes: &[(u64, u64)], search: &Search<'_>, left_alone: f64) -> f64 {
+        let [gain, there] = self.ends(changes, search, left_alone);
+        gain.min(there)
+    }
+
+    /// ... with the memory that is taken, and at the other end of one that was not measured.
+    fn ends(&self, changes: &[(u64, u64)], search: &Search<'_>, left_alone: f64) -> [f64; 2] {
         let gain = self.gain(search.score(changes), left_alone);
-        let Some((other, _)) = &self.futures.other else { return gain };
+        let Some((other, _)) = &self.futures.other else { return [gain; 2] };
         let score = |s: &[Stair]| score_on(search.objective, other, s);
         let there =
             self.gain(score(&stairs(self.constraints, changes)), score(&stairs_of(self.leave)));
-        gain.min(there)
+        [gain, there]
     }
 
     /// The part of the plan that is to be approved now. Where the memory was not measured, the first

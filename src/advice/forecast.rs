@@ -255,6 +255,12 @@ impl Way<'_> {
         self.course.steps + self.locate(tokens).1
     }
 
+    /// What it follows.
+    pub fn stairs(&self) -> Vec<Stair> {
+        let stair = |l: &Leg| Stair { from_tokens: l.from_tokens, batch_size: l.batch_size };
+        self.legs.iter().map(stair).collect()
+    }
+
     /// Batch size at a cumulative token count.
     pub fn batch_size(&self, tokens: f64) -> f64 {
         self.legs[self.locate(tokens).0].batch_size

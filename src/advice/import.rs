@@ -135,6 +135,15 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_schedule_and_one_of_another_form_are_called_what_they_are() {
+        for (bad, word) in
+            [("", "found nothing"), (" \n", "found nothing"), ("{\"a\": 1}", "found JSON")]
+        {
+            assert!(parse_schedule(bad, None).unwrap_err().contains(word), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_run_that_keeps_its_schedule_deviates_nowhere_and_one_that_does_not_says_where() {
         let run = run_of(&LAW, &MEMORY, &[(128.0, 3e6), (256.0, 2e6)], 0.0);
         assert_eq!(deviations(&run, &[e(0, 128), e(3_000_000, 256), e(9_000_000, 512)]).len(), 0);

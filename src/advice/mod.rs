@@ -20,6 +20,7 @@ mod estimate;
 mod first_stretch;
 mod forecast;
 mod guard;
+mod horizon;
 mod import;
 mod judged;
 mod no_law;
@@ -176,6 +177,8 @@ impl GuardName {
                 | GuardName::LawMissesPast
                 | GuardName::ModelsDisagree
                 | GuardName::BelowBMin
+                | GuardName::Warmup
+                | GuardName::Decay
         )
     }
 }
@@ -221,6 +224,8 @@ pub struct PolicyOutcome {
     /// The same at the other end of a memory that was not measured (noise forgotten at once where slow
     /// is taken, and the other way round); `None` where it was, and where the target is never reached.
     pub tokens_at_other_end: Option<f64>,
+    /// ... and where no noise is forgotten within the horizon.
+    pub tokens_if_never: Option<f64>,
     /// Cumulative optimizer steps then: whole ones, as the last one may not be left out.
     pub steps: Option<f64>,
     /// ... with the interval that [`PolicyOutcome::tokens`] has, led through the schedule.
@@ -234,6 +239,8 @@ pub struct PolicyOutcome {
     /// measured.
     pub risk: Option<f64>,
     pub loss_at_budget: Interval,
+    /// Loss after the decay at the budget where that is the goal; nothing is known of it elsewhere.
+    pub loss_after_decay: Interval,
     pub memory: crate::curve::MemorySource,
     /// Loss along the way, (tokens, loss), for drawing.
     pub path: Vec<[f64; 2]>,

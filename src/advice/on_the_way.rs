@@ -1,12 +1,16 @@
 //! The loss on the way: whoever watches a run sees more of it than where it ends.
 
+use super::forecast::Stair;
 use super::outcome::{Futures, stairs_of};
 use super::{Above, Policy, PolicyOutcome};
+use crate::units::{count, loss};
 
 /// Parts of the way at whose ends the loss of every policy is told.
 const PARTS: u32 = 4;
 /// Places at which it is held against that of leaving the run.
 const LOOKS: u32 = 256;
+/// Less is not told in words, nats.
+const SHOWN: f64 = 5e-5;
 /// Less is no excess, nats: arithmetic.
 const LEAST: f64 = 1e-9;
 
@@ -15,8 +19,8 @@ const LEAST: f64 = 1e-9;
 pub fn tell(futures: &Futures, policies: &mut [PolicyOutcome]) {
     let course = &futures.course;
     let of = |which: Policy| policies.iter().find(|p| p.policy == which);
-    let Some(left) = of(Policy::Leave).map(|p| stairs_of(&p.schedule)) else { return };
-    let left = course.along(&left);
+    let Some(left_stairs) = of(Policy::Leave).map(|p| stairs_of(&p.schedule)) else { return };
+    let left = course.along(&left_stairs);
     let now = course.tokens();
     let arrives = of(Policy::Planned).and_then(|p| p.tokens.value);
     let end = futures.decay.map_or(arrives.unwrap_or(futures.budget), |[from, _]| from);
@@ -33,7 +37,29 @@ pub fn tell(futures: &Futures, policies: &mut [PolicyOutcome]) {
             .map(|tokens| Above { tokens, nats: way.loss(tokens) - left.loss(tokens) })
             .filter(|a| a.nats > LEAST && a.nats.is_finite() && a.tokens.is_finite())
             .max_by(|a, b| a.nats.total_cmp(&b.nats));
+        p.notes.extend(above_at_other_end(futures, p, &left_stairs));
     }
+}
+
+/// The most above leaving the run at the other end of a memory that was not measured, in words.
+fn above_at_other_end(futures: &Futures, p: &PolicyOutcome, left: &[Stair]) -> Option<String> {
+    let (course, name) = futures.other.as_ref().filter(|_| p.policy != Policy::Leave)?;
+    let stairs = stairs_of(&p.schedule);
+    let (way, left) = (course.along(&stairs), course.along(left));
+    let end = p.tokens_at_other_end.unwrap_or(futures.budget);
+    let now = course.tokens();
+    let at = |k: u32| now + (end - now) * f64::from(k) / f64::from(LOOKS);
+    let above = |t: f64| (t, way.loss(t) - left.loss(t));
+    let most = (1..=LOOKS).map(at).map(above).max_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(if most.1 > SHOWN {
+        format!(
+            "on the way up to {} above leaving it, at {} tokens, if {name}",
+            loss(most.1),
+            count(most.0)
+        )
+    } else {
+        format!("on the way never above leaving it if {name}")
+    })
 }
 
 #[cfg(test)]

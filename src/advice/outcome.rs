@@ -139,12 +139,14 @@ impl Futures {
                 .other
                 .as_ref()
                 .and_then(|(c, _)| c.along(&stairs).reach(self.target)),
+            tokens_if_never: self.never.as_ref().and_then(|c| c.along(&stairs).reach(self.target)),
             steps: steps.value,
             steps_interval: steps,
             hours: hours.value,
             hours_interval: hours,
             risk: None,
             loss_at_budget,
+            loss_after_decay: self.after_decay(&stairs),
             memory: self.memory.source,
             path: self.path(&stairs, reached),
             on_the_way: Vec::new(),
@@ -152,14 +154,15 @@ impl Futures {
             notes,
             schedule,
         };
-        outcome.notes.extend(self.after_decay(&stairs));
+        outcome.notes.extend(self.decay_note(&outcome));
         if let Some((_, words)) = &self.other {
             outcome.notes.push(match outcome.tokens_at_other_end {
                 Some(t) => format!("{} tokens if {words}", units::count(t)),
                 None => format!("never if {words}"),
             });
         }
-        if let Some(t) = self.never.as_ref().map(|c| c.along(&stairs).reach(self.target)) {
+        if self.never.is_some() {
+            let t = outcome.tokens_if_never;
             let t = t.map_or("not reached".into(), |t| format!("{} tokens", units::count(t)));
             outcome.notes.push(format!("{t} if no noise is forgotten within the horizon"));
         }
@@ -178,10 +181,14 @@ impl Futures {
     }
 
     /// What the plan is for where the goal is the loss after the decay.
-    fn after_decay(&self, stairs: &[Stair]) -> Option<String> {
-        let [from, to] = self.decay?;
+    fn after_decay(&self, stairs: &[Stair]) -> Interval {
+        let Some([from, to]) = self.decay else { return Interval::UNKNOWN };
         let after = |c: &Course| c.along(stairs).loss_after_decay(from, to);
-        let i = self.spread(Some(after(&self.course)), after);
+        self.spread(Some(after(&self.course)), after)
+    }
+
+    fn decay_note(&self, outcome: &PolicyOutcome) -> Option<String> {
+        let ([from, to], i) = (self.decay?, outcome.loss_after_decay);
         let range = match (i.low, i.high) {
             (Some(low), Some(high)) => format!(" ({} to {})", units::loss(low), units::loss(high)),
             _ => String::new(),
@@ -243,10 +250,11 @@ fn whole(steps: f64) -> f64 {
     (steps - 1e-6).ceil()
 }
 
-/// Share of the draws in which the first costs more; `None` without any.
+/// Share of the draws in which the first costs more; `None` without any, and where neither ever arrives.
 pub fn risk(costs: &[f64], than: &[f64]) -> Option<f64> {
     let more = costs.iter().zip(than).filter(|(a, b)| **a > **b * (1.0 + 1e-9)).count();
-    (!costs.is_empty()).then(|| more as f64 / costs.len() as f64)
+    let arrives = costs.iter().chain(than).any(|c| c.is_finite());
+    arrives.then(|| more as f64 / costs.len() as f64)
 }
 
 /// Two numbers of mean 0 and standard deviation 1, evenly spread over the draws (multiples of two

@@ -213,18 +213,26 @@ impl BumpYield {
 
 /// The latest raise that is old enough to be judged. `None` without one, or while its promise is
 /// within the noise of the losses. Compared at equal tokens with the run as it would be without
-/// that raise and what followed.
-pub fn last_bump(run: &RunData, on: LossKind, law: &Law, memory: &Memory) -> Option<BumpYield> {
+/// that raise and what followed, by the memory `known` before a raise at so many steps.
+pub fn last_bump(
+    run: &RunData,
+    on: LossKind,
+    law: &Law,
+    known: impl Fn(f64) -> Memory,
+) -> Option<BumpYield> {
     let columns = match on {
         LossKind::Train => &run.train,
         LossKind::Val => &run.validation,
     };
     let now = columns.step.last().copied()?;
-    let (before, after) =
-        run.segments.windows(2).rev().map(|w| (&w[0], &w[1])).find(|(b, a)| {
-            a.batch_size >= b.batch_size * 1.05
-                && now - a.from_step >= catch_up_steps(memory, a.from_step)
-        })?;
+    let old_enough = |at: f64| now - at >= catch_up_steps(&known(at), at);
+    let (before, after) = run
+        .segments
+        .windows(2)
+        .rev()
+        .map(|w| (&w[0], &w[1]))
+        .find(|(b, a)| a.batch_size >= b.batch_size * 1.05 && old_enough(a.from_step))?;
+    let memory = &known(after.from_step);
     let at = after.from_step;
     let from = (at - 0.1 * at).max(before.from_step);
     let (step_before, loss_before, se_before) = window(columns, from, at)?;
@@ -305,7 +313,7 @@ mod tests {
     fn a_bump_that_does_nothing_disappoints_and_a_true_one_does_not() {
         let parts = [(128.0, 2e6), (256.0, 1.5e6)];
         let good = run_of(&LAW, &MEMORY, &parts, 0.001);
-        let seen = last_bump(&good, LossKind::Train, &LAW, &MEMORY).unwrap();
+        let seen = last_bump(&good, LossKind::Train, &LAW, |_| MEMORY).unwrap();
         assert!(!seen.disappoints(), "{seen:?}");
         // The trainer says 256 but trains on as before.
         let mut lied = run_of(&LAW, &MEMORY, &[(128.0, 3.5e6)], 0.001);
@@ -315,7 +323,7 @@ mod tests {
             }
         }
         lied.segments = good.segments.clone();
-        let seen = last_bump(&lied, LossKind::Train, &LAW, &MEMORY).unwrap();
+        let seen = last_bump(&lied, LossKind::Train, &LAW, |_| MEMORY).unwrap();
         assert!(seen.disappoints(), "{seen:?}");
     }
 }

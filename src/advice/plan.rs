@@ -305,11 +305,16 @@ impl Ask<'_> {
     }
 
     /// What a raise brought of what was promised before it: the newest that disappoints, else the newest.
-    /// By the present fit, whose memory learns of that very raise, only one that nothing was promised of.
+    /// One that nothing was promised of by the fit, and by the memory that was known without it: the
+    /// fitted one has learned of that very raise.
     fn bump(&self, fit: &LawFit, memory: &Memory) -> Option<BumpYield> {
         let told = self.situation.promised.iter().filter_map(|p| brought(p, self.run));
         let told: Vec<BumpYield> = told.collect();
-        let fitted = last_bump(self.run, fit.on, &fit.law, memory);
+        let known = |steps| match self.options.memory {
+            Some(MemoryChoice::Slow | MemoryChoice::Fast) => *memory,
+            _ => fit.memory_before(&self.run.id, steps),
+        };
+        let fitted = last_bump(self.run, fit.on, &fit.law, known);
         let promised = |b: &BumpYield| {
             let at = |p: &Promise| (p.from_tokens / b.from_tokens - 1.0).abs() <= SAME_CHANGE;
             self.situation.promised.iter().any(at)

@@ -20,8 +20,9 @@ pub enum Objective<'a> {
     Seconds { target: f64, rate: &'a Throughput },
     /// Loss after a decay between two token counts.
     Decayed { from: f64, budget: f64 },
-    /// Tokens to a loss, never above a way on the way: (tokens, loss).
-    Bounded { target: f64, bound: Vec<[f64; 2]> },
+    /// Tokens to a loss, never above a way on the way: (tokens, loss); likewise at the other end of a
+    /// memory that was not measured.
+    Bounded { target: f64, bound: Vec<[f64; 2]>, other: Option<(&'a Course, Vec<[f64; 2]>)> },
 }
 
 impl Objective<'_> {
@@ -36,13 +37,23 @@ impl Objective<'_> {
                 let (signal, noise) = way.decayed(*from, *budget);
                 signal + noise
             }
-            Objective::Bounded { target, bound } => {
+            Objective::Bounded { target, bound, other } => {
                 let Some(t) = way.reach(*target) else { return f64::INFINITY };
-                let keeps = bound.iter().all(|[at, l]| *at >= t || way.loss(*at) <= *l);
-                if keeps { t } else { f64::INFINITY }
+                let holds = keeps(way, t, bound)
+                    && other.as_ref().is_none_or(|(course, bound)| {
+                        let stairs = way.stairs();
+                        let there = course.along(&stairs);
+                        keeps(&there, there.reach(*target).unwrap_or(f64::INFINITY), bound)
+                    });
+                if holds { t } else { f64::INFINITY }
             }
         }
     }
+}
+
+/// Whether a way that arrives at `end` is nowhere above a bound before.
+fn keeps(way: &Way<'_>, end: f64, bound: &[[f64; 2]]) -> bool {
+    bound.iter().all(|[at, l]| *at >= end || way.loss(*at) <= *l)
 }
 
 /// A staircase after the present moment, and its score.

@@ -127,13 +127,13 @@ impl Evidence<'_> {
         let decayed = self.aim.goal == Goal::Decayed;
         let in_hours = self.aim.goal == Goal::Time && self.futures.throughput.known();
         let of = |p: &PolicyOutcome| match (decayed, in_hours) {
-            (true, _) => outcome(p, &p.loss_at_budget, loss),
+            (true, _) => outcome(p, &p.loss_after_decay, loss),
             (_, true) => outcome(p, &p.hours_interval, |h| duration(h * 3600.0)),
             _ => outcome(p, &p.tokens, count),
         };
         let parts: Vec<String> = self.policies.iter().map(of).collect();
         let what = match (decayed, in_hours) {
-            (true, _) => "loss there before a decay",
+            (true, _) => "loss after it",
             (_, true) => "hours from now",
             _ => "reached at",
         };

@@ -153,7 +153,8 @@ pub fn unsaid_lr(schedule: &[Entry]) -> Option<String> {
     let scale = |e: &Entry| e.lr_scale.unwrap_or(1.0);
     schedule.iter().any(|e| scale(e) != 1.0).then(|| {
         let each = schedule.iter().map(|e| {
-            format!("x {} from {} tokens on", scale(e), units::exact(e.from_tokens))
+            let scale = (scale(e) * 1e4).round() / 1e4;
+            format!("x {scale} from {} tokens on", units::exact(e.from_tokens))
         });
         format!(
             "the plan also scales the learning rate, which --step-batch-size-schedule cannot say: {}; \

@@ -1,12 +1,13 @@
 //! A raise that brought less than half of what was promised before it stops the plan, and a plan leaves
 //! the time to see that.
 
+use super::own_past::last_bump;
 use super::testing::{LAW, MEMORY, e, group_of, live, loss_of, on_disk, run_of};
 use super::{
     PlanOptions, Policy, Promise, Situation, VerdictKind, catch_up_steps, judge, plan, promises,
     spoiled,
 };
-use crate::curve::{Memory, MemorySource};
+use crate::curve::{self, FitOptions, GroupFit, Memory, MemorySource};
 use crate::run::RunData;
 
 const AT: f64 = 3.2e6;
@@ -81,6 +82,54 @@ fn a_memory_that_learned_of_the_raise_does_not_excuse_it() {
     let group = group_of(&LAW, MEMORY);
     let good = plan(&kept, loss_of(&kept), Some(&group), &situation, &on_disk());
     assert!(!good.verdict.text.contains("less than half"), "{}", good.verdict.text);
+}
+
+/// A sweep, and a run that was raised by its trainer: what boptop knows of a ramp that it did not order.
+fn fitted_with(run: &RunData, memory: &Memory, another: Option<RunData>) -> GroupFit {
+    let sizes = [32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+    let mut runs: Vec<RunData> = sizes
+        .iter()
+        .map(|b| {
+            let id = format!("b{b}");
+            RunData { id, ..run_of(&LAW, memory, &[(*b, 6e4 * b.max(128.0))], 0.001) }
+        })
+        .collect();
+    runs.extend(another.map(|r| RunData { id: "another".into(), ..r }));
+    runs.push(run.clone());
+    let options = FitOptions { draws: 20, at_loss: vec![2.3], ..FitOptions::default() };
+    curve::fit(&runs, &options).groups.remove(0)
+}
+
+#[test]
+fn a_ramp_that_was_not_ordered_is_judged_by_what_was_known_of_the_memory_before_it() {
+    // Three tenths of what should come: a memory that is slower explains that.
+    let kept = run_of(&LAW, &MEMORY, &[(128.0, AT), (256.0, 4e6)], 0.001);
+    let mut weak = in_vain(4e6);
+    for (loss, good) in weak.train.loss.iter_mut().zip(&kept.train.loss) {
+        *loss += 0.3 * (good - *loss);
+    }
+    let ask = |run: &RunData, another: Option<RunData>| {
+        let group = fitted_with(run, &MEMORY, another);
+        let options = PlanOptions { target_loss: Some(2.15), ..on_disk() };
+        let verdict = plan(run, loss_of(run), Some(&group), &live(true), &options).verdict;
+        (group.law.unwrap(), format!("{} {:?}", verdict.text, verdict.reasons))
+    };
+    let (fit, why) = ask(&weak, None);
+    let refitted = last_bump(&weak, fit.on, &fit.law, |_| fit.memory);
+    assert!(refitted.is_none_or(|b| !b.disappoints()), "{:?} {refitted:?}", fit.memory);
+    // Nothing else tells the memory: it may be as slow as that.
+    assert!(!why.contains("less than half"), "{:?} {why}", fit.memory);
+    // What another run told is known before.
+    let another = run_of(&LAW, &MEMORY, &[(256.0, 3e6), (512.0, 6e6)], 0.001);
+    let (fit, why) = ask(&weak, Some(another.clone()));
+    let before = fit.memory_before("steered", AT / 128.0);
+    assert_eq!(before.source, MemorySource::Measured, "{before:?}");
+    assert!((before.tau_steps / MEMORY.tau_steps).ln().abs() < 1.0, "{before:?}");
+    assert!(why.contains("less than half"), "{:?} {why}", fit.memory);
+    for another in [None, Some(another)] {
+        let (fit, why) = ask(&kept, another);
+        assert!(!why.contains("less than half"), "{:?} {why}", fit.memory);
+    }
 }
 
 #[test]

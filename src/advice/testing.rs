@@ -104,6 +104,7 @@ pub fn group_of(law: &Law, memory: Memory) -> GroupFit {
             q_believed: false,
             saved: false,
             memory_checks: Vec::new(),
+            memory_before: Vec::new(),
             decay: None,
             with_memory: draws.iter().map(|l| (*l, memory)).collect(),
             noise_nats: 0.005,

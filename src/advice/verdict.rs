@@ -87,7 +87,9 @@ pub fn estimate_text(e: &Estimate, own: u64) -> String {
         ));
     }
     if let Some(x) = e.excess(own as f64) {
-        text.push_str(&format!("; {} from the first step on needs {}", exact(own), more(x)));
+        // Against the best of the sizes that were tested, where the optimum lies outside them.
+        let least = if e.b_opt.value.is_none() { "at least " } else { "" };
+        text.push_str(&format!("; {} from the first step on needs {least}{}", exact(own), more(x)));
     } else if e.never_reached(own as f64)
         && let Some(b_min) = e.b_min
     {
@@ -212,6 +214,10 @@ pub fn from_decision(
         return hold(text, reasons);
     };
     let mut worth = worth(d, aim);
+    let late = aim.ends && d.reached.1.is_some_and(|t| t > aim.budget * (1.0 + 1e-9));
+    if late && aim.goal != Goal::Decayed {
+        worth.push_str(&format!(", after the budget of {} tokens", count(aim.budget)));
+    }
     if d.assumed {
         worth.push_str(&assumed(d, aim));
     }
@@ -279,6 +285,16 @@ fn assumed(d: &Decision, aim: &Aim) -> String {
     format!("{never}; the memory is assumed, and this change measures it")
 }
 
+/// What is saved, from the worse to the better end of a memory that was not measured.
+fn shares(d: &Decision) -> String {
+    let [least, most] = [d.saves, d.saves_most].map(|x| match x {
+        // What is left to go is never nothing.
+        x if x > 0.995 => "more than 99 %".to_string(),
+        x => percent(x),
+    });
+    if d.assumed && least != most { format!("{least} to {most}") } else { least }
+}
+
 fn worth(d: &Decision, aim: &Aim) -> String {
     if aim.goal == Goal::Decayed {
         return format!(
@@ -292,12 +308,10 @@ fn worth(d: &Decision, aim: &Aim) -> String {
         (Some(left), Some(then)) => {
             let what = if aim.goal == Goal::Time { "the hours" } else { "the tokens" };
             format!(
-                "loss {target} after {} tokens, {} if it is left; saves {}{} of {what} still to go",
+                "loss {target} after {} tokens, {} if it is left; saves {} of {what} still to go",
                 count(then),
                 count(left),
-                // The two token counts are of the memory taken, the saving of its worse end.
-                if d.assumed { "at least " } else { "" },
-                percent(d.saves)
+                shares(d)
             )
         }
         (None, Some(then)) => {

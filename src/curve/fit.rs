@@ -319,6 +319,7 @@ fn law_fit(
         some.map(|l| (*l, memory)).collect()
     };
     let left_out = fitted.left_out.iter();
+    let all_switched: Vec<_> = group.switched.iter().collect();
     Some(LawFit {
         law,
         memory,
@@ -337,6 +338,7 @@ fn law_fit(
         windows: scores.collect(),
         variants: variants.collect(),
         memory_checks,
+        memory_before: memory::before_raises(&law, series, &all_switched, &memory),
         decay,
         along_changes: false,
         q_believed: window.set.sizes.len() < TOLD_FROM,

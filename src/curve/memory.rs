@@ -23,7 +23,7 @@
 use super::joint::HUBER_NATS;
 use super::law::{Law, Memory, MemorySource};
 use super::model::Refusal;
-use super::report::MemoryCheck;
+use super::report::{MemoryBefore, MemoryCheck};
 use super::series::{ConstantSeries, SwitchedSeries};
 use super::solve::{COLD, Residuals, Settings, WARM, multistart};
 use rand::{RngExt, SeedableRng};
@@ -42,6 +42,13 @@ const PRIOR_SD: f64 = 1.0;
 /// rest never, which is how the law's own error looks, and no memory that was ever seen.
 const LEAST_P: f64 = 0.1;
 
+/// Bins after switches that a kernel can be fitted to.
+const FEWEST_BINS: usize = 4;
+/// Raises of a run that may have to be judged without what they showed.
+const LAST_RAISES: usize = 3;
+/// Runs that changed their batch size, up to which that is done.
+const MOST_SWITCHED: usize = 16;
+
 /// Bins of constant runs that tell what the law misses them by.
 const TELLING_BINS: usize = 3;
 
@@ -58,6 +65,7 @@ struct After {
     run: usize,
     /// How many switches lie behind it.
     passed: usize,
+    steps: f64,
 }
 
 impl After {
@@ -124,7 +132,7 @@ pub(super) fn measure(
         .enumerate()
         .flat_map(|(run, s)| after_switches(law, constant, s, run))
         .collect();
-    if bins.len() < 4 {
+    if bins.len() < FEWEST_BINS {
         return Err(Refusal::new(
             if switched.is_empty() {
                 "no run of the group changed its batch size in the stable phase"
@@ -136,30 +144,8 @@ pub(super) fn measure(
     }
     let all: Vec<&After> = bins.iter().collect();
     let memory = fit(&all).ok_or_else(Refusal::not_finite)?;
+    tells(&memory, &all)?;
     let kernel = |x| memory.remembered(x);
-    let (fitted, instant, never) = (rms(&all, kernel), rms(&all, |_| 0.0), rms(&all, |_| 1.0));
-    let (least, most) = (instant.min(never), instant.max(never));
-    // Midway both ends miss alike, and both clearly.
-    let apart = most > 1.5 * fitted && (most - least > 0.5 * fitted || least > 1.5 * fitted);
-    if !apart {
-        return Err(Refusal::new(
-            format!(
-                "the runs that switched do not tell slow from fast forgetting (rms {fitted:.4} \
-                 nats; at once {instant:.4}, never {never:.4})"
-            ),
-            "a larger change of batch size, or more steps after it",
-        ));
-    }
-    if memory.p < LEAST_P {
-        return Err(Refusal::new(
-            format!(
-                "after the changes of batch size a part of the noise seems forgotten at once and the \
-                 rest never (tau {:.2} steps, p {:.2}), which is rather what the law misses the runs by",
-                memory.tau_steps, memory.p
-            ),
-            "more steps after a change of batch size",
-        ));
-    }
     let predictions = predictions(&all);
     let pooled = |f: fn(&Prediction) -> f64| {
         let n: f64 = predictions.iter().map(|p| p.weight).sum();
@@ -186,6 +172,82 @@ pub(super) fn measure(
         })
     });
     Ok(Measured { memory, checks: checks.collect(), predicted_nats: predicted })
+}
+
+/// Whether bins exclude one of the ends, by a kernel that is fitted to them.
+fn tells(memory: &Memory, all: &[&After]) -> Result<(), Refusal> {
+    let kernel = |x| memory.remembered(x);
+    let (fitted, instant, never) = (rms(all, kernel), rms(all, |_| 0.0), rms(all, |_| 1.0));
+    let (least, most) = (instant.min(never), instant.max(never));
+    // Midway both ends miss alike, and both clearly.
+    let apart = most > 1.5 * fitted && (most - least > 0.5 * fitted || least > 1.5 * fitted);
+    if !apart {
+        return Err(Refusal::new(
+            format!(
+                "the runs that switched do not tell slow from fast forgetting (rms {fitted:.4} \
+                 nats; at once {instant:.4}, never {never:.4})"
+            ),
+            "a larger change of batch size, or more steps after it",
+        ));
+    }
+    if memory.p < LEAST_P {
+        return Err(Refusal::new(
+            format!(
+                "after the changes of batch size a part of the noise seems forgotten at once and the \
+                 rest never (tau {:.2} steps, p {:.2}), which is rather what the law misses the runs by",
+                memory.tau_steps, memory.p
+            ),
+            "more steps after a change of batch size",
+        ));
+    }
+    Ok(())
+}
+
+/// The memory without what a raise of a run showed: for each of its last raises that of the bins before
+/// it and of the other runs, the slow one that is assumed where those do not tell it. A raise is judged
+/// by what was known before it.
+pub(super) fn before_raises(
+    law: &Law,
+    constant: &[&ConstantSeries],
+    switched: &[&SwitchedSeries],
+    memory: &Memory,
+) -> Vec<MemoryBefore> {
+    // Among many, one run's raise moves the memory little.
+    if switched.len() > MOST_SWITCHED {
+        return Vec::new();
+    }
+    let bins = switched.iter().enumerate().flat_map(|(i, s)| after_switches(law, constant, s, i));
+    let bins: Vec<After> = bins.collect();
+    let mut out = Vec::new();
+    for (run, s) in switched.iter().enumerate() {
+        for steps in raises(s) {
+            let known = |b: &&After| b.run != run || b.steps <= steps;
+            let known: Vec<&After> = bins.iter().filter(known).collect();
+            let starts = [*memory, Memory::SLOW].map(|m| [m.tau_steps.ln(), m.p.ln()]);
+            let found =
+                fit_from(&known, starts, PRIOR_P.ln()).filter(|_| known.len() >= FEWEST_BINS);
+            let told = found.filter(|m| tells(m, &known).is_ok());
+            out.push(MemoryBefore {
+                run: s.run.clone(),
+                steps,
+                memory: told.unwrap_or(Memory::SLOW),
+            });
+        }
+    }
+    out
+}
+
+/// Steps at which a run raised its batch size, the last ones.
+fn raises(s: &SwitchedSeries) -> Vec<f64> {
+    let mut steps = 0.0;
+    let mut all = Vec::new();
+    for w in s.stretches.windows(2) {
+        steps += w[0].steps;
+        if w[1].batch_size > w[0].batch_size {
+            all.push(steps);
+        }
+    }
+    all.split_off(all.len().saturating_sub(LAST_RAISES))
 }
 
 /// What the law misses the constant runs at `batch_size` by, nats, at about the steps that a run
@@ -246,6 +308,7 @@ fn after_switches(
             weight: 1.0 / (1.0 + (b.se.max(0.0) / LAW_NATS).powi(2)),
             run,
             passed: begun - 1,
+            steps: b.steps,
         })
     })
     .collect()

@@ -235,8 +235,8 @@ pub use no_floor::NoFloor;
 pub use query::Estimate;
 pub use report::{
     CurvePoint, DecayCheck, DecayFit, FitReport, GroupFit, Interval, LawFit, LeftOutSize, LevelFit,
-    LossKind, MemoryCheck, ModelFit, ModelKind, ModelScore, Observed, Open, Provisional, Refused,
-    RunUse, VariantScore, Variation, WindowScore,
+    LossKind, MemoryBefore, MemoryCheck, ModelFit, ModelKind, ModelScore, Observed, Open,
+    Provisional, Refused, RunUse, VariantScore, Variation, WindowScore,
 };
 pub use saved::{SAVED_GROUP, SavedLaw};
 pub use series::{

@@ -1,7 +1,7 @@
 //! What a fit says: plain data, serialized as `boptop.fit/1`.
 
 use super::joint::TOLD_FROM;
-use super::{Curve, Law, Memory};
+use super::{Curve, Law, Memory, MemorySource};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +148,9 @@ pub struct LawFit {
     pub variants: Vec<VariantScore>,
     /// How well each memory explains the runs that switched.
     pub memory_checks: Vec<MemoryCheck>,
+    /// The memory without what the raises of a run showed, to judge them by.
+    #[serde(skip)]
+    pub memory_before: Vec<MemoryBefore>,
     /// Where runs of the group decayed, and the form describes them.
     pub decay: Option<DecayFit>,
     /// Fitted along the batch changes of runs (branches, ramps), since too few sizes were trained from
@@ -174,6 +177,16 @@ pub struct LawFit {
     pub excess_nats: Option<f64>,
 }
 
+/// The memory that is known without the bins of one run after a raise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemoryBefore {
+    pub run: String,
+    /// Optimizer steps of the run at the raise.
+    pub steps: f64,
+    /// Slow, as assumed, where nothing else tells it.
+    pub memory: Memory,
+}
+
 impl LawFit {
     /// What is to be said of q; `None` where the batch sizes tell it.
     pub fn q_text(&self) -> Option<String> {
@@ -185,6 +198,14 @@ impl LawFit {
                 self.law.q
             )
         })
+    }
+
+    /// The memory to judge a raise by that `run` made at `steps`: what other changes tell of it, else
+    /// that of the fit: an assumed one is no promise that a raise could be held to.
+    pub fn memory_before(&self, run: &str, steps: f64) -> Memory {
+        let same = |m: &&MemoryBefore| m.run == run && (m.steps / steps - 1.0).abs() < 1e-3;
+        let told = self.memory_before.iter().find(same).map(|m| m.memory);
+        told.filter(|m| m.source == MemorySource::Measured).unwrap_or(self.memory)
     }
 }
 

@@ -143,6 +143,7 @@ impl SavedLaw {
                 windows: Vec::new(),
                 variants: Vec::new(),
                 memory_checks: Vec::new(),
+                memory_before: Vec::new(),
                 decay: None,
                 along_changes: false,
                 q_believed: self.q_believed,

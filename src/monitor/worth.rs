@@ -174,6 +174,11 @@ fn brings(
             };
             text.push_str(&format!(", {what} at the other end of the memory that is assumed"));
         }
+        let ends = [then.tokens_if_never, left.tokens_if_never];
+        if then.memory == MemorySource::Assumed {
+            let [then, left] = ends.map(|t| t.map_or("never".into(), count));
+            text.push_str(&format!(" (if no noise is forgotten: {then}, {left} {kept})"));
+        }
     }
     if goal == Goal::Time
         && let Some((a, b)) = left.hours.zip(then.hours)
@@ -297,6 +302,7 @@ mod tests {
         let share = percent((left - then) / (left - NOW));
         assert!(words.contains(&format!("saves {share} of the tokens still to go, ")), "{words}");
         assert!(words.contains("at the other end of the memory that is assumed"), "{words}");
+        assert!(words.contains(" (if no noise is forgotten: "), "{words}");
     }
 
     /// A change may help only where noise is forgotten at once, or only where it is remembered long.

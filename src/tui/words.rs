@@ -152,6 +152,14 @@ pub(crate) fn percent(x: Option<f64>) -> String {
     }
 }
 
+/// The tokens lost: at least so many where they are counted against the best of the sizes that were
+/// tested, since the optimum lies outside them.
+pub(crate) fn lost(run: &RunView) -> String {
+    let outside = run.b_opt.as_ref().is_some_and(|iv| iv.value.is_none());
+    let lost = percent(run.excess_tokens);
+    if outside && run.excess_tokens.is_some() { format!("≥{lost}") } else { lost }
+}
+
 /// A change as a percentage with its sign: `-7.8 %`.
 pub(crate) fn change(fraction: f64) -> String {
     let p = units::percent(fraction);

@@ -9,7 +9,7 @@ use crate::curve::law::{Law, Memory};
 use crate::curve::model::Refusal;
 use crate::curve::report::{LawFit, LeftOutSize, MemoryCheck, WindowScore};
 use crate::curve::series::{ConstantSeries, Group, SwitchedSeries};
-use crate::curve::{decay, threads, uncertainty};
+use crate::curve::{decay, memory, threads, uncertainty};
 
 /// Rms of a fit under instant forgetting, or under none at all, that excludes this end: a factor.
 const APART: f64 = 1.3;
@@ -62,6 +62,7 @@ pub(super) fn of(
         windows: tried.all.iter().zip(&comparable).map(score).collect(),
         variants: Vec::new(),
         memory_checks: checks(changed, set, found, &instant),
+        memory_before: memory::before_raises(&found.law, constant, changed, &found.memory),
         decay: decay::measure(&found.law, &found.memory, constant, &group.decayed).ok(),
         along_changes: true,
         q_believed: set.sizes.len() < TOLD_FROM,

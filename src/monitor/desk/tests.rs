@@ -186,6 +186,18 @@ fn an_undo_goes_back_at_once_over_all_steps_that_it_came_by() {
     assert_eq!(blocked(&undo), [], "{:?}", undo.guards);
     let warned = |name| undo.guards.iter().any(|g| g.name == name);
     assert!(warned(GuardName::BumpSize) && warned(GuardName::CatchUp), "{:?}", undo.guards);
+    // Also in a phase in which nothing else is changed.
+    for phase in [run::Phase::Warmup, run::Phase::Decay] {
+        place.data.phases.spans.last_mut().unwrap().phase = phase;
+        let undo = place.propose(&Change::Undo, &plan);
+        assert_eq!(blocked(&undo), [], "{:?}", undo.guards);
+        let name = match phase {
+            run::Phase::Warmup => GuardName::Warmup,
+            _ => GuardName::Decay,
+        };
+        assert!(undo.guards.iter().any(|g| g.name == name), "{:?}", undo.guards);
+    }
+    place.data.phases.spans.last_mut().unwrap().phase = run::Phase::Stable;
     // The same change by hand is held to the rules.
     let by_hand = Change::BatchSize { batch_size_tokens: 128, at_tokens: None };
     let by_hand = place.propose(&by_hand, &plan);

@@ -1,7 +1,7 @@
 //! The sections of the page, each from the part of the snapshot that it is about.
 
 use super::page::Html;
-use crate::report::text::plan::{POLICY, on_the_way, policy, target, way_header};
+use crate::report::text::plan::{header, lost, on_the_way, policy, target, way_header};
 use crate::report::text::{counts, entry, maybe, name};
 use crate::snapshot::{
     ControlView, Entry, GroupFit, LevelFit, Plan, RunView, Snapshot, SourceState,
@@ -38,7 +38,10 @@ pub fn estimate(html: &mut Html, view: &RunView, group: Option<&GroupFit>) {
         vec![[
             b_opt,
             maybe(view.batch_size, units::count),
-            maybe(view.excess_tokens, units::percent),
+            match &view.b_opt {
+                Some(b_opt) => lost(view.excess_tokens, b_opt),
+                None => maybe(view.excess_tokens, units::percent),
+            },
             view.group.clone().unwrap_or_else(|| "none".into()),
         ]],
     );
@@ -154,7 +157,7 @@ pub fn schedule(html: &mut Html, plan: &Plan) {
         let [a, b, c, d, e, f, g] = policy(p);
         [a, b, c, d, e, f, g, sizes(&p.schedule)]
     });
-    let [a, b, c, d, e, f, g] = POLICY;
+    let [a, b, c, d, e, f, g] = header(&plan.policies);
     html.table([a, b, c, d, e, f, g, "B at tokens"], rows.collect());
     if let Some(header) = way_header(&plan.policies) {
         html.paragraph("Loss on the way (stable phase):");

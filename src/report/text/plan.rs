@@ -1,6 +1,6 @@
 use super::{counts, escaped, interval, maybe, name, schedule, wrap};
 use crate::report::table::Table;
-use crate::snapshot::{Plan, Policy, PolicyOutcome};
+use crate::snapshot::{Interval, Plan, Policy, PolicyOutcome};
 use crate::units;
 
 /// A loss that lies less above another one, nats, is shown as the same.
@@ -25,7 +25,7 @@ pub fn plan(plan: &Plan) -> String {
     out += &format!(
         "\nB_opt (stable phase, 90 %)  {}\ntokens lost at this batch   {}\ngoal                        {}\n",
         counts(&plan.b_opt),
-        maybe(plan.excess_tokens_now, units::percent),
+        lost(plan.excess_tokens_now, &plan.b_opt),
         name(&plan.goal),
     );
     if !plan.policies.is_empty() {
@@ -42,6 +42,13 @@ pub fn plan(plan: &Plan) -> String {
     out
 }
 
+/// At least so many where they are counted against the best of the sizes that were tested, since the
+/// optimum lies outside them.
+pub(in crate::report) fn lost(excess: Option<f64>, b_opt: &Interval) -> String {
+    let lost = maybe(excess, units::percent);
+    if excess.is_some() && b_opt.value.is_none() { format!("at least {lost}") } else { lost }
+}
+
 pub(super) fn guards(answers: &[crate::snapshot::GuardAnswer]) -> String {
     let mut out = String::new();
     for g in answers {
@@ -52,8 +59,11 @@ pub(super) fn guards(answers: &[crate::snapshot::GuardAnswer]) -> String {
 }
 
 /// What stands above [`policy`].
-pub(in crate::report) const POLICY: [&str; 7] =
-    ["policy", "tokens", "risk", "steps", "time from now", "loss at budget", "memory"];
+pub(in crate::report) fn header(policies: &[PolicyOutcome]) -> [&'static str; 7] {
+    let decays = policies.iter().any(|p| p.loss_after_decay.value.is_some());
+    let loss = if decays { "loss after decay" } else { "loss at budget" };
+    ["policy", "tokens", "risk", "steps", "time from now", loss, "memory"]
+}
 
 /// A policy in a table, without its schedule; numbers with their 90 % intervals.
 pub(in crate::report) fn policy(p: &PolicyOutcome) -> [String; 7] {
@@ -65,7 +75,10 @@ pub(in crate::report) fn policy(p: &PolicyOutcome) -> [String; 7] {
         p.risk.map_or("-".into(), units::percent),
         or_never(counts(&p.steps_interval)),
         or_never(interval(&p.hours_interval, |h| units::duration(h * 3600.0))),
-        interval(&p.loss_at_budget, units::loss),
+        match p.loss_after_decay.value {
+            Some(_) => interval(&p.loss_after_decay, units::loss),
+            None => interval(&p.loss_at_budget, units::loss),
+        },
         name(&p.memory),
     ]
 }
@@ -99,7 +112,7 @@ pub(in crate::report) fn on_the_way(p: &PolicyOutcome) -> Vec<String> {
 
 /// The policies side by side in three tables: what each needs, where it ends, and the way there.
 pub(super) fn policies(policies: &[PolicyOutcome]) -> String {
-    let [what, tokens, risk, steps, time, loss, memory] = POLICY;
+    let [what, tokens, risk, steps, time, loss, memory] = header(policies);
     let mut needs = Table::new([what, tokens, risk, steps, time]);
     let mut ends = Table::new([what, loss, memory, "batch sizes"]);
     for p in policies {

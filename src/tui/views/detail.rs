@@ -112,7 +112,12 @@ pub(crate) fn ahead(run: &RunView) -> String {
         (None, None) => {}
     }
     let way = run.plan.iter().flat_map(|p| &p.policies);
-    if let Some(p) = way.min_by_key(|p| p.policy != Policy::Planned)
+    let planned = way.min_by_key(|p| p.policy != Policy::Planned);
+    let after = planned.and_then(|p| Some((p, p.loss_after_decay.value?)));
+    if let Some((p, after)) = after {
+        let policy = words::policy(p.policy);
+        parts.push(format!("{} after the decay ({policy})", units::loss(after)));
+    } else if let Some(p) = planned
         && let Some(target) = p.target_loss
     {
         let when = p.tokens.value.map_or("never".into(), |t| format!("at {}", at(t)));

@@ -180,7 +180,7 @@ impl Overview<'_> {
             (words::count(run.batch_size), style(Role::BatchNow)),
             (iv.map_or("-".into(), words::value), style(Role::BatchOpt)),
             (iv.map_or_else(String::new, words::bounds), style(Role::Dim)),
-            (words::percent(lost), style(lost_role(lost))),
+            (words::lost(run), style(lost_role(lost))),
             (words::verdict_within(run, verdict_width), style(verdict_role)),
             control.map_or((String::new(), Style::default()), |(w, r)| {
                 let number = run.control.revision.map_or(String::new(), |n| format!(" {n}"));

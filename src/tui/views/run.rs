@@ -79,7 +79,7 @@ fn numbers(pen: &mut Pen<'_>, run: &RunView) {
         ("  B_opt ", Role::Dim),
         (&iv, Role::BatchOpt),
         ("  tokens lost at B ", Role::Dim),
-        (&words::percent(run.excess_tokens), Role::Text),
+        (&words::lost(run), Role::Text),
         ("  ", Role::Dim),
         (&speed, Role::Text),
         (" tokens/s", Role::Dim),

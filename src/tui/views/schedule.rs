@@ -89,17 +89,31 @@ impl Schedule<'_> {
         );
         pen.spans(&[(&run.id, Role::Strong), (&now, Role::Text)]);
         let Some(plan) = &run.plan else { return };
-        let target = plan.policies.iter().find_map(|p| p.target_loss);
-        let target = target.map_or(String::new(), |l| format!(": {}", units::loss(l)));
+        let target = match (plan.goal, plan.policies.first()) {
+            (Goal::Decayed, Some(leave)) => {
+                leave.loss_after_decay.value.map(|l| format!(": {} if it is left", units::loss(l)))
+            }
+            (_, leave) => {
+                leave.and_then(|p| p.target_loss).map(|l| format!(": {}", units::loss(l)))
+            }
+        };
+        let target = target.unwrap_or_default();
         pen.text(&format!("goal: {}{target}", words::goal(plan.goal)), Role::Dim);
     }
 
     /// Whether every column had room.
     fn policies(&self, policies: &[PolicyOutcome], area: Rect, buf: &mut Buffer) -> bool {
         let theme = self.0.theme;
-        let places = table::layout(&COLUMNS, area.x + 2, area.width.saturating_sub(3));
-        table::header(buf, theme, &COLUMNS, &places, area.y, None);
         let leave = policies.iter().find(|p| p.policy == Policy::Leave);
+        // Where the goal is the loss after a decay, that is what is told and compared.
+        let decays = leave.is_some_and(|l| l.loss_after_decay.value.is_some());
+        let mut columns = COLUMNS;
+        if decays {
+            columns[9] = column("AFTER DECAY", 11, 11, true, 0);
+        }
+        let columns = &columns;
+        let places = table::layout(columns, area.x + 2, area.width.saturating_sub(3));
+        table::header(buf, theme, columns, &places, area.y, None);
         let chosen = rows::policy_row(self.0.app, policies);
         for (i, p) in policies.iter().enumerate() {
             let y = area.y + 1 + i as u16;
@@ -110,12 +124,7 @@ impl Schedule<'_> {
                 table::select(buf, theme, Rect { y, height: 1, ..area });
                 text::put(buf, theme, (area.x, y), 1, "▸", theme.style(Role::Strong));
             }
-            let saves = leave.and_then(|l| relative(l.tokens.value, p.tokens.value));
-            let (saves, role) = match saves {
-                _ if p.policy == Policy::Leave => (String::new(), Role::Dim),
-                Some(x) => (words::change(x), if x < -0.005 { Role::Good } else { Role::Warn }),
-                None => ("-".into(), Role::Dim),
-            };
+            let (saves, role) = saves(leave, p);
             let plain = theme.style(Role::Text);
             let dim = theme.style(Role::Dim);
             let cells: [(String, Style); 11] = [
@@ -128,12 +137,15 @@ impl Schedule<'_> {
                 (words::spread(&p.steps_interval, units::count), dim),
                 (p.hours.map_or("-".into(), hours), plain),
                 (words::spread(&p.hours_interval, hours), dim),
-                (words::loss(p.loss_at_budget.value), plain),
+                (
+                    words::loss(if decays { &p.loss_after_decay } else { &p.loss_at_budget }.value),
+                    plain,
+                ),
                 (words::memory(p.memory).into(), dim),
             ];
-            table::row(buf, theme, &COLUMNS, &places, y, &cells);
+            table::row(buf, theme, columns, &places, y, &cells);
         }
-        places.len() == COLUMNS.len()
+        places.len() == columns.len()
     }
 
     /// The proposal, and what to press.
@@ -174,6 +186,21 @@ impl Schedule<'_> {
             Some(answer) => pen.text(answer, Role::Warn),
             None => pen.text(state, if blocks > 0 { Role::Warn } else { Role::Text }),
         }
+    }
+}
+
+/// Against leaving the run: tokens, or nats where the goal is the loss after a decay.
+fn saves(leave: Option<&PolicyOutcome>, p: &PolicyOutcome) -> (String, Role) {
+    let good = |yes: bool| if yes { Role::Good } else { Role::Warn };
+    let Some(leave) = leave.filter(|_| p.policy != Policy::Leave) else {
+        return (String::new(), Role::Dim);
+    };
+    if let (Some(a), Some(b)) = (leave.loss_after_decay.value, p.loss_after_decay.value) {
+        return (format!("{:+.4}", b - a), good(b - a < -5e-5));
+    }
+    match relative(leave.tokens.value, p.tokens.value) {
+        Some(x) => (words::change(x), good(x < -0.005)),
+        None => ("-".into(), Role::Dim),
     }
 }
 
