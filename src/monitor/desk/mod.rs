@@ -487,7 +487,9 @@ impl Desk {
         let own = case.data.batch_size().unwrap_or(0.0) as u64;
         let now = case.data.tokens().max(0.0) as u64;
         let changes = advice::first_change(&in_force, &judged, own, now).is_some();
-        (!changes && table.undoes.is_none())
+        // A newer revision is refused by the name of who wrote it.
+        let superseded = self.status.revision > table.based_on;
+        (!changes && !superseded && table.undoes.is_none())
             .then(|| words("that is what the run does, or was told, already".into()))
     }
 
