@@ -56,7 +56,7 @@ fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
 /// What is compiled into the product: without the tests that stand at the end.
 fn product(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
-    text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_string()
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_string()
 }
 
 /// Declared under `#[cfg(test)]` by its folder.

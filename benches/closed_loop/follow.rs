@@ -210,11 +210,12 @@ impl Live<'_> {
                 }
             }
             println!(
-                "    {:.3} {} {:?} {}",
+                "    {:.3} {} {:?} {} ({})",
                 now / self.problem.single,
                 data.batch_size().unwrap_or(f64::NAN),
                 plan.guards.iter().filter(|g| g.blocks).map(|g| g.name).collect::<Vec<_>>(),
-                plan.verdict.text
+                plan.verdict.text,
+                plan.verdict.reasons.first().map_or("", String::as_str)
             );
         }
         self.judge(&plan, changed_at.is_none(), out, before);

@@ -16,25 +16,24 @@ const LATE: f64 = 3.0;
 /// `plan --format csv` writes them (a header may stand above), ascending.
 ///
 /// # Errors
-/// Says which part was not understood and what is expected.
+/// Says what was found that is not understood, and what is expected.
 pub fn parse_schedule(text: &str, seq_len: Option<f64>) -> Result<Vec<Entry>, String> {
     let expected = "expected 0:768 250B:1536 (from tokens : sequences, as Megatron-LM takes it) or \
                     lines from_tokens,batch_size_tokens";
     let first = text.split_whitespace().next();
-    let Some(first) = first else { return Err(format!("found nothing, {expected}")) };
+    let Some(first) = first else { return Err(format!("nothing, {expected}")) };
     if first.starts_with(['{', '[']) {
-        return Err(format!("found JSON, {expected}"));
+        return Err(format!("JSON, {expected}"));
     }
     let csv = text.contains(',');
     if !csv && !first.contains(':') {
-        return Err(format!("found {first:?}, {expected}"));
+        return Err(format!("{first:?}, {expected}"));
     }
     let scale = if csv {
         1.0
     } else {
         seq_len.filter(|s| *s >= 1.0).ok_or(
-            "batch sizes of Megatron-LM's form are in sequences: give --seq-len TOKENS, or a CSV \
-             in tokens",
+            "batch sizes in sequences (Megatron-LM's form): give --seq-len TOKENS, or a CSV in tokens",
         )?
     };
     let mut out: Vec<Entry> = Vec::new();
@@ -59,7 +58,7 @@ pub fn parse_schedule(text: &str, seq_len: Option<f64>) -> Result<Vec<Entry>, St
             if csv && i == 0 {
                 continue;
             }
-            return Err(format!("found {part:?}, {expected}"));
+            return Err(format!("{part:?}, {expected}"));
         };
         let entry = Entry {
             from_tokens: from.round() as u64,
@@ -67,11 +66,13 @@ pub fn parse_schedule(text: &str, seq_len: Option<f64>) -> Result<Vec<Entry>, St
             lr_scale: lr_scale.and_then(|x| x.ok()),
         };
         if out.last().is_some_and(|l| l.from_tokens >= entry.from_tokens) {
-            return Err(format!("{part:?} does not come after the entry before it; {expected}"));
+            return Err(format!(
+                "{part:?} which does not come after the entry before it, {expected}"
+            ));
         }
         out.push(entry);
     }
-    if out.is_empty() { Err(format!("found nothing, {expected}")) } else { Ok(out) }
+    if out.is_empty() { Err(format!("nothing, {expected}")) } else { Ok(out) }
 }
 
 /// Where a run's batch size was not the scheduled one, in words; older deviations first.
@@ -120,11 +121,11 @@ mod tests {
         assert_eq!(parse_schedule(text, None).unwrap(), want);
         assert!(parse_schedule("0:768", None).unwrap_err().contains("--seq-len"));
         for (bad, word) in [
-            ("", "found nothing"),
-            (" \n", "found nothing"),
-            ("{\"schedule\": [1, 2]}", "found JSON"),
-            ("[[0, 128]]", "found JSON"),
-            ("no-such.csv", "found \"no-such.csv\""),
+            ("", "nothing,"),
+            (" \n", "nothing,"),
+            ("{\"schedule\": [1, 2]}", "JSON,"),
+            ("[[0, 128]]", "JSON,"),
+            ("no-such.csv", "\"no-such.csv\","),
         ] {
             let why = parse_schedule(bad, None).unwrap_err();
             assert!(why.starts_with(word) && why.contains("expected 0:768"), "{why}");
@@ -136,9 +137,7 @@ mod tests {
 
     #[test]
     fn an_empty_schedule_and_one_of_another_form_are_called_what_they_are() {
-        for (bad, word) in
-            [("", "found nothing"), (" \n", "found nothing"), ("{\"a\": 1}", "found JSON")]
-        {
+        for (bad, word) in [("", "nothing,"), (" \n", "nothing,"), ("{\"a\": 1}", "JSON,")] {
             assert!(parse_schedule(bad, None).unwrap_err().contains(word), "{bad}");
         }
     }

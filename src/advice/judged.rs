@@ -54,7 +54,8 @@ pub struct Arrival {
 }
 
 /// Holds a promise against the run; `None` before the stretch is over, where it has no losses, where
-/// the run trained at another batch size, and where another change acted before anything could be told.
+/// the run trained at another batch size, and where another change acted, or the learning rate left its
+/// plateau, before anything could be told.
 pub fn judge(promise: &Promise, run: &RunData) -> Option<Outcome> {
     let to = promise.judged_over_tokens[1];
     let cut = next_change(promise, run).unwrap_or(to).min(to);
@@ -105,8 +106,8 @@ pub fn brought(promise: &Promise, run: &RunData) -> Option<BumpYield> {
     })
 }
 
-/// Where another change acted, or is to act, before the promise could be judged; `None` where it was, or
-/// can be yet.
+/// Where another change acted, or is to act, or the learning rate left its plateau, before the promise
+/// could be judged; `None` where it was, or can be yet.
 pub fn spoiled(promise: &Promise, run: &RunData) -> Option<f64> {
     let to = promise.judged_over_tokens[1];
     let cut = next_change(promise, run).unwrap_or(to).min(to);

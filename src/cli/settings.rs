@@ -90,14 +90,15 @@ fn plan(args: &Planning, seq_len: Option<f64>) -> Result<PlanOptions> {
 fn schedule(given: &str, seq_len: Option<f64>) -> Result<Vec<Entry>> {
     let path = Path::new(given);
     if !path.exists() {
-        return advice::parse_schedule(given, seq_len)
-            .map_err(|e| Error::Usage(format!("--schedule: {e} (and no file has that name)")));
+        return advice::parse_schedule(given, seq_len).map_err(|e| {
+            Error::Usage(format!("--schedule: found {e} (and no file has that name)"))
+        });
     }
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
     advice::parse_schedule(&text, seq_len).map_err(|e| Error::Input {
         path: path.into(),
         line: None,
-        found: e.strip_prefix("found ").map(str::to_string).unwrap_or(e),
+        found: e,
         expected: "a schedule of Megatron-LM or of `boptop plan --format csv`".into(),
         remedy: "mend the line, or write the schedule on the command line".into(),
     })

@@ -2,16 +2,13 @@
 
 use super::ack::Answer;
 use super::facts::{Facts, same, slack};
-use super::protocol::{AckStatus, Entry, entry_at};
+use super::protocol::{AckStatus, Entry, entry_at, ordered_at};
 use super::read::{Fate, Files};
 
 /// The changes that `new` brings, ascending: where it first departs from `old` (from the trainer's
 /// `own` batch size where there was no schedule), and its own steps from there on. What lies below
 /// `since` (the count at which it was accepted) is past and no change.
 pub fn changes(new: &[Entry], old: &[Entry], own: Option<u64>, since: Option<u64>) -> Vec<Entry> {
-    let at = |s: &[Entry], t: u64| {
-        entry_at(s, t).map(|e| (e.batch_size_tokens, e.lr_scale.unwrap_or(1.0)))
-    };
     // Without a schedule before, the batch size was the one that was expected; the first entry's
     // where that is unknown.
     let own = own.or(new.first().map(|e| e.batch_size_tokens)).map(|b| (b, 1.0));
@@ -22,8 +19,8 @@ pub fn changes(new: &[Entry], old: &[Entry], own: Option<u64>, since: Option<u64
     let mut out: Vec<Entry> = Vec::new();
     let mut former = None;
     for t in marks {
-        let was = if old.is_empty() { own } else { at(old, t).or(own) };
-        let Some(is) = at(new, t) else { continue };
+        let was = if old.is_empty() { own } else { ordered_at(old, t).or(own) };
+        let Some(is) = ordered_at(new, t) else { continue };
         let departs = out.is_empty() && was != Some(is);
         let steps = !out.is_empty() && former != Some(is);
         if departs || steps {
@@ -111,17 +108,14 @@ pub fn undo_schedule(files: &Files, facts: &Facts) -> Option<Vec<Entry>> {
 /// `former` from the count `from` on, or sooner where `taken`, which is taken back, says the same; up
 /// to `now` what was in force: `taken` where it acts.
 fn back_to(former: &[Entry], taken: &[Entry], acts: bool, now: u64, from: u64) -> Vec<Entry> {
-    let says = |s: &[Entry], t: u64| {
-        entry_at(s, t).map(|e| (e.batch_size_tokens, e.lr_scale.unwrap_or(1.0)))
-    };
     let (begun, other) = if acts { (taken, former) } else { (former, taken) };
     let stays = |e: &&Entry| {
         let t = e.from_tokens;
-        t <= now || t < from && says(other, t) == says(begun, t)
+        t <= now || t < from && ordered_at(other, t) == ordered_at(begun, t)
     };
     let mut out: Vec<Entry> = begun.iter().filter(stays).copied().collect();
     if let Some(back) = entry_at(former, from)
-        && says(&out, from) != says(former, from)
+        && ordered_at(&out, from) != ordered_at(former, from)
     {
         out.push(Entry { from_tokens: from, ..back });
     }

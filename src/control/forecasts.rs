@@ -29,7 +29,8 @@ pub struct Forecast {
     pub promise: Promise,
     /// `None` until the catch-up window after the change is over, and where it never acted.
     pub outcome: Option<Outcome>,
-    /// Tokens at which another change acted, before anything could be told.
+    /// Tokens at which another change acted, or the learning rate left its plateau, before anything could
+    /// be told.
     pub spoiled_at: Option<f64>,
     /// When the target that the promise names was reached; `None` until then.
     pub arrival: Option<Arrival>,

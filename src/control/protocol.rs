@@ -147,6 +147,11 @@ pub fn entry_at(schedule: &[Entry], tokens: u64) -> Option<Entry> {
     schedule.iter().rev().find(|e| e.from_tokens <= tokens).copied()
 }
 
+/// Batch size and learning-rate scale of that entry.
+pub fn ordered_at(schedule: &[Entry], tokens: u64) -> Option<(u64, f64)> {
+    entry_at(schedule, tokens).map(|e| (e.batch_size_tokens, e.lr_scale.unwrap_or(1.0)))
+}
+
 impl ControlFile {
     /// Reads a control file.
     ///

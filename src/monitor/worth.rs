@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use crate::advice::testing::{LAW, MEMORY, e, group_of, loss_of, on_disk, run_of, tokens};
     use crate::command::Change;
-    use crate::curve::Memory;
+    use crate::curve::{GroupFit, Memory};
     use crate::metrics::RunFiles;
     use crate::monitor::core::Settings;
     use crate::monitor::desk::Desk;
@@ -209,6 +209,18 @@ mod tests {
         PlanOptions { budget_tokens: Some(9e6), ..on_disk() }
     }
 
+    fn case<'a>(data: &'a RunData, group: &'a GroupFit, options: &'a PlanOptions) -> Case<'a> {
+        Case {
+            data,
+            loss_now: loss_of(data),
+            group: Some(group),
+            plan: None,
+            options,
+            live: false,
+            ended: false,
+        }
+    }
+
     /// What a change to 256 at `at` is worth.
     fn to_256(at: u64) -> Worth {
         under(MEMORY, at)
@@ -217,15 +229,7 @@ mod tests {
     fn under(memory: Memory, at: u64) -> Worth {
         let (data, options) = (run(), options());
         let group = group_of(&LAW, memory);
-        let case = Case {
-            data: &data,
-            loss_now: loss_of(&data),
-            group: Some(&group),
-            plan: None,
-            options: &options,
-            live: false,
-            ended: false,
-        };
+        let case = case(&data, &group, &options);
         let change = (Some(at), "if it is left");
         worth(&[e(0, 128), e(at, 256)], change, 0.02, case, &Situation::default())
     }
@@ -266,15 +270,7 @@ mod tests {
         let under = |target: f64| {
             let (data, group) = (run(), group_of(&LAW, MEMORY));
             let options = PlanOptions { target_loss: Some(target), ..options() };
-            let case = Case {
-                data: &data,
-                loss_now: loss_of(&data),
-                group: Some(&group),
-                plan: None,
-                options: &options,
-                live: false,
-                ended: false,
-            };
+            let case = case(&data, &group, &options);
             let change = (Some(3_100_000), "if the change stays");
             let schedule = [e(0, 128), e(3_100_000, 64)];
             worth(&schedule, change, 0.02, case, &Situation::default()).words.unwrap()
@@ -313,15 +309,7 @@ mod tests {
         for (own, to) in [(256, 512), (384, 768), (512, 1024), (768, 384), (1024, 512)] {
             let data = run_of(&LAW, &MEMORY, &[(own as f64, NOW)], 0.0);
             let options = options();
-            let case = Case {
-                data: &data,
-                loss_now: loss_of(&data),
-                group: Some(&group),
-                plan: None,
-                options: &options,
-                live: false,
-                ended: false,
-            };
+            let case = case(&data, &group, &options);
             for at in [3_100_000, 4_000_000, 5_000_000, 6_500_000, 8_000_000] {
                 let change = (Some(at), "if it is left");
                 let w = worth(&[e(0, own), e(at, to)], change, 0.02, case, &Situation::default());

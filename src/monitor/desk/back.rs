@@ -2,17 +2,14 @@
 
 use super::{Case, Desk};
 use crate::advice::{self, Entry, GuardAnswer, GuardName, PlanOptions, Situation};
-use crate::control::protocol::entry_at;
+use crate::control::protocol::{entry_at, ordered_at};
 use crate::units;
 
 /// What goes on where an undo is seen in time, and what is still to come and then never begins.
 fn parted(in_force: &[Entry], then: &[Entry], now: u64) -> (Vec<Entry>, Vec<Entry>) {
-    let says = |s: &[Entry], t: u64| {
-        entry_at(s, t).map(|e| (e.batch_size_tokens, e.lr_scale.unwrap_or(1.0)))
-    };
     let stays = |e: &Entry| {
         let t = e.from_tokens;
-        t <= now || says(then, t) == says(in_force, t)
+        t <= now || ordered_at(then, t) == ordered_at(in_force, t)
     };
     in_force.iter().copied().partition(stays)
 }

@@ -2,8 +2,8 @@
 
 use super::tests::{Place, blocked, to_come};
 use super::*;
-use crate::advice::VerdictKind;
 use crate::advice::testing::{LAW, MEMORY, e, run_of};
+use crate::advice::{GuardName, VerdictKind};
 use crate::run::Phase;
 
 fn in_phase(mut data: RunData, phase: Phase) -> RunData {

@@ -1,8 +1,9 @@
 //! Proposals for runs that do not do what the schedule in force says.
 
 use super::*;
-use crate::advice::VerdictKind;
 use crate::advice::testing::{LAW, MEMORY, e, group_of, loss_of, on_disk, run_of};
+use crate::advice::{GuardName, VerdictKind};
+use crate::control::Draft;
 
 /// A desk beside one run, with a trainer that said ready, and accepted `accepted` where it is one.
 pub(super) struct Place {
