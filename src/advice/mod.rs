@@ -58,7 +58,7 @@ pub use design::Belief;
 pub use estimate::b_opt_at;
 pub use forecast::{Course, Stair};
 pub use guard::{Answer, Case, GUARDS, Guard, check};
-pub use import::{deviations, parse_schedule};
+pub use import::{SCHEDULE_FORMS, deviations, parse_schedule};
 pub use judged::{Arrival, Outcome, arrived, judge, spoiled};
 pub use outcome::as_trained;
 pub use own_past::{OwnPast, catch_up_steps, stretches};

@@ -91,7 +91,10 @@ fn schedule(given: &str, seq_len: Option<f64>) -> Result<Vec<Entry>> {
     let path = Path::new(given);
     if !path.exists() {
         return advice::parse_schedule(given, seq_len).map_err(|e| {
-            Error::Usage(format!("--schedule: found {e} (and no file has that name)"))
+            Error::Usage(format!(
+                "--schedule: found {e} (and no file has that name); expected {}",
+                advice::SCHEDULE_FORMS
+            ))
         });
     }
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
@@ -99,7 +102,7 @@ fn schedule(given: &str, seq_len: Option<f64>) -> Result<Vec<Entry>> {
         path: path.into(),
         line: None,
         found: e,
-        expected: "a schedule of Megatron-LM or of `boptop plan --format csv`".into(),
+        expected: advice::SCHEDULE_FORMS.into(),
         remedy: "mend the line, or write the schedule on the command line".into(),
     })
 }
